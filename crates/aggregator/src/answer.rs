@@ -1,0 +1,133 @@
+//! Evidence as it is handed out: entries with proofs of inclusion against a signed checkpoint of each log.
+//!
+//! None of it needs to be believed: whoever has the policy checks all of it. Bound: `evidence_bytes_max`, proofs
+//! included.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use quorix_tlog::hash::Hash;
+use quorix_tlog::proof::prove_inclusion;
+use quorix_trust::ports::{Place, StoreError};
+use quorix_wire::convert::log_state;
+use quorix_wire::pb;
+
+use crate::error::AskError;
+use crate::follow::blocking;
+use crate::gather::{Found, Gathered, Snapshot};
+use crate::mirror::{Entries, Hashes, unproved};
+use crate::query::Query;
+use crate::service::Shared;
+
+/// Bytes that a proof and the fields around an entry take at most, for counting ahead.
+const AROUND_AN_ENTRY: usize = 128;
+
+impl Shared {
+    /// Everything needed to decide these outputs by oneself.
+    pub(crate) async fn evidence(
+        self: &Arc<Self>,
+        queries: Vec<Query>,
+        closure: bool,
+    ) -> Result<pb::GetEvidenceResponse, AskError> {
+        let wanted: BTreeSet<_> = queries.into_iter().map(|query| query.hash_part).collect();
+        let gathered = self.gather(wanted, closure).await?;
+        let shared = self.clone();
+        let answer = blocking("proving inclusion", move || Ok(answer(&shared, gathered))).await??;
+        self.metrics.evidence_given(answer.outputs.len());
+        Ok(answer)
+    }
+}
+
+fn answer(shared: &Shared, gathered: Gathered) -> Result<pb::GetEvidenceResponse, AskError> {
+    let mut bytes = gathered.bytes();
+    let mut outputs = Vec::with_capacity(gathered.found.len());
+    for (hash_part, found) in &gathered.found {
+        let mut output = pb::OutputEvidence {
+            hash_part: hash_part.to_string(),
+            ..pb::OutputEvidence::default()
+        };
+        for one in found {
+            match &one.place {
+                Place::Unlogged { .. } => output.observations.push(one.bytes.clone()),
+                Place::Leaf { origin, index } => {
+                    let Some(seen) = gathered.log(origin) else {
+                        continue;
+                    };
+                    let entry = logged(seen, *index, one)?;
+                    bytes = bytes.saturating_add(around(&entry));
+                    output.entries.push(entry);
+                }
+            }
+        }
+        outputs.push(output);
+        shared.check_bytes(bytes)?;
+    }
+    let logs = gathered.logs.iter().map(log_evidence).collect();
+    Ok(pb::GetEvidenceResponse {
+        logs,
+        outputs,
+        blobs: gathered.blobs.into_values().collect(),
+    })
+}
+
+fn logged(seen: &Snapshot, index: u64, found: &Found) -> Result<pb::LoggedEntry, StoreError> {
+    let retraction = match found.withdrawn_by {
+        Some(by) => Some(pb::LoggedRetraction {
+            index: by,
+            entry: Entries::new(seen.mirror.clone()).entry(by)?,
+            inclusion_proof: inclusion(seen, by)?,
+        }),
+        None => None,
+    };
+    Ok(pb::LoggedEntry {
+        origin: seen.log.origin.clone(),
+        index,
+        entry: found.bytes.clone(),
+        inclusion_proof: inclusion(seen, index)?,
+        retraction,
+    })
+}
+
+fn inclusion(seen: &Snapshot, index: u64) -> Result<Vec<Vec<u8>>, StoreError> {
+    let proof =
+        prove_inclusion(&Hashes(seen.mirror.as_ref()), index, seen.size()).map_err(unproved)?;
+    Ok(raw(&proof))
+}
+
+/// Bytes of an entry's evidence without the entry itself.
+fn around(entry: &pb::LoggedEntry) -> usize {
+    let proof = |proof: &[Vec<u8>]| proof.len().saturating_mul(34);
+    let retraction = entry.retraction.as_ref().map_or(0, |retraction| {
+        retraction
+            .entry
+            .len()
+            .saturating_add(proof(&retraction.inclusion_proof))
+            .saturating_add(AROUND_AN_ENTRY)
+    });
+    proof(&entry.inclusion_proof)
+        .saturating_add(retraction)
+        .saturating_add(AROUND_AN_ENTRY)
+}
+
+fn log_evidence(seen: &Snapshot) -> pb::LogEvidence {
+    pb::LogEvidence {
+        origin: seen.log.origin.clone(),
+        state: log_state(&seen.standing.state).0.into(),
+        reason: seen.standing.reason().to_owned(),
+        checkpoint: seen
+            .signed
+            .as_ref()
+            .map(|signed| signed.bytes().to_vec())
+            .unwrap_or_default(),
+        last_verified_s: seen.standing.last_verified_s,
+        equivocation: seen
+            .standing
+            .equivocation
+            .as_deref()
+            .map(pb::Equivocation::from),
+    }
+}
+
+fn raw(hashes: &[Hash]) -> Vec<Vec<u8>> {
+    hashes.iter().map(|hash| hash.as_bytes().to_vec()).collect()
+}

@@ -1,0 +1,152 @@
+//! Has content-addressed paths recomputed that nobody voted on and that a decision is blocked by.
+//!
+//! They need no votes, but nothing is promised of them before their NAR was fetched and the path computed from it
+//! (SEMANTICS §3). Bounds: `content_checks` paths and `content_budget` for one question.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use futures::{StreamExt, stream};
+use quorix_nix::fingerprint::Fingerprint;
+use quorix_nix::store_path::{HashPart, StorePath};
+use quorix_trust::decision::{Decision, Outcome, decide_many};
+use quorix_trust::evidence::Evidence;
+use quorix_trust::policy::Level;
+use tokio::time::Instant;
+
+use crate::error::AskError;
+use crate::follow::blocking;
+use crate::gather::Gathered;
+use crate::query::Query;
+use crate::service::Shared;
+
+/// Paths that are fetched and recomputed at once.
+const AT_ONCE: usize = 8;
+
+impl Shared {
+    /// Decides, in the order of the queries.
+    pub(crate) async fn decide(
+        self: &Arc<Self>,
+        queries: Vec<Query>,
+    ) -> Result<Vec<Decision>, AskError> {
+        let closure = self
+            .policy
+            .rules
+            .iter()
+            .any(|rule| rule.level == Level::Closure);
+        let wanted = queries
+            .iter()
+            .map(|query| query.hash_part.clone())
+            .collect();
+        let mut gathered = self.gather(wanted, closure).await?;
+        let deadline = Instant::now() + self.config.content_budget;
+        let mut tried = BTreeSet::new();
+        loop {
+            let (decisions, with) = self.decide_from(gathered, &queries).await?;
+            gathered = with;
+            let room = self.config.content_checks.saturating_sub(tried.len());
+            let to_try: Vec<StorePath> = blocking_paths(&queries, &decisions, &gathered.evidence)
+                .into_iter()
+                .filter(|path| !tried.contains(path))
+                .take(room)
+                .collect();
+            if to_try.is_empty() || Instant::now() >= deadline {
+                self.metrics.decided(decisions.len());
+                return Ok(decisions);
+            }
+            tried.extend(to_try.iter().cloned());
+            let verified = self.verify_content(to_try, deadline).await;
+            gathered.evidence.self_verified.extend(verified);
+            if closure {
+                gathered = self.gather_reached(gathered).await?;
+            }
+        }
+    }
+
+    /// Decides from what was gathered, on a thread that may take its time.
+    async fn decide_from(
+        self: &Arc<Self>,
+        gathered: Gathered,
+        queries: &[Query],
+    ) -> Result<(Vec<Decision>, Gathered), AskError> {
+        let (shared, asked) = (
+            self.clone(),
+            queries.iter().map(|query| query.hash_part.clone()),
+        );
+        let asked: Vec<HashPart> = asked.collect();
+        let decided = blocking("deciding", move || {
+            let decisions =
+                decide_many(&shared.policy, &gathered.evidence, &asked, (shared.clock)());
+            Ok((decisions, gathered))
+        });
+        Ok(decided.await?)
+    }
+
+    async fn verify_content(
+        &self,
+        paths: Vec<StorePath>,
+        deadline: Instant,
+    ) -> Vec<(StorePath, Fingerprint)> {
+        let Some(verifier) = &self.content else {
+            return Vec::new();
+        };
+        let checks = stream::iter(paths).map(|path| async move {
+            let checked = tokio::time::timeout_at(deadline, verifier.verify(&path)).await;
+            match checked {
+                Ok(Ok(Some(facts))) if facts.path == path => Some((path, facts)),
+                Ok(Ok(_)) => None,
+                Ok(Err(reason)) => {
+                    tracing::debug!(%path, reason, "a path could not be recomputed from its content");
+                    None
+                }
+                Err(_) => None,
+            }
+        });
+        checks
+            .buffer_unordered(AT_ONCE)
+            .filter_map(futures::future::ready)
+            .collect()
+            .await
+    }
+
+    /// Gathers what paths that were recomputed refer to.
+    async fn gather_reached(self: &Arc<Self>, gathered: Gathered) -> Result<Gathered, AskError> {
+        let reached = gathered
+            .evidence
+            .frontier()
+            .into_iter()
+            .map(|path| path.hash_part());
+        let reached = reached
+            .filter(|output| !gathered.found.contains_key(output))
+            .collect();
+        self.gather_more(gathered, reached, true).await
+    }
+}
+
+/// Paths that nobody said anything of, and without which some decision is a refusal.
+fn blocking_paths(
+    queries: &[Query],
+    decisions: &[Decision],
+    evidence: &Evidence,
+) -> BTreeSet<StorePath> {
+    let mut paths = BTreeSet::new();
+    for (query, decision) in queries.iter().zip(decisions) {
+        if decision.outcome == Outcome::Unknown {
+            paths.extend(query.path.clone());
+        }
+        let mut within = vec![decision];
+        while let Some(decision) = within.pop() {
+            paths.extend(decision.blocked_by.clone());
+            within.extend(decision.warned.as_deref());
+            within.extend(decision.fallen_from.as_deref());
+        }
+    }
+    let is_unsaid = |path: &StorePath| {
+        evidence
+            .outputs
+            .get(&path.hash_part())
+            .is_none_or(Vec::is_empty)
+    };
+    paths.retain(|path| is_unsaid(path) && !evidence.self_verified.contains_key(path));
+    paths
+}

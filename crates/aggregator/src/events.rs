@@ -1,0 +1,116 @@
+//! What happens, as it happens: disagreements, their end, and logs that change their state.
+//!
+//! Events are told to whoever watches and kept nowhere. A watcher that falls too far behind is told so and dropped.
+
+use quorix_trust::ports::{Standing, StandingChange};
+use tokio::sync::broadcast;
+
+/// Events that a watcher may be behind before it is dropped.
+pub const WATCHER_BACKLOG: usize = 1_024;
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// POSIX seconds.
+    pub at_s: u64,
+    /// What kind of thing.
+    pub kind: EventKind,
+    /// The log (its name in the policy) or the absolute store path that it is about.
+    pub subject: String,
+    /// One plain sentence.
+    pub message: String,
+}
+
+/// Kinds of events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventKind {
+    /// Builders now disagree about an output.
+    Disagreement,
+    /// They no longer do.
+    Resolved,
+    /// A log no longer adds votes, for now.
+    LogStale,
+    /// A log adds votes (again).
+    LogLive,
+    /// Proof of equivocation is held against a log.
+    LogQuarantined,
+}
+
+/// Tells events to all watchers.
+#[derive(Clone, Debug)]
+pub(crate) struct Events(broadcast::Sender<Event>);
+
+impl Events {
+    pub(crate) fn new() -> Self {
+        Self(broadcast::Sender::new(WATCHER_BACKLOG))
+    }
+
+    /// Events from now on.
+    pub(crate) fn watch(&self) -> broadcast::Receiver<Event> {
+        self.0.subscribe()
+    }
+
+    pub(crate) fn tell(&self, event: Event) {
+        // An error only means that nobody watches.
+        let _ = self.0.send(event);
+    }
+
+    /// Tells of an output whose standing changed, where that is news; `store_path` is its absolute path.
+    pub(crate) fn tell_standing(&self, at_s: u64, store_path: &str, change: &StandingChange) {
+        let (kind, message) = match (change.before, change.after) {
+            (before, Standing::Disagree) if before != Standing::Disagree => (
+                EventKind::Disagreement,
+                format!("Builders disagree about {}.", change.output.name()),
+            ),
+            (Standing::Disagree, after) if after != Standing::Disagree => (
+                EventKind::Resolved,
+                format!(
+                    "Builders no longer disagree about {}.",
+                    change.output.name()
+                ),
+            ),
+            _ => return,
+        };
+        self.tell(Event {
+            at_s,
+            kind,
+            subject: store_path.to_owned(),
+            message,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(before: Standing, after: Standing) -> Option<EventKind> {
+        let events = Events::new();
+        let mut watcher = events.watch();
+        let output = "93a4fjryvg1hz7bxki7wzd9cznsm20yx-c".parse().unwrap();
+        events.tell_standing(
+            7,
+            "/nix/store/93a4fjryvg1hz7bxki7wzd9cznsm20yx-c",
+            &StandingChange {
+                output,
+                before,
+                after,
+            },
+        );
+        watcher.try_recv().ok().map(|event| event.kind)
+    }
+
+    #[test]
+    fn only_the_begin_and_the_end_of_a_disagreement_are_news() {
+        assert_eq!(
+            told(Standing::OneBuilder, Standing::Disagree),
+            Some(EventKind::Disagreement)
+        );
+        assert_eq!(
+            told(Standing::Disagree, Standing::Agree),
+            Some(EventKind::Resolved)
+        );
+        assert_eq!(told(Standing::Disagree, Standing::Disagree), None);
+        assert_eq!(told(Standing::OneBuilder, Standing::Agree), None);
+    }
+}

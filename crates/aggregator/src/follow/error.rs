@@ -1,0 +1,76 @@
+//! Why a look at a log failed.
+//!
+//! None of these says anything against the log: proof of equivocation is a [`Step`](super::Step), not an error.
+
+use quorix_tlog::checkpoint::CheckpointError;
+use quorix_trust::ports::{CommitError, StoreError};
+use quorix_wire::fetch::FetchError;
+
+/// Why a look at a log failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StepError {
+    /// The log gave no answer.
+    #[error("{what} could not be fetched: {source}")]
+    Fetch {
+        /// What was asked for.
+        what: String,
+        /// Why there is no answer.
+        source: FetchError,
+    },
+    /// The log gave no answer in time.
+    #[error("{what} did not come within {limit_ms} ms")]
+    Slow {
+        /// What was asked for.
+        what: String,
+        /// Milliseconds waited.
+        limit_ms: u128,
+    },
+    /// What it calls its checkpoint is none of this log.
+    #[error(transparent)]
+    Checkpoint(CheckpointError),
+    /// It shows an earlier state of the same tree.
+    #[error("it shows an older checkpoint of {found} entries, and {held} were seen")]
+    Behind {
+        /// Entries in the checkpoint that it shows.
+        found: u64,
+        /// Entries that were seen.
+        held: u64,
+    },
+    /// It answered what does not verify.
+    #[error("{reason}")]
+    Unverifiable {
+        /// What does not verify.
+        reason: String,
+    },
+    /// The aggregator's own store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The aggregator's own store did not take the batch.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+}
+
+impl StepError {
+    /// True if the log answered, but with what does not verify.
+    pub(crate) fn is_unverifiable(&self) -> bool {
+        match self {
+            Self::Checkpoint(_) | Self::Unverifiable { .. } => true,
+            Self::Fetch { source, .. } => {
+                matches!(
+                    source,
+                    FetchError::Malformed { .. } | FetchError::TooLarge { .. }
+                )
+            }
+            _ => false,
+        }
+    }
+
+    /// True if there may be a fork behind it, so that it is worth asking the log for its hashes.
+    pub(crate) fn may_be_a_fork(&self) -> bool {
+        match self {
+            Self::Fetch { source, .. } => self.is_unverifiable() || source.is_absent(),
+            Self::Unverifiable { .. } => true,
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! Takes in what a log grew by: fetches bundles, hashes every entry, and commits only what the signed root covers.
+//!
+//! A log that grew by more than one batch is caught up in several: each is committed only after the log's own hash
+//! tiles proved, up to the signed root, that the mirror with this batch is the beginning of the signed tree. So memory
+//! is bounded by `batch_entries` and `batch_bytes`, whatever a log's size. Until the last batch, the mirror's head
+//! keeps the checkpoint that it had before, and evidence is from that one.
+
+use futures::{StreamExt, TryStreamExt, stream};
+use quorix_tlog::bundle;
+use quorix_tlog::checkpoint::SignedCheckpoint;
+use quorix_tlog::hash::{Hash, leaf_hash};
+use quorix_tlog::proof::verify_older_root;
+use quorix_tlog::tile::{Edge, TILE_WIDTH, TileId};
+use quorix_trust::attestation::BlobId;
+use quorix_trust::policy::Cache;
+use quorix_trust::ports::{FollowBatch, Head, IndexStore, StoreError, TileStore, TreeBatch};
+use quorix_wire::fetch::TileClient;
+
+use super::fork::older_root_proof;
+use super::{Follower, Step, StepError, blocking};
+use crate::index::{Added, read};
+use crate::mirror::{Hashes, missing};
+use crate::service::Shared;
+
+/// Bundles under way at once.
+const BUNDLES_AT_ONCE: usize = 4;
+
+/// Neighbouring bundles as fetched: the number of each, and its bytes.
+struct Chunk {
+    bundles: Vec<(u64, Vec<u8>)>,
+    /// Entries of the tree up to the end of the last of them.
+    end: u64,
+}
+
+/// A mirror with one chunk more, not committed yet.
+struct Grown {
+    edge: Edge,
+    batch: FollowBatch,
+    /// Blobs that the new entries name and the mirror has not.
+    wanted: Vec<BlobId>,
+}
+
+impl Follower {
+    /// Takes in everything up to `target`. `signed` is the checkpoint that the mirror is under.
+    pub(super) async fn extend(
+        &mut self,
+        client: &TileClient,
+        target: &SignedCheckpoint,
+        signed: Option<&SignedCheckpoint>,
+    ) -> Result<Step, StepError> {
+        let goal = target.checkpoint();
+        let mut edge = match self.edge.take() {
+            Some(edge) => edge,
+            None => self.load_edge().await?,
+        };
+        let from = edge.size();
+        loop {
+            let expected = edge.size();
+            let chunk = self.fetch_chunk(client, expected, goal.size).await?;
+            let mut grown = self.grow(edge, chunk).await?;
+            self.check_part_of(client, &grown.edge, target).await?;
+            let covering = if grown.edge.size() == goal.size {
+                Some(target)
+            } else {
+                signed
+            };
+            grown.batch.tree.head.checkpoint = covering
+                .map(|signed| signed.bytes().to_vec())
+                .unwrap_or_default();
+            grown.batch.tree.blobs = self.shared.fetch_blobs(&self.log, &grown.wanted).await;
+            self.commit(expected, grown.batch).await?;
+            edge = grown.edge;
+            if edge.size() >= goal.size {
+                break;
+            }
+        }
+        self.edge = Some(edge);
+        Ok(Step::Advanced {
+            from,
+            to: goal.size,
+        })
+    }
+
+    async fn load_edge(&self) -> Result<Edge, StepError> {
+        let (origin, index) = (self.log.origin.clone(), self.shared.index.clone());
+        let edge = blocking("loading the right edge of a mirror", move || {
+            let mirror = index.mirror(&origin);
+            let Some(head) = mirror.head()? else {
+                return Ok(Edge::empty());
+            };
+            let damaged = |reason| StoreError {
+                operation: format!("loading the mirror of {origin}"),
+                reason,
+            };
+            let edge = Edge::load(head.size, |id, width| {
+                Hashes(mirror.as_ref()).load(id, width)
+            })
+            .map_err(|error| damaged(error.to_string()))?;
+            if edge.root() != head.root {
+                return Err(damaged(format!(
+                    "its tiles have the root {}, its head says {}",
+                    edge.root(),
+                    head.root
+                )));
+            }
+            Ok(edge)
+        });
+        Ok(edge.await?)
+    }
+
+    /// Fetches bundles from that of entry `from` on, until `goal` or until a batch is full.
+    async fn fetch_chunk(
+        &self,
+        client: &TileClient,
+        from: u64,
+        goal: u64,
+    ) -> Result<Chunk, StepError> {
+        let width = u64::from(TILE_WIDTH);
+        let config = &self.shared.config;
+        let last = goal.min(from.saturating_add(config.batch_entries));
+        let mut chunk = Chunk {
+            bundles: Vec::new(),
+            end: from,
+        };
+        if from >= goal {
+            return Ok(chunk);
+        }
+        let numbers = from / width..last.div_ceil(width);
+        let mut fetched = stream::iter(numbers)
+            .map(|number| async move {
+                let expected = TileId::entries(number).width_at(goal);
+                let what = format!("the entry bundle {number}");
+                let bytes = self
+                    .within(&what, client.entry_bundle(number, expected))
+                    .await?;
+                Ok::<_, StepError>((number, expected, bytes))
+            })
+            .buffered(BUNDLES_AT_ONCE);
+        let mut bytes_fetched = 0_usize;
+        while let Some((number, expected, bytes)) = fetched.try_next().await? {
+            bytes_fetched = bytes_fetched.saturating_add(bytes.len());
+            chunk.end = number
+                .saturating_mul(width)
+                .saturating_add(u64::from(expected));
+            chunk.bundles.push((number, bytes));
+            if bytes_fetched >= config.batch_bytes {
+                break;
+            }
+        }
+        Ok(chunk)
+    }
+
+    /// Hashes a chunk's entries onto the edge.
+    async fn grow(&self, edge: Edge, chunk: Chunk) -> Result<Grown, StepError> {
+        let (origin, index) = (self.log.origin.clone(), self.shared.index.clone());
+        let policy = self.shared.policy.clone();
+        let grown = blocking("reading fetched entries", move || {
+            grow(edge, chunk, &origin, index.as_ref(), &policy.caches)
+        });
+        grown
+            .await?
+            .map_err(|reason| StepError::Unverifiable { reason })
+    }
+
+    /// Checks that the grown tree is the signed one, or the beginning of it.
+    async fn check_part_of(
+        &self,
+        client: &TileClient,
+        edge: &Edge,
+        target: &SignedCheckpoint,
+    ) -> Result<(), StepError> {
+        let (size, root, goal) = (edge.size(), edge.root(), target.checkpoint());
+        if size == goal.size {
+            let reason = format!(
+                "its {size} entries have the root {root}, its checkpoint says {}",
+                goal.root
+            );
+            return if root == goal.root {
+                Ok(())
+            } else {
+                Err(StepError::Unverifiable { reason })
+            };
+        }
+        let proof =
+            older_root_proof(client, self.shared.config.request_timeout, size, goal.size).await?;
+        let why = match verify_older_root(size, goal.size, &goal.root, &proof) {
+            Ok(proved) if proved == root => return Ok(()),
+            Ok(proved) => format!("their root is {root}, its hash tiles say {proved}"),
+            Err(error) => format!("its hash tiles do not fit its checkpoint: {error}"),
+        };
+        let whole = goal.size;
+        let reason =
+            format!("its first {size} entries are not those of its checkpoint of {whole}: {why}");
+        Err(StepError::Unverifiable { reason })
+    }
+
+    async fn commit(&self, expected: u64, batch: FollowBatch) -> Result<(), StepError> {
+        let (origin, index) = (self.log.origin.clone(), self.shared.index.clone());
+        let _one_at_a_time = self.log.commit.lock().await;
+        let (size, opaque) = (batch.tree.head.size, batch.opaque);
+        // A conflict is no failure of the store, but that of the batch.
+        let changes = blocking("committing to a mirror", move || {
+            Ok(index.advance(&origin, expected, &batch))
+        });
+        let changes = changes.await??;
+        let Shared {
+            metrics,
+            events,
+            clock,
+            config,
+            ..
+        } = self.shared.as_ref();
+        metrics.advanced(&self.log.name, size, size.saturating_sub(expected), opaque);
+        for change in &changes {
+            events.tell_standing(clock(), &config.store_dir.join(&change.output), change);
+        }
+        Ok(())
+    }
+}
+
+/// Hashes the entries of a chunk onto the edge and reads what they say. The inner error says what does not verify.
+fn grow(
+    mut edge: Edge,
+    chunk: Chunk,
+    origin: &str,
+    index: &dyn IndexStore,
+    caches: &[Cache],
+) -> Result<Result<Grown, String>, StoreError> {
+    let mirror = index.mirror(origin);
+    let from = edge.size();
+    let mut batch = FollowBatch {
+        tree: TreeBatch {
+            tiles: Vec::new(),
+            leaves: Vec::new(),
+            blobs: Vec::new(),
+            head: Head {
+                size: from,
+                root: edge.root(),
+                checkpoint: Vec::new(),
+            },
+        },
+        statements: Vec::new(),
+        retractions: Vec::new(),
+        opaque: 0,
+    };
+    let mut named = Vec::new();
+    for (number, bytes) in chunk.bundles {
+        let id = TileId::entries(number);
+        let first = number.saturating_mul(u64::from(TILE_WIDTH));
+        let known = u16::try_from(from.saturating_sub(first))
+            .unwrap_or(TILE_WIDTH)
+            .min(TILE_WIDTH);
+        let entries = match bundle::parse(&bytes, id.width_at(chunk.end)) {
+            Ok(entries) => entries,
+            Err(error) => return Ok(Err(format!("its entry bundle {number}: {error}"))),
+        };
+        if known > 0 && !begins_as_mirrored(mirror.as_ref(), id, &bytes, known)? {
+            return Ok(Err(format!(
+                "its entry bundle {number} begins with other entries than it had before"
+            )));
+        }
+        for (index, entry) in (first..).zip(entries).skip(usize::from(known)) {
+            let leaf = leaf_hash(entry);
+            edge.push(leaf);
+            batch.tree.leaves.push((leaf, index));
+            let (added, blobs) = read(entry, origin, index, caches);
+            add(&mut batch, added, index);
+            named.extend(blobs);
+        }
+        batch.tree.tiles.push((id, bytes));
+    }
+    let hashes = |hashes: Vec<Hash>| hashes.iter().flat_map(|hash| *hash.as_bytes()).collect();
+    batch.tree.tiles.extend(
+        edge.take_changed()
+            .into_iter()
+            .map(|(id, tile)| (id, hashes(tile))),
+    );
+    batch.tree.head = Head {
+        size: edge.size(),
+        root: edge.root(),
+        checkpoint: Vec::new(),
+    };
+    let wanted = not_mirrored(mirror.as_ref(), named)?;
+    Ok(Ok(Grown {
+        edge,
+        batch,
+        wanted,
+    }))
+}
+
+/// Puts what the entry at `index` adds into the batch.
+fn add(batch: &mut FollowBatch, added: Added, index: u64) {
+    match added {
+        Added::Statement(statement) => batch.statements.push(statement),
+        Added::Retraction(leaves) => batch
+            .retractions
+            .extend(leaves.into_iter().map(|leaf| (leaf, index))),
+        Added::Opaque => batch.opaque = batch.opaque.saturating_add(1),
+        Added::Nothing => {}
+    }
+}
+
+/// True if a bundle begins with the `known` entries that are mirrored of it.
+fn begins_as_mirrored(
+    mirror: &dyn TileStore,
+    id: TileId,
+    bytes: &[u8],
+    known: u16,
+) -> Result<bool, StoreError> {
+    let stored = mirror.tile(id)?.ok_or_else(|| missing(id))?;
+    Ok(
+        match (bundle::prefix(&stored, known), bundle::prefix(bytes, known)) {
+            (Ok(stored), Ok(fetched)) => stored == fetched,
+            _ => false,
+        },
+    )
+}
+
+fn not_mirrored(mirror: &dyn TileStore, mut named: Vec<BlobId>) -> Result<Vec<BlobId>, StoreError> {
+    named.sort_unstable();
+    named.dedup();
+    let mut wanted = Vec::new();
+    for id in named {
+        if mirror.blob(&id)?.is_none() {
+            wanted.push(id);
+        }
+    }
+    Ok(wanted)
+}

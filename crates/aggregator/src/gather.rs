@@ -1,0 +1,223 @@
+//! Gathers everything that is known of some outputs, at one moment of each log.
+//!
+//! The heads and states of all logs are taken first; nothing newer than those heads is looked at after that. What is
+//! missing (a path, a log, a cache, a blob) is left out, which can only ever lead to a refusal. Bounds: outputs and
+//! bytes of [`AggregatorConfig`](crate::config::AggregatorConfig), and its budget for caches and late blobs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use quorix_nix::store_path::HashPart;
+use quorix_tlog::checkpoint::SignedCheckpoint;
+use quorix_trust::attestation::BlobId;
+use quorix_trust::evidence::{Evidence, LogEvidence};
+use quorix_trust::ports::{Place, StoreError, TileStore};
+use tokio::time::Instant;
+
+use crate::error::AskError;
+use crate::follow::blocking;
+use crate::logs::{Log, Standing, held};
+use crate::service::Shared;
+
+mod read;
+
+/// Everything known of some outputs, with what proves it.
+pub(crate) struct Gathered {
+    /// For deciding.
+    pub(crate) evidence: Evidence,
+    /// The logs of the policy, in its order.
+    pub(crate) logs: Vec<Snapshot>,
+    /// Where the statements of each output stand.
+    pub(crate) found: BTreeMap<HashPart, Vec<Found>>,
+    /// Blobs with references that the statements name.
+    pub(crate) blobs: BTreeMap<BlobId, Vec<u8>>,
+    /// Blobs that are named and missing, by log.
+    missing: BTreeMap<String, BTreeSet<BlobId>>,
+    /// Outputs for which a cache has not been heard, by its position in the policy.
+    unheard: BTreeSet<(usize, HashPart)>,
+    deadline: Instant,
+}
+
+/// One log at the moment of the question.
+#[derive(Clone)]
+pub(crate) struct Snapshot {
+    pub(crate) log: Arc<Log>,
+    pub(crate) standing: Standing,
+    /// The checkpoint that evidence is from.
+    pub(crate) signed: Option<SignedCheckpoint>,
+    pub(crate) mirror: Arc<dyn TileStore>,
+}
+
+impl Snapshot {
+    /// Entries that evidence may be from.
+    pub(crate) fn size(&self) -> u64 {
+        self.signed
+            .as_ref()
+            .map_or(0, |signed| signed.checkpoint().size)
+    }
+}
+
+/// One statement: its bytes, and where they stand.
+#[derive(Clone)]
+pub(crate) struct Found {
+    pub(crate) place: Place,
+    /// Canonical bytes of the entry.
+    pub(crate) bytes: Vec<u8>,
+    /// Index of the retraction that withdraws it.
+    pub(crate) withdrawn_by: Option<u64>,
+}
+
+impl Shared {
+    /// Gathers what is known of `wanted`, and with `closure` of everything that the claimed references reach.
+    pub(crate) async fn gather(
+        self: &Arc<Self>,
+        wanted: BTreeSet<HashPart>,
+        closure: bool,
+    ) -> Result<Gathered, AskError> {
+        let logs = self.snapshot().await?;
+        let sizes = logs.iter().map(|seen| {
+            let evidence = LogEvidence {
+                state: seen.standing.state.clone(),
+                size: seen.size(),
+            };
+            (seen.log.origin.clone(), evidence)
+        });
+        let evidence = Evidence {
+            store_dir: self.config.store_dir.clone(),
+            logs: sizes.collect(),
+            ..Evidence::default()
+        };
+        let gathered = Gathered {
+            evidence,
+            logs,
+            found: BTreeMap::new(),
+            blobs: BTreeMap::new(),
+            missing: BTreeMap::new(),
+            unheard: BTreeSet::new(),
+            deadline: Instant::now() + self.config.cache_budget,
+        };
+        self.gather_more(gathered, wanted, closure).await
+    }
+
+    /// Gathers further outputs into what was gathered before.
+    pub(crate) async fn gather_more(
+        self: &Arc<Self>,
+        mut gathered: Gathered,
+        mut wanted: BTreeSet<HashPart>,
+        closure: bool,
+    ) -> Result<Gathered, AskError> {
+        while !wanted.is_empty() {
+            if gathered.found.len().saturating_add(wanted.len()) > self.config.outputs_max {
+                return Err(AskError::TooMuch {
+                    limit: self.config.outputs_max,
+                    unit: "outputs",
+                });
+            }
+            gathered = self.read(gathered, wanted.clone()).await?;
+            let asked = std::mem::take(&mut gathered.unheard);
+            let mut again = self.hear_caches(asked, gathered.deadline).await;
+            again.extend(self.fetch_missing(&mut gathered, &wanted).await?);
+            if !again.is_empty() {
+                gathered = self.read(gathered, again).await?;
+                gathered.unheard.clear();
+                gathered.missing.clear();
+            }
+            wanted = BTreeSet::new();
+            if closure {
+                let reached = gathered
+                    .evidence
+                    .frontier()
+                    .into_iter()
+                    .map(|path| path.hash_part());
+                wanted = reached
+                    .filter(|output| !gathered.found.contains_key(output))
+                    .collect();
+            }
+        }
+        Ok(gathered)
+    }
+
+    /// All logs of the policy as they are now.
+    pub(crate) async fn snapshot(self: &Arc<Self>) -> Result<Vec<Snapshot>, StoreError> {
+        let shared = self.clone();
+        blocking("reading the heads of all mirrors", move || {
+            let now_s = (shared.clock)();
+            let one = |log: &Arc<Log>| {
+                let mirror: Arc<dyn TileStore> = Arc::from(shared.index.mirror(&log.origin));
+                Ok(Snapshot {
+                    log: log.clone(),
+                    standing: log.standing(now_s, shared.config.stale_after),
+                    signed: held(log, mirror.as_ref())?.and_then(|held| held.signed.ok().flatten()),
+                    mirror,
+                })
+            };
+            shared.logs.iter().map(one).collect()
+        })
+        .await
+    }
+
+    async fn read(
+        self: &Arc<Self>,
+        mut gathered: Gathered,
+        wanted: BTreeSet<HashPart>,
+    ) -> Result<Gathered, AskError> {
+        let shared = self.clone();
+        let gathered = blocking("reading evidence", move || {
+            read::read(&shared, &mut gathered, &wanted)?;
+            Ok(gathered)
+        })
+        .await?;
+        self.check_bytes(gathered.bytes())?;
+        Ok(gathered)
+    }
+
+    pub(crate) fn check_bytes(&self, bytes: usize) -> Result<(), AskError> {
+        let limit = self.config.evidence_bytes_max;
+        if bytes > limit {
+            Err(AskError::TooMuch {
+                limit,
+                unit: "bytes",
+            })
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Fetches blobs that were missing; gives the outputs to be read again, if any came.
+    async fn fetch_missing(
+        self: &Arc<Self>,
+        gathered: &mut Gathered,
+        wanted: &BTreeSet<HashPart>,
+    ) -> Result<BTreeSet<HashPart>, AskError> {
+        let missing = std::mem::take(&mut gathered.missing);
+        let fetches = missing.iter().filter_map(|(origin, ids)| {
+            let log = self.logs.iter().find(|log| log.origin == *origin)?;
+            let ids: Vec<BlobId> = ids.iter().copied().collect();
+            Some(async move { self.fetch_late_blobs(log, &ids).await })
+        });
+        // Logs are asked side by side, so that a slow one costs the others nothing.
+        let fetched = futures::future::join_all(fetches);
+        let Ok(fetched) = tokio::time::timeout_at(gathered.deadline, fetched).await else {
+            return Ok(BTreeSet::new());
+        };
+        let came = fetched.into_iter().collect::<Result<Vec<bool>, _>>()?;
+        Ok(if came.contains(&true) {
+            wanted.clone()
+        } else {
+            BTreeSet::new()
+        })
+    }
+}
+
+impl Gathered {
+    /// Bytes of entries and blobs so far.
+    pub(crate) fn bytes(&self) -> usize {
+        let entries = self.found.values().flatten().map(|found| found.bytes.len());
+        entries.chain(self.blobs.values().map(Vec::len)).sum()
+    }
+
+    /// The log of this name.
+    pub(crate) fn log(&self, origin: &str) -> Option<&Snapshot> {
+        self.logs.iter().find(|seen| seen.log.origin == origin)
+    }
+}

@@ -1,0 +1,246 @@
+//! The followed logs and how each of them stands: live, stale or quarantined (SEMANTICS §2).
+//!
+//! A log is live only if it answered and verified lately. Nothing here heals a quarantine.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use quorix_tlog::checkpoint::{CheckpointError, SignedCheckpoint};
+use quorix_tlog::note::VerifierKey;
+use quorix_trust::evidence::LogState;
+use quorix_trust::policy::{Builder, Policy};
+use quorix_trust::ports::{Equivocation, IndexStore, StoreError, TileStore};
+use quorix_wire::fetch::{Fetcher, TileClient};
+use tokio::sync::Notify;
+
+use crate::error::StartError;
+use crate::events::{Event, EventKind, Events};
+use crate::memo::locked;
+use crate::metrics::Metrics;
+
+/// One log of the policy.
+pub(crate) struct Log {
+    /// Name of its builder in the policy.
+    pub(crate) name: String,
+    /// Name of the log.
+    pub(crate) origin: String,
+    /// Whose vote it is.
+    pub(crate) operator: String,
+    /// Where it is read, in order.
+    pub(crate) urls: Vec<String>,
+    /// The log's key.
+    pub(crate) key: VerifierKey,
+    /// One client for each URL, in order.
+    pub(crate) clients: Vec<TileClient>,
+    /// Held around each commit to the mirror.
+    pub(crate) commit: tokio::sync::Mutex<()>,
+    /// Wakes the follower before its time.
+    pub(crate) wake: Notify,
+    progress: Mutex<Progress>,
+}
+
+/// What following a log has come to.
+#[derive(Default)]
+struct Progress {
+    /// POSIX seconds of the last verified answer; 0 = none since the start.
+    last_verified_s: u64,
+    /// Why the last look failed, if it did.
+    failure: Option<Failure>,
+    equivocation: Option<Arc<Equivocation>>,
+    /// The state that was last told as an event.
+    told: Option<Told>,
+}
+
+/// Why a look at a log failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    /// Why, for people.
+    pub(crate) reason: String,
+    /// The log answered what does not verify: it is stale at once, whatever it answered before.
+    pub(crate) unverifiable: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Live,
+    Stale,
+    Quarantined,
+}
+
+/// How a log stood at one moment.
+#[derive(Clone, Debug)]
+pub(crate) struct Standing {
+    pub(crate) state: LogState,
+    pub(crate) last_verified_s: u64,
+    pub(crate) equivocation: Option<Arc<Equivocation>>,
+}
+
+impl Standing {
+    /// Why it is in this state, for people; empty for a live log.
+    pub(crate) fn reason(&self) -> &str {
+        match &self.state {
+            LogState::Live => "",
+            LogState::Stale { reason } => reason,
+            LogState::Quarantined => "it signed two checkpoints that contradict each other",
+        }
+    }
+}
+
+impl Log {
+    fn new(builder: &Builder, fetcher: &Fetcher, held: Option<Equivocation>) -> Self {
+        let client = |url: &String| TileClient::new(fetcher.clone(), vec![url.clone()]);
+        Self {
+            name: builder.name.clone(),
+            origin: builder.origin().to_owned(),
+            operator: builder.operator.clone(),
+            urls: builder.urls.clone(),
+            key: builder.key.clone(),
+            clients: builder.urls.iter().map(client).collect(),
+            commit: tokio::sync::Mutex::new(()),
+            wake: Notify::new(),
+            progress: Mutex::new(Progress {
+                equivocation: held.map(Arc::new),
+                ..Progress::default()
+            }),
+        }
+    }
+
+    /// How it stands now.
+    pub(crate) fn standing(&self, now_s: u64, stale_after: Duration) -> Standing {
+        let progress = locked(&self.progress);
+        Standing {
+            state: progress.state(now_s, stale_after),
+            last_verified_s: progress.last_verified_s,
+            equivocation: progress.equivocation.clone(),
+        }
+    }
+
+    /// True once proof of equivocation is held.
+    pub(crate) fn is_quarantined(&self) -> bool {
+        locked(&self.progress).equivocation.is_some()
+    }
+
+    /// It answered, and all of it verified.
+    pub(crate) fn verified(&self, now_s: u64) {
+        let mut progress = locked(&self.progress);
+        progress.last_verified_s = progress.last_verified_s.max(now_s);
+        progress.failure = None;
+    }
+
+    /// It did not answer, or what does not verify.
+    pub(crate) fn failed(&self, failure: Failure) {
+        locked(&self.progress).failure = Some(failure);
+    }
+
+    /// Proof of equivocation is held; the first one stays.
+    pub(crate) fn quarantined(&self, proof: Equivocation) {
+        locked(&self.progress)
+            .equivocation
+            .get_or_insert_with(|| Arc::new(proof));
+    }
+
+    /// Tells of a state that is another than the one told before.
+    pub(crate) fn tell(
+        &self,
+        now_s: u64,
+        stale_after: Duration,
+        events: &Events,
+        metrics: &Metrics,
+    ) {
+        let mut progress = locked(&self.progress);
+        let state = progress.state(now_s, stale_after);
+        let untried = progress.last_verified_s == 0 && progress.failure.is_none();
+        let (told, kind, number, message) = match &state {
+            LogState::Live => (
+                Told::Live,
+                EventKind::LogLive,
+                1,
+                format!("{} is live.", self.name),
+            ),
+            LogState::Stale { .. } if untried => return,
+            LogState::Stale { reason } => (
+                Told::Stale,
+                EventKind::LogStale,
+                0,
+                format!("{} adds no votes for now: {reason}.", self.name),
+            ),
+            LogState::Quarantined => (
+                Told::Quarantined,
+                EventKind::LogQuarantined,
+                2,
+                format!(
+                    "{} is quarantined: it signed two checkpoints that contradict each other.",
+                    self.name
+                ),
+            ),
+        };
+        metrics.log_state(&self.name, number);
+        if progress.told.replace(told) != Some(told) {
+            tracing::info!(log = self.name, "{message}");
+            events.tell(Event {
+                at_s: now_s,
+                kind,
+                subject: self.name.clone(),
+                message,
+            });
+        }
+    }
+}
+
+impl Progress {
+    fn state(&self, now_s: u64, stale_after: Duration) -> LogState {
+        if self.equivocation.is_some() {
+            return LogState::Quarantined;
+        }
+        let age_s = now_s.saturating_sub(self.last_verified_s);
+        let reason = match &self.failure {
+            Some(failure) if failure.unverifiable => format!("UNVERIFIABLE: {}", failure.reason),
+            Some(failure) if self.last_verified_s == 0 => failure.reason.clone(),
+            None if self.last_verified_s == 0 => {
+                "not verified yet since the aggregator was started".to_owned()
+            }
+            _ if age_s <= stale_after.as_secs() => return LogState::Live,
+            Some(failure) => format!("no verified answer for {age_s} s: {}", failure.reason),
+            None => format!("no verified answer for {age_s} s"),
+        };
+        LogState::Stale { reason }
+    }
+}
+
+/// The logs of a policy, in its order.
+pub(crate) fn of_policy(
+    policy: &Policy,
+    index: &dyn IndexStore,
+    fetcher: &Fetcher,
+) -> Result<Vec<Arc<Log>>, StartError> {
+    let log = |builder: &Builder| {
+        let held = index.equivocation(builder.origin())?;
+        Ok(Arc::new(Log::new(builder, fetcher, held)))
+    };
+    policy.builders.iter().map(log).collect()
+}
+
+/// What is mirrored of a log, verified when it was stored.
+pub(crate) struct Held {
+    /// Entries in the mirror.
+    pub(crate) size: u64,
+    /// The newest checkpoint of the log that was stored. Its size is `size`, or less while a log that grew by more
+    /// than one batch is caught up; `None` if nothing was committed under a checkpoint yet. An error where the policy
+    /// now gives the log another key than the one that signed: the mirror is of another log then.
+    pub(crate) signed: Result<Option<SignedCheckpoint>, CheckpointError>,
+}
+
+/// Reads what is mirrored of a log; `None` where it was never followed.
+pub(crate) fn held(log: &Log, mirror: &dyn TileStore) -> Result<Option<Held>, StoreError> {
+    let Some(head) = mirror.head()? else {
+        return Ok(None);
+    };
+    let signed = match head.checkpoint.as_slice() {
+        [] => Ok(None),
+        bytes => SignedCheckpoint::open(bytes, &log.key, &log.origin).map(Some),
+    };
+    Ok(Some(Held {
+        size: head.size,
+        signed,
+    }))
+}

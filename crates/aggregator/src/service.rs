@@ -1,0 +1,195 @@
+//! An aggregator: starting, asking, stopping.
+//!
+//! Everything that it knows is in its store; a restart goes on from there after reading the right edge of each mirror.
+//! After a start no log is live until it answered and verified. Reads no files, binds no listener.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use prometheus_client::registry::Registry;
+use quorix_trust::attestation::BlobId;
+use quorix_trust::decision::Decision;
+use quorix_trust::policy::Policy;
+use quorix_trust::ports::IndexStore;
+use quorix_wire::content::ContentVerifier;
+use quorix_wire::fetch::Fetcher;
+use quorix_wire::pb;
+use tokio::sync::broadcast;
+use tokio::task::JoinSet;
+
+use crate::caches::{self, Cache};
+use crate::config::AggregatorConfig;
+use crate::error::{AskError, StartError};
+use crate::events::{Event, Events};
+use crate::follow::Follower;
+use crate::logs::{self, Log};
+use crate::memo::{BlobMemo, Memo, locked};
+use crate::metrics::Metrics;
+use crate::query;
+
+/// The clock: POSIX seconds.
+pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+/// How often the states of logs are looked at for a change that time alone makes.
+const STATE_INTERVAL: Duration = Duration::from_secs(1);
+/// Answers "not here" of caches that are remembered, at about 100 bytes each.
+const MISSES_MAX: usize = 200_000;
+/// Blobs that are remembered as missing.
+const MISSING_BLOBS_MAX: usize = 100_000;
+/// Bytes of reference lists of caches' signatures that are kept in memory.
+const UNLOGGED_BLOBS_BYTES: usize = 64 * 1024 * 1024;
+
+/// A running aggregator. Clones are the same one.
+#[derive(Clone)]
+pub struct Aggregator {
+    pub(crate) shared: Arc<Shared>,
+    tasks: Arc<Mutex<JoinSet<()>>>,
+}
+
+/// What all parts of an aggregator use.
+pub(crate) struct Shared {
+    pub(crate) index: Arc<dyn IndexStore>,
+    pub(crate) policy: Arc<Policy>,
+    pub(crate) config: AggregatorConfig,
+    pub(crate) clock: Clock,
+    pub(crate) events: Events,
+    pub(crate) metrics: Metrics,
+    pub(crate) logs: Vec<Arc<Log>>,
+    pub(crate) caches: Vec<Cache>,
+    pub(crate) content: Option<Arc<dyn ContentVerifier>>,
+    /// Outputs that a cache, by its position in the policy, did not have.
+    pub(crate) cache_misses: Memo<(usize, quorix_nix::store_path::HashPart)>,
+    pub(crate) missing_blobs: Memo<BlobId>,
+    pub(crate) unlogged_blobs: BlobMemo,
+}
+
+impl Aggregator {
+    /// Starts to follow every log of the policy. `content` recomputes content-addressed paths for
+    /// [`decide_many`](Self::decide_many). Needs a Tokio runtime.
+    ///
+    /// # Errors
+    /// A configured value cannot work, or the store failed. A log that cannot be reached is no error.
+    pub fn start(
+        index: Arc<dyn IndexStore>,
+        policy: Arc<Policy>,
+        config: AggregatorConfig,
+        fetcher: Fetcher,
+        content: Option<Arc<dyn ContentVerifier>>,
+        clock: Clock,
+        registry: &mut Registry,
+    ) -> Result<Self, StartError> {
+        let aggregator = Self::assemble(index, policy, config, fetcher, content, clock, registry)?;
+        let mut tasks = locked(&aggregator.tasks);
+        for log in &aggregator.shared.logs {
+            tasks.spawn(Follower::new(log.clone(), aggregator.shared.clone()).run());
+        }
+        tasks.spawn(tell_states(aggregator.shared.clone()));
+        drop(tasks);
+        Ok(aggregator)
+    }
+
+    /// An aggregator that follows nothing yet.
+    pub(crate) fn assemble(
+        index: Arc<dyn IndexStore>,
+        policy: Arc<Policy>,
+        config: AggregatorConfig,
+        fetcher: Fetcher,
+        content: Option<Arc<dyn ContentVerifier>>,
+        clock: Clock,
+        registry: &mut Registry,
+    ) -> Result<Self, StartError> {
+        config.check()?;
+        let logs = logs::of_policy(&policy, index.as_ref(), &fetcher)?;
+        let caches = caches::of_policy(&policy, &fetcher, &config);
+        let shared = Shared {
+            index,
+            policy,
+            config,
+            clock,
+            events: Events::new(),
+            metrics: Metrics::register(registry),
+            logs,
+            caches,
+            content,
+            cache_misses: Memo::new(MISSES_MAX),
+            missing_blobs: Memo::new(MISSING_BLOBS_MAX),
+            unlogged_blobs: BlobMemo::new(UNLOGGED_BLOBS_BYTES),
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+            tasks: Arc::default(),
+        })
+    }
+
+    /// Decides outputs in their order, each given as absolute store path, base name or hash part.
+    ///
+    /// # Errors
+    /// An argument that is not understood, too much to answer, or a failed store.
+    pub async fn decide_many(&self, paths: &[String]) -> Result<Vec<Decision>, AskError> {
+        let config = &self.shared.config;
+        self.shared
+            .decide(query::parse_all(
+                paths,
+                &config.store_dir,
+                config.outputs_max,
+            )?)
+            .await
+    }
+
+    /// Decides one output.
+    ///
+    /// # Errors
+    /// As [`decide_many`](Self::decide_many).
+    pub async fn decide(&self, path: &str) -> Result<Option<Decision>, AskError> {
+        let query = query::parse(path, &self.shared.config.store_dir, || "path".to_owned())?;
+        Ok(self.shared.decide(vec![query]).await?.pop())
+    }
+
+    /// Everything needed to decide outputs by oneself, with `closure` also of what the claimed references reach.
+    ///
+    /// # Errors
+    /// As [`decide_many`](Self::decide_many).
+    pub async fn evidence(
+        &self,
+        paths: &[String],
+        closure: bool,
+    ) -> Result<pb::GetEvidenceResponse, AskError> {
+        let config = &self.shared.config;
+        let queries = query::parse_all(paths, &config.store_dir, config.outputs_max)?;
+        self.shared.evidence(queries, closure).await
+    }
+
+    /// Events from now on.
+    #[must_use]
+    pub fn watch(&self) -> broadcast::Receiver<Event> {
+        self.shared.events.watch()
+    }
+
+    /// Has every log looked at now instead of at its next turn.
+    pub fn poll_now(&self) {
+        for log in &self.shared.logs {
+            log.wake.notify_one();
+        }
+    }
+
+    /// Stops following. What was committed stays; a batch that is being written is written or not, as a whole.
+    pub async fn shutdown(&self) {
+        let mut tasks = std::mem::take(&mut *locked(&self.tasks));
+        tasks.shutdown().await;
+    }
+}
+
+/// Tells of logs that became stale by time alone.
+async fn tell_states(shared: Arc<Shared>) {
+    loop {
+        tokio::time::sleep(STATE_INTERVAL).await;
+        for log in &shared.logs {
+            log.tell(
+                (shared.clock)(),
+                shared.config.stale_after,
+                &shared.events,
+                &shared.metrics,
+            );
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! The whole aggregator in process: against origins that are honest, broken or hostile, served on loopback.
+
+mod answers;
+mod cache_votes;
+mod catch_up;
+mod fakes;
+mod following;
+mod forks;
+mod trustix;
+mod world;

@@ -1,0 +1,25 @@
+//! One submission, and whether trying it again can help.
+
+use quorix_wire::client::{ClientError, LogClient};
+
+/// Why a submission was not acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum SubmitError {
+    /// The log looked at it and will not have it.
+    Refused(String),
+    /// The log did not answer, or cannot take anything now.
+    Away(String),
+}
+
+/// Submits entries with the blobs that they name. They are durable when this is `Ok`.
+pub(super) async fn submit(
+    client: &LogClient,
+    entries: Vec<Vec<u8>>,
+    blobs: Vec<Vec<u8>>,
+) -> Result<(), SubmitError> {
+    match client.submit(entries, blobs).await {
+        Ok(_) => Ok(()),
+        Err(ClientError::InvalidRequest(reason)) => Err(SubmitError::Refused(reason)),
+        Err(error) => Err(SubmitError::Away(error.to_string())),
+    }
+}

@@ -1,0 +1,38 @@
+//! What one log is told at its start, and the limits of what it takes.
+//!
+//! The limits are part of the contract of `LogService.Submit`; the queue sizes are this host's own affair.
+
+/// Most entries of one request.
+pub const ENTRIES_PER_REQUEST_MAX: usize = 1_024;
+
+/// Most bytes of one request, entries and blobs together.
+pub const REQUEST_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// How one log runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogConfig {
+    /// Name of the log, and of its key.
+    pub origin: String,
+    /// Requests that may wait for the sequencer; more are told to come back later.
+    pub queue_requests: usize,
+    /// Bytes of requests that may wait for the sequencer or be in its hands; at least [`REQUEST_BYTES_MAX`].
+    pub queue_bytes: usize,
+    /// Entries after which a commit takes no further request.
+    pub commit_entries: usize,
+    /// Bytes after which a commit takes no further request.
+    pub commit_bytes: usize,
+}
+
+impl LogConfig {
+    /// The log of this name, with queues for a small machine.
+    #[must_use]
+    pub fn new(origin: impl Into<String>) -> Self {
+        Self {
+            origin: origin.into(),
+            queue_requests: 256,
+            queue_bytes: 3 * REQUEST_BYTES_MAX,
+            commit_entries: 4_096,
+            commit_bytes: REQUEST_BYTES_MAX,
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Everything that can go wrong with a log, in words for whoever submits to it or runs it.
+//!
+//! A refused request leaves no trace in the log.
+
+use quorix_tlog::checkpoint::CheckpointError;
+use quorix_tlog::hash::Hash;
+use quorix_trust::attestation::{BLOB_BYTES_MAX, ClaimError};
+use quorix_trust::ports::{CommitError, StoreError};
+use quorix_wire::entry::{BlobError, EntryError};
+
+use crate::config::{ENTRIES_PER_REQUEST_MAX, REQUEST_BYTES_MAX};
+
+/// A log did not start. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StartError {
+    /// The key belongs to another log.
+    #[error(
+        "the key is named {key}, but the log is named {origin}: set origin to {key}, or use the key of {origin}"
+    )]
+    KeyName {
+        /// Name of the key.
+        key: String,
+        /// Configured name of the log.
+        origin: String,
+    },
+    /// The stored checkpoint is not by this log's key.
+    #[error(
+        "the stored checkpoint does not verify under the key of {origin}: {problem}. Start the log with the key and \
+         origin that made this database, or point it at an empty directory to begin a new log"
+    )]
+    Checkpoint {
+        /// Configured name of the log.
+        origin: String,
+        /// What is wrong with it.
+        problem: CheckpointError,
+    },
+    /// The stored checkpoint, tiles and entries are not of one tree.
+    #[error(
+        "the stored log is damaged: {0}. Nothing was signed; restore the database from a backup that is not older than \
+         the newest published checkpoint"
+    )]
+    Damaged(#[from] TreeError),
+    /// The store failed.
+    #[error("the log's database failed: {0}")]
+    Store(#[from] StoreError),
+    /// The first checkpoint could not be stored.
+    #[error("the first checkpoint could not be stored: {0}")]
+    FirstCommit(#[from] CommitError),
+    /// The operating system gives no thread.
+    #[error("the log's thread does not start: {reason}")]
+    Thread {
+        /// What it said.
+        reason: String,
+    },
+}
+
+/// What is stored is not the tree that the checkpoint says.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TreeError {
+    /// The checkpoint is of another size or root than the head.
+    #[error(
+        "the stored checkpoint is of {checkpoint} entries, the stored head of {head}, or their roots differ"
+    )]
+    Head {
+        /// Size in the checkpoint.
+        checkpoint: u64,
+        /// Size in the head.
+        head: u64,
+    },
+    /// A tile is missing, cut, or cannot be read.
+    #[error("{0}")]
+    Tile(String),
+    /// The tiles have another root.
+    #[error(
+        "the stored tiles of {size} entries have the root {found}, the checkpoint says {expected}"
+    )]
+    Root {
+        /// Number of entries.
+        size: u64,
+        /// Root of the tiles.
+        found: Hash,
+        /// Root in the checkpoint.
+        expected: Hash,
+    },
+    /// An entry is not the one whose hash is in the tree.
+    #[error("the stored entry {index} does not have the leaf hash that is in the tree")]
+    Entry {
+        /// Its index.
+        index: u64,
+    },
+}
+
+/// A request was not taken, not one entry of it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SubmitError {
+    /// Too many entries at once.
+    #[error(
+        "the request has {count} entries, at most {ENTRIES_PER_REQUEST_MAX} are taken at once: send it in parts"
+    )]
+    TooManyEntries {
+        /// How many.
+        count: usize,
+    },
+    /// Too many bytes at once.
+    #[error(
+        "the request has {bytes} bytes, at most {REQUEST_BYTES_MAX} are taken at once: send it in parts"
+    )]
+    TooLarge {
+        /// How many.
+        bytes: usize,
+    },
+    /// A blob is too large.
+    #[error("blob {position} has {bytes} bytes, a blob has at most {BLOB_BYTES_MAX}")]
+    BlobTooLarge {
+        /// Which blob of the request, from 0.
+        position: usize,
+        /// Its length.
+        bytes: usize,
+    },
+    /// A blob belongs to nothing.
+    #[error("blob {position} (SHA-256 {id}) is named by no entry of the request")]
+    BlobUnnamed {
+        /// Which blob of the request, from 0.
+        position: usize,
+        /// Its SHA-256 in hexadecimal.
+        id: String,
+    },
+    /// An entry is refused.
+    #[error("entry {position}: {problem}")]
+    Entry {
+        /// Which entry of the request, from 0.
+        position: usize,
+        /// What is wrong with it.
+        problem: EntryProblem,
+    },
+    /// Too much waits already.
+    #[error("the log has more requests waiting than it can hold: try again in a moment")]
+    Busy,
+    /// The log cannot write at present. Whether the entries were taken is not known; sending them again is safe.
+    #[error(
+        "the log cannot write at present ({reason}): send the same entries again later, none will be appended twice"
+    )]
+    Unavailable {
+        /// What failed.
+        reason: String,
+    },
+    /// The log has stopped for good, or is shutting down.
+    #[error("the log has stopped: {reason}")]
+    Stopped {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What is wrong with an entry.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EntryProblem {
+    /// Not canonical bytes of an entry.
+    #[error(transparent)]
+    Malformed(#[from] EntryError),
+    /// Names a blob that is neither sent along nor stored.
+    #[error("names the blob {id}, which is neither in the request nor in the log")]
+    BlobMissing {
+        /// Its SHA-256 in hexadecimal.
+        id: String,
+    },
+    /// Names a blob that is not what it should be.
+    #[error("names the blob {id}: {problem}")]
+    Blob {
+        /// Its SHA-256 in hexadecimal.
+        id: String,
+        /// What is wrong with it.
+        problem: BlobError,
+    },
+    /// Votes for another fingerprint than that of its facts.
+    #[error(transparent)]
+    Claim(#[from] ClaimError),
+    /// Its list of inputs has another root than it says.
+    #[error("the inputs in the blob have the root {computed}, but inputs_root is {stated}")]
+    InputsRoot {
+        /// Root over the lines of the blob.
+        computed: Hash,
+        /// Root in the entry.
+        stated: Hash,
+    },
+    /// Withdraws what this log does not have.
+    #[error("withdraws the leaf {leaf}, which is not in this log before it")]
+    UnknownLeaf {
+        /// The leaf hash.
+        leaf: Hash,
+    },
+    /// The last entry of a log is not for builders to write.
+    #[error("a key rotation ends a log and cannot be submitted to it")]
+    KeyRotation,
+}

@@ -1,0 +1,33 @@
+//! The log service: takes entries over gRPC, sequences them into a signed Merkle tree, and serves that tree as tiles.
+//!
+//! Writing and reading are apart: [`grpc`] is private, for the builders that own the log; [`routes`] is public and
+//! read-only. Nothing is acknowledged or published before it is durable and covered by a signed checkpoint.
+//! Formats: RFC 6962, C2SP tlog-checkpoint and tlog-tiles, `proto/quorix/v1/log.proto`.
+//!
+//! - [`config`]: what one log is told at its start
+//! - [`service`]: the running log
+//! - [`grpc`]: submission
+//! - [`routes`]: the static read API
+//! - [`error`]: everything that can go wrong, in words
+
+#![cfg_attr(
+    test,
+    expect(
+        clippy::unwrap_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        reason = "tests fail by panicking"
+    )
+)]
+
+pub mod config;
+pub mod error;
+pub mod grpc;
+pub mod routes;
+pub mod service;
+
+mod metrics;
+mod published;
+mod request;
+mod sequencer;
+mod tree;

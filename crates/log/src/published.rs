@@ -1,0 +1,58 @@
+//! What the world may see of a log: everything up to the newest published checkpoint, and nothing beyond.
+//!
+//! Read-only. The store may already hold more than is published; that is cut off here.
+
+use std::sync::Arc;
+
+use quorix_tlog::bundle;
+use quorix_tlog::tile::{TileLevel, TilePath, hashes_prefix};
+use quorix_trust::attestation::BlobId;
+use quorix_trust::ports::{Head, LogStore, StoreError};
+use tokio::sync::watch;
+
+/// A view of the published part of a log. Clones see the same.
+#[derive(Clone)]
+pub(crate) struct Published {
+    store: Arc<dyn LogStore>,
+    head: watch::Receiver<Arc<Head>>,
+}
+
+impl Published {
+    pub(crate) fn new(store: Arc<dyn LogStore>, head: watch::Receiver<Arc<Head>>) -> Self {
+        Self { store, head }
+    }
+
+    /// The newest published head.
+    pub(crate) fn head(&self) -> Arc<Head> {
+        Arc::clone(&self.head.borrow())
+    }
+
+    /// Exactly this width of a tile; `None` if the published checkpoint does not cover it. Reads the store: blocks.
+    pub(crate) fn tile(&self, path: TilePath) -> Result<Option<Vec<u8>>, StoreError> {
+        if path.width == 0 || path.width > path.id.width_at(self.head().size) {
+            return Ok(None);
+        }
+        let operation = format!("reading {path}");
+        let failed = |reason: String| StoreError {
+            operation: operation.clone(),
+            reason,
+        };
+        let missing = || failed("the checkpoint covers it, but it is not stored".to_owned());
+        let mut tile = self.store.tile(path.id)?.ok_or_else(missing)?;
+        let length = match path.id.level {
+            TileLevel::Hashes(_) => hashes_prefix(&tile, path.width)
+                .map_err(|error| failed(error.to_string()))?
+                .len(),
+            TileLevel::Entries => bundle::prefix(&tile, path.width)
+                .map_err(|error| failed(error.to_string()))?
+                .len(),
+        };
+        tile.truncate(length);
+        Ok(Some(tile))
+    }
+
+    /// A blob. Reads the store: blocks.
+    pub(crate) fn blob(&self, id: &BlobId) -> Result<Option<Vec<u8>>, StoreError> {
+        self.store.blob(id)
+    }
+}

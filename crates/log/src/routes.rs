@@ -1,0 +1,153 @@
+//! The public read API of a log: C2SP tlog-tiles, and the blobs that entries name.
+//!
+//! Read-only and static: every answer but the checkpoint's is the same for ever, so that any file host or mirror can
+//! give it instead. Nothing beyond the published checkpoint is shown.
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use data_encoding::HEXLOWER;
+use quorix_tlog::tile::TilePath;
+use quorix_trust::attestation::BlobId;
+use quorix_trust::ports::StoreError;
+use tower_http::set_header::SetResponseHeaderLayer;
+
+use crate::published::Published;
+use crate::service::Log;
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const BYTES: &str = "application/octet-stream";
+const IMMUTABLE: &str = "max-age=604800, immutable";
+
+/// The routes `/checkpoint`, `/tile/…`, `/blob/…` and `/` of this log, for `GET` and `HEAD`.
+pub fn router(log: &Log) -> Router {
+    let shown = Shown {
+        origin: log.status().origin.into(),
+        published: log.published(),
+    };
+    Router::new()
+        .route("/", get(about))
+        .route("/checkpoint", get(checkpoint))
+        .route("/tile/{*path}", get(tile))
+        .route("/blob/{id}", get(blob))
+        .fallback(async || {
+            Failure::NotFound("there is nothing here; a log has /checkpoint, /tile/ and /blob/")
+        })
+        .method_not_allowed_fallback(async || Failure::Method)
+        .layer(SetResponseHeaderLayer::overriding(
+            ACCESS_CONTROL_ALLOW_ORIGIN,
+            HeaderValue::from_static("*"),
+        ))
+        .with_state(shown)
+}
+
+#[derive(Clone)]
+struct Shown {
+    origin: Arc<str>,
+    published: Published,
+}
+
+async fn about(State(shown): State<Shown>) -> Response {
+    let text = format!(
+        "This is the transparency log {}: a builder's signed, append-only record of what it built. Its newest state is at \
+         /checkpoint, its tree and entries are under /tile/ (C2SP tlog-tiles), the lists that entries name are under \
+         /blob/. Quorix and other verifiers read it; there is nothing to log in to.\n",
+        shown.origin
+    );
+    answer(TEXT, "no-cache", text.into_bytes())
+}
+
+async fn checkpoint(State(shown): State<Shown>) -> Response {
+    answer(TEXT, "no-cache", shown.published.head().checkpoint.clone())
+}
+
+async fn tile(State(shown): State<Shown>, uri: Uri) -> Result<Response, Failure> {
+    let path = uri.path().strip_prefix('/').unwrap_or_default();
+    let path = TilePath::from_str(path).map_err(|error| Failure::BadRequest(error.to_string()))?;
+    let tile = blocking(move || shown.published.tile(path)).await?;
+    let tile = tile.ok_or(Failure::NotFound(
+        "the published checkpoint does not cover this tile at this width",
+    ))?;
+    Ok(answer(BYTES, IMMUTABLE, tile))
+}
+
+async fn blob(State(shown): State<Shown>, uri: Uri) -> Result<Response, Failure> {
+    let id = uri.path().strip_prefix("/blob/").unwrap_or_default();
+    let id = HEXLOWER
+        .decode(id.as_bytes())
+        .ok()
+        .and_then(|id| BlobId::try_from(id).ok());
+    let not_an_id = || {
+        Failure::BadRequest(
+            "the name of a blob is its SHA-256 as 64 lowercase hexadecimal digits".to_owned(),
+        )
+    };
+    let id = id.ok_or_else(not_an_id)?;
+    let blob = blocking(move || shown.published.blob(&id)).await?;
+    Ok(answer(
+        BYTES,
+        IMMUTABLE,
+        blob.ok_or(Failure::NotFound("this log has no such blob"))?,
+    ))
+}
+
+/// The store blocks, so it is read beside the threads that serve.
+async fn blocking<T: Send + 'static>(
+    read: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, Failure> {
+    let result = tokio::task::spawn_blocking(read).await;
+    let result = result
+        .map_err(|error| error.to_string())
+        .and_then(|read| read.map_err(|error| error.to_string()));
+    result.map_err(|error| {
+        tracing::error!(%error, "the log could not be read");
+        Failure::Store
+    })
+}
+
+fn answer(content_type: &'static str, cache_control: &'static str, body: Vec<u8>) -> Response {
+    (
+        [(CONTENT_TYPE, content_type), (CACHE_CONTROL, cache_control)],
+        body,
+    )
+        .into_response()
+}
+
+/// Why there is no other answer. Never cached: what is missing now may be there soon.
+enum Failure {
+    BadRequest(String),
+    NotFound(&'static str),
+    Method,
+    Store,
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let (status, sentence) = match self {
+            Self::BadRequest(sentence) => (StatusCode::BAD_REQUEST, sentence),
+            Self::NotFound(sentence) => (StatusCode::NOT_FOUND, sentence.to_owned()),
+            Self::Method => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                "a log is only read here, with GET or HEAD".to_owned(),
+            ),
+            Self::Store => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "the log's database could not be read; try again later".to_owned(),
+            ),
+        };
+        (
+            status,
+            answer(TEXT, "no-store", format!("{sentence}\n").into_bytes()),
+        )
+            .into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests;

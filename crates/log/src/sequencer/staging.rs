@@ -1,0 +1,159 @@
+//! The entries of one round before they are appended: which are new, at which index, and what they withdraw.
+//!
+//! Takes a request whole or not at all. Never writes.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use quorix_tlog::hash::Hash;
+use quorix_trust::attestation::BlobId;
+use quorix_trust::ports::{LogStore, StoreError};
+
+use crate::error::{EntryProblem, SubmitError};
+use crate::request::{Checked, Request};
+use crate::service::Receipt;
+use crate::tree::stored_leaf;
+
+/// What a round appends.
+#[derive(Default)]
+pub(super) struct Staged {
+    pub(super) entries: Vec<Checked>,
+    pub(super) blobs: Vec<(BlobId, Vec<u8>)>,
+    pub(super) retractions: Vec<(Hash, u64)>,
+}
+
+/// A round in the making.
+pub(super) struct Staging<'a> {
+    store: &'a dyn LogStore,
+    /// Size of the tree before the round.
+    size: u64,
+    entries: Vec<Checked>,
+    blobs: BTreeMap<BlobId, Vec<u8>>,
+    new: New,
+}
+
+/// Indices of what the round adds: the newest of each leaf, and of the newest retraction of each leaf.
+#[derive(Clone, Default)]
+struct New {
+    leaves: HashMap<Hash, u64>,
+    retractions: HashMap<Hash, u64>,
+}
+
+impl<'a> Staging<'a> {
+    /// A round on top of a tree of this size.
+    pub(super) fn new(store: &'a dyn LogStore, size: u64) -> Self {
+        Self {
+            store,
+            size,
+            entries: Vec::new(),
+            blobs: BTreeMap::new(),
+            new: New::default(),
+        }
+    }
+
+    /// Takes a request and says where its entries are, or refuses it whole.
+    pub(super) fn take(&mut self, request: &Request) -> Result<Vec<Receipt>, SubmitError> {
+        let failed = |error: StoreError| SubmitError::Unavailable {
+            reason: error.to_string(),
+        };
+        let mut added = Vec::new();
+        let mut new = New::default();
+        let mut receipts = Vec::with_capacity(request.entries.len());
+        for (position, entry) in request.entries.iter().enumerate() {
+            if let Some(index) = self.standing_index(entry, &new).map_err(failed)? {
+                receipts.push(Receipt {
+                    index,
+                    duplicate: true,
+                });
+                continue;
+            }
+            let index = self.next_index(added.len());
+            for leaf in &entry.withdraws {
+                if self.index_of(leaf, &new).map_err(failed)?.is_none() {
+                    let problem = EntryProblem::UnknownLeaf { leaf: *leaf };
+                    return Err(SubmitError::Entry { position, problem });
+                }
+                new.retractions.insert(*leaf, index);
+            }
+            new.leaves.insert(entry.leaf, index);
+            receipts.push(Receipt {
+                index,
+                duplicate: false,
+            });
+            added.push(entry.clone());
+        }
+        let named: BTreeSet<&BlobId> = added.iter().flat_map(|entry| &entry.blobs).collect();
+        let blobs = request.blobs.iter().filter(|(id, _)| named.contains(id));
+        self.blobs
+            .extend(blobs.map(|(id, blob)| (*id, blob.clone())));
+        self.new.leaves.extend(new.leaves);
+        self.new.retractions.extend(new.retractions);
+        self.entries.extend(added);
+        Ok(receipts)
+    }
+
+    /// Everything that was taken.
+    pub(super) fn finish(self) -> Staged {
+        Staged {
+            entries: self.entries,
+            blobs: self.blobs.into_iter().collect(),
+            retractions: self.new.retractions.into_iter().collect(),
+        }
+    }
+
+    fn next_index(&self, added: usize) -> u64 {
+        let staged = self.entries.len().saturating_add(added);
+        self.size
+            .saturating_add(u64::try_from(staged).unwrap_or(u64::MAX))
+    }
+
+    /// Index of these bytes in the log, if they still say what they said: an entry that was withdrawn may be appended
+    /// again, and so may a retraction of what was appended again after it.
+    fn standing_index(&self, entry: &Checked, new: &New) -> Result<Option<u64>, StoreError> {
+        let Some(index) = self.index_of(&entry.leaf, new)? else {
+            return Ok(None);
+        };
+        if self
+            .retraction_of(&entry.leaf, new)?
+            .is_some_and(|retraction| retraction > index)
+        {
+            return Ok(None);
+        }
+        for leaf in &entry.withdraws {
+            if self
+                .index_of(leaf, new)?
+                .is_some_and(|withdrawn| withdrawn > index)
+            {
+                return Ok(None);
+            }
+        }
+        Ok(Some(index))
+    }
+
+    fn index_of(&self, leaf: &Hash, new: &New) -> Result<Option<u64>, StoreError> {
+        if let Some(index) = new.leaves.get(leaf).or_else(|| self.new.leaves.get(leaf)) {
+            return Ok(Some(*index));
+        }
+        let Some(index) = self.store.index_of(leaf)? else {
+            return Ok(None);
+        };
+        // The lookup is only a hint: what counts is the tree that was signed.
+        let failed = |reason: String| StoreError {
+            operation: "looking up a leaf".to_owned(),
+            reason,
+        };
+        let found =
+            stored_leaf(self.store, self.size, index).map_err(|error| failed(error.to_string()))?;
+        Ok((found.as_ref() == Some(leaf)).then_some(index))
+    }
+
+    fn retraction_of(&self, leaf: &Hash, new: &New) -> Result<Option<u64>, StoreError> {
+        match new
+            .retractions
+            .get(leaf)
+            .or_else(|| self.new.retractions.get(leaf))
+        {
+            Some(index) => Ok(Some(*index)),
+            None => self.store.retraction_of(leaf),
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! The right edge of the log's tree in memory: what appending needs, and what has to be written.
+//!
+//! Loading checks what is stored against the head that was signed, and reads at most ten tiles for it.
+
+use quorix_tlog::bundle::{self, EntryTooLarge};
+use quorix_tlog::hash::{Hash, leaf_hash};
+use quorix_tlog::tile::{
+    Edge, TILE_WIDTH, TileId, encode_hashes, hashes_prefix, parse_hashes, width_at,
+};
+use quorix_trust::ports::{Head, TileStore};
+
+use crate::error::TreeError;
+
+/// The growing end of a log.
+pub(crate) struct Tree {
+    edge: Edge,
+    /// The partial entry bundle at the right edge; empty where the size is a multiple of 256.
+    bundle: Vec<u8>,
+    /// Bundles filled since the last take.
+    full_bundles: Vec<(TileId, Vec<u8>)>,
+    bundle_changed: bool,
+}
+
+impl Tree {
+    /// Loads the tree of this head and checks that it has its root.
+    pub(crate) fn load(store: &dyn TileStore, head: &Head) -> Result<Self, TreeError> {
+        let edge = Edge::load(head.size, |id, width| {
+            stored_hashes(store, id, width).map(Some)
+        });
+        let edge = edge.map_err(|error| TreeError::Tile(chain(&error)))?;
+        let (size, found, expected) = (head.size, edge.root(), head.root);
+        if found != expected {
+            return Err(TreeError::Root {
+                size,
+                found,
+                expected,
+            });
+        }
+        let bundle = last_bundle(store, size)?;
+        Ok(Self {
+            edge,
+            bundle,
+            full_bundles: Vec::new(),
+            bundle_changed: false,
+        })
+    }
+
+    pub(crate) fn size(&self) -> u64 {
+        self.edge.size()
+    }
+
+    pub(crate) fn root(&self) -> Hash {
+        self.edge.root()
+    }
+
+    /// Appends an entry with its leaf hash.
+    pub(crate) fn append(&mut self, entry: &[u8], leaf: Hash) -> Result<(), EntryTooLarge> {
+        bundle::append(&mut self.bundle, entry)?;
+        self.bundle_changed = true;
+        self.edge.push(leaf);
+        let width = u64::from(TILE_WIDTH);
+        if self.size().is_multiple_of(width) {
+            let index = (self.size() / width).saturating_sub(1);
+            self.full_bundles
+                .push((TileId::entries(index), std::mem::take(&mut self.bundle)));
+            self.bundle_changed = false;
+        }
+        Ok(())
+    }
+
+    /// Every hash tile and entry bundle that changed since the last take, whole.
+    pub(crate) fn take_changed(&mut self) -> Vec<(TileId, Vec<u8>)> {
+        let hashes = self.edge.take_changed().into_iter();
+        let mut changed: Vec<_> = hashes
+            .map(|(id, hashes)| (id, encode_hashes(&hashes)))
+            .collect();
+        changed.append(&mut self.full_bundles);
+        if std::mem::take(&mut self.bundle_changed) {
+            let index = self.size() / u64::from(TILE_WIDTH);
+            changed.push((TileId::entries(index), self.bundle.clone()));
+        }
+        changed
+    }
+}
+
+/// Leaf hash at an index of the stored tree; `None` beyond `size`.
+pub(crate) fn stored_leaf(
+    store: &dyn TileStore,
+    size: u64,
+    index: u64,
+) -> Result<Option<Hash>, TreeError> {
+    if index >= size {
+        return Ok(None);
+    }
+    let tile = index / u64::from(TILE_WIDTH);
+    let hashes = stored_hashes(store, TileId::hashes(0, tile), width_at(size, 0, tile))?;
+    let position = usize::try_from(index % u64::from(TILE_WIDTH)).unwrap_or(usize::MAX);
+    Ok(hashes.get(position).copied())
+}
+
+/// The first `width` hashes of a tile. What the store has beyond them is not of this tree.
+fn stored_hashes(store: &dyn TileStore, id: TileId, width: u16) -> Result<Vec<Hash>, TreeError> {
+    let tile = stored_tile(store, id)?;
+    let hashes = hashes_prefix(&tile, width).and_then(|prefix| parse_hashes(prefix, width));
+    hashes.map_err(|error| TreeError::Tile(format!("{id:?}: {error}")))
+}
+
+fn stored_tile(store: &dyn TileStore, id: TileId) -> Result<Vec<u8>, TreeError> {
+    let tile = store
+        .tile(id)
+        .map_err(|error| TreeError::Tile(error.to_string()))?;
+    tile.ok_or_else(|| TreeError::Tile(format!("{id:?} is missing")))
+}
+
+/// The bundle at the right edge if it is partial, after a check of the last bundle against the leaf hashes.
+fn last_bundle(store: &dyn TileStore, size: u64) -> Result<Vec<u8>, TreeError> {
+    let Some(last) = size.checked_sub(1) else {
+        return Ok(Vec::new());
+    };
+    let index = last / u64::from(TILE_WIDTH);
+    let width = width_at(size, 0, index);
+    let mut bytes = stored_tile(store, TileId::entries(index))?;
+    let bad = |error: bundle::BundleError| TreeError::Tile(format!("bundle {index}: {error}"));
+    let length = bundle::prefix(&bytes, width).map_err(bad)?.len();
+    bytes.truncate(length);
+    let hashes = stored_hashes(store, TileId::hashes(0, index), width)?;
+    let entries = bundle::parse(&bytes, width).map_err(bad)?;
+    let first = index.saturating_mul(u64::from(TILE_WIDTH));
+    for (index, (entry, hash)) in (first..).zip(entries.iter().zip(&hashes)) {
+        if leaf_hash(entry) != *hash {
+            return Err(TreeError::Entry { index });
+        }
+    }
+    Ok(if width == TILE_WIDTH {
+        Vec::new()
+    } else {
+        bytes
+    })
+}
+
+/// An error with its causes, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}

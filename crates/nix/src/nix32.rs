@@ -1,0 +1,177 @@
+//! nix32: the base-32 text in which Nix writes store path digests and hashes.
+//!
+//! Its alphabet leaves out `e`, `o`, `u` and `t`, and it reads the bytes as one little-endian number written with the
+//! most significant digit first. Decoding is strict: one byte string has exactly one text.
+
+const ALPHABET: [u8; 32] = *b"0123456789abcdfghijklmnpqrsvwxyz";
+
+/// Writes `bytes` as nix32: `ceil(8 * n / 5)` characters for `n` bytes.
+#[must_use]
+pub fn encode(bytes: &[u8]) -> String {
+    (0..encoded_len(bytes.len()))
+        .rev()
+        .map(|place| {
+            let (at, shift) = position(place);
+            let low = u16::from(bytes.get(at).copied().unwrap_or(0));
+            let high = u16::from(bytes.get(at + 1).copied().unwrap_or(0));
+            let digit = usize::from(((high << 8 | low) >> shift) & 31);
+            ALPHABET.get(digit).copied().map_or('0', char::from)
+        })
+        .collect()
+}
+
+/// Reads nix32 text back into the bytes it was written from.
+///
+/// # Errors
+/// When the text has a length that no byte string gives, a character outside the alphabet, or bits beyond the last
+/// byte that are not zero.
+pub fn decode(text: &str) -> Result<Vec<u8>, Nix32Error> {
+    let outside = |&(_, character): &(usize, char)| {
+        !u8::try_from(character).is_ok_and(|byte| digit(byte).is_some())
+    };
+    if let Some((position, character)) = text.char_indices().find(outside) {
+        return Err(Nix32Error::Character {
+            character,
+            position,
+        });
+    }
+    let length = text.len() / 8 * 5 + text.len() % 8 * 5 / 8;
+    if encoded_len(length) != text.len() {
+        return Err(Nix32Error::Length { found: text.len() });
+    }
+    let mut bytes = vec![0_u8; length];
+    for (place, value) in text.bytes().rev().filter_map(digit).enumerate() {
+        let (at, shift) = position(place);
+        let [low, high] = (u16::from(value) << shift).to_le_bytes();
+        for (offset, part) in [(0, low), (1, high)] {
+            match bytes.get_mut(at + offset) {
+                Some(byte) => *byte |= part,
+                None if part == 0 => {}
+                None => return Err(Nix32Error::Overflow),
+            }
+        }
+    }
+    Ok(bytes)
+}
+
+/// Why a text is not nix32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Nix32Error {
+    /// A character outside the alphabet, at this byte of the text.
+    #[error("`{}` at byte {position} is no nix32 character (0-9 and a-z without e, o, t, u)", character.escape_debug())]
+    Character {
+        /// The character.
+        character: char,
+        /// Its byte offset in the text.
+        position: usize,
+    },
+    /// No byte string is written with this many characters.
+    #[error("no nix32 text has {found} characters")]
+    Length {
+        /// Characters found.
+        found: usize,
+    },
+    /// The first character carries bits beyond the last byte.
+    #[error("the nix32 text stands for a number that is too large for its length")]
+    Overflow,
+}
+
+/// How many characters `bytes` bytes take.
+pub(crate) fn encoded_len(bytes: usize) -> usize {
+    bytes / 5 * 8 + (bytes % 5 * 8).div_ceil(5)
+}
+
+/// The value of one character of the alphabet.
+pub(crate) fn digit(character: u8) -> Option<u8> {
+    match character {
+        b'0'..=b'9' => Some(character - b'0'),
+        b'a'..=b'd' => Some(character - b'a' + 10),
+        b'f'..=b'n' => Some(character - b'f' + 14),
+        b'p'..=b's' => Some(character - b'p' + 23),
+        b'v'..=b'z' => Some(character - b'v' + 27),
+        _ => None,
+    }
+}
+
+/// Byte and bit where the digit `place` (0 = least significant) begins.
+fn position(place: usize) -> (usize, usize) {
+    (place / 8 * 5 + place % 8 * 5 / 8, place % 8 * 5 % 8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_hash_of_nothing_is_written_as_nix_writes_it() {
+        let digest = data_encoding::HEXLOWER
+            .decode(b"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
+            .unwrap();
+        let text = "0mdqa9w1p6cmli6976v4wi0sw9r4p5prkj7lzfd1877wk11c9c73";
+        assert_eq!(encode(&digest), text);
+        assert_eq!(decode(text), Ok(digest));
+    }
+
+    #[test]
+    fn trustix_bad_nix32_is_an_error_and_never_a_panic() {
+        let cases = [
+            ("", Ok(Vec::new())),
+            ("0", Err(Nix32Error::Length { found: 1 })),
+            ("000", Err(Nix32Error::Length { found: 3 })),
+            ("8z", Err(Nix32Error::Overflow)),
+            ("zz", Err(Nix32Error::Overflow)),
+            ("7z", Ok(vec![255])),
+            (
+                "0e",
+                Err(Nix32Error::Character {
+                    character: 'e',
+                    position: 1,
+                }),
+            ),
+            (
+                "A0",
+                Err(Nix32Error::Character {
+                    character: 'A',
+                    position: 0,
+                }),
+            ),
+            (
+                "0é",
+                Err(Nix32Error::Character {
+                    character: 'é',
+                    position: 1,
+                }),
+            ),
+            (
+                "../etc",
+                Err(Nix32Error::Character {
+                    character: '.',
+                    position: 0,
+                }),
+            ),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(decode(text), expected, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn decoding_undoes_encoding(bytes: Vec<u8>) {
+            prop_assert_eq!(decode(&encode(&bytes)), Ok(bytes));
+        }
+
+        #[test]
+        fn a_text_that_decodes_is_the_only_text_of_its_bytes(text in "[0-9a-df-np-sv-z]{0,60}") {
+            if let Ok(bytes) = decode(&text) {
+                prop_assert_eq!(encode(&bytes), text);
+            }
+        }
+
+        #[test]
+        fn no_text_makes_the_decoder_panic(text: String) {
+            let _ = decode(&text);
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! What can be typed. Texts only; what commands do is in `commands`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use quorix_wire::address::Address;
+
+/// Install a binary because enough independent builders got the same bytes.
+#[derive(Debug, Parser)]
+#[command(name = "quorix", version, max_term_width = 100, after_help = "\
+Examples:
+  quorix demo                                  the whole story on this machine, with real Nix
+  quorix serve --config /etc/quorix/quorix.toml
+  quorix decide /nix/store/…-hello-2.12        may this be used, and why
+  quorix policy check /etc/quorix/policy
+
+Exit codes: 0 yes or done, 1 no, 2 wrong use, 3 could not find out.")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// How log lines look on standard error.
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the roles that the configuration switches on, until stopped.
+    Serve(ConfigFile),
+    /// May this store path be used under the policy, and why.
+    Decide(Decide),
+    /// Play the whole story on this machine: three builders, one lie, one quorum.
+    Demo(Demo),
+    /// Look at the configuration.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Look at a policy.
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+    /// Make and show keys.
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// Look at logs.
+    #[command(subcommand)]
+    Log(LogCommand),
+    /// Say in this builder's log what it built.
+    Attest(Attest),
+    /// For Nix to call.
+    #[command(subcommand)]
+    Hook(HookCommand),
+    /// Print completions for a shell.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page.
+    Man,
+}
+
+/// Where the configuration is.
+#[derive(Args, Clone, Debug)]
+pub struct ConfigFile {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE", env = "QUORIX_CONFIG", default_value = "/etc/quorix/quorix.toml")]
+    pub config: PathBuf,
+}
+
+/// `decide`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  quorix decide /nix/store/…-hello-2.12
+  quorix decide --aggregator 127.0.0.1:8481 93a4fjryvg1hz7bxki7wzd9cznsm20yx
+  quorix decide --policy my-policy /nix/store/…-hello-2.12   verify and decide here
+
+Exit code 0: accepted; 1: refused; 3: the aggregator could not be asked.")]
+pub struct Decide {
+    /// Store path, its base name, or its 32-character hash.
+    #[arg(value_name = "PATH")]
+    pub path: String,
+    /// Where the aggregator answers, instead of what the configuration says.
+    #[arg(long, value_name = "ADDRESS")]
+    pub aggregator: Option<Address>,
+    /// Fetch the evidence, verify every proof and decide here under this policy, whatever the aggregator thinks.
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// Print the whole decision as JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub config: ConfigFile,
+}
+
+/// `demo`
+#[derive(Args, Debug)]
+pub struct Demo {
+    /// Check every step, stop everything, and exit 0 only if all of it is as told.
+    #[arg(long)]
+    pub check: bool,
+    /// Tell the story without Nix: built-in sample trees instead of builds, our own client instead of Nix's.
+    #[arg(long)]
+    pub samples: bool,
+    /// Work in this folder and keep it, instead of a temporary one.
+    #[arg(long, value_name = "FOLDER")]
+    pub dir: Option<PathBuf>,
+}
+
+/// `config …`
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Read the configuration, its keys and its policy, and say what is wrong.
+    Check(ConfigFile),
+}
+
+/// `policy …`
+#[derive(Debug, Subcommand)]
+pub enum PolicyCommand {
+    /// Read a policy and say what is wrong or worth knowing.
+    Check {
+        /// The policy file.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Print what was read as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// `key …`
+#[derive(Debug, Subcommand)]
+pub enum KeyCommand {
+    /// Make a secret key in a new file that only its owner can read, and print the public key.
+    #[command(after_help = "\
+Examples:
+  quorix key generate --kind log --name logs.example.org/alice /etc/quorix/log.key
+  quorix key generate --kind nix --name alice-1 /etc/quorix/nix.key")]
+    Generate {
+        /// What it signs.
+        #[arg(long, value_enum)]
+        kind: KeyKind,
+        /// The key's name: for a log its origin, for Nix as in `trusted-public-keys`.
+        #[arg(long)]
+        name: String,
+        /// The file to make. An existing one is never overwritten.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Print the public key of a secret key file.
+    Show {
+        /// The secret key file.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+}
+
+/// What a key signs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum KeyKind {
+    /// Checkpoints of a log (C2SP signed-note, Ed25519).
+    Log,
+    /// Store paths (Nix's key format), for builders and the resolver.
+    Nix,
+}
+
+/// `log …`
+#[derive(Debug, Subcommand)]
+pub enum LogCommand {
+    /// The logs that the aggregator follows and their health; or this machine's own log.
+    Status {
+        /// Where the aggregator answers, instead of what the configuration says.
+        #[arg(long, value_name = "ADDRESS")]
+        aggregator: Option<Address>,
+        /// Print as JSON.
+        #[arg(long)]
+        json: bool,
+        /// Where the configuration is.
+        #[command(flatten)]
+        config: ConfigFile,
+    },
+}
+
+/// `attest`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  quorix attest /nix/store/…-hello-2.12
+  quorix attest $(nix-build -A hello)
+
+Only what this machine built is attested: Nix marks it `ultimate`. Bytes are hashed again first.")]
+pub struct Attest {
+    /// Store paths.
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<String>,
+    /// They were built again to check what another had built.
+    #[arg(long)]
+    pub rebuilt: bool,
+    /// Print receipts as JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub config: ConfigFile,
+}
+
+/// `hook …`
+#[derive(Debug, Subcommand)]
+pub enum HookCommand {
+    /// Nix's `post-build-hook`: note what was built, at once and without ever failing the build.
+    PostBuild(ConfigFile),
+    /// What the outbox holds.
+    Status {
+        /// Print as JSON.
+        #[arg(long)]
+        json: bool,
+        /// Where the configuration is.
+        #[command(flatten)]
+        config: ConfigFile,
+    },
+}

@@ -1,0 +1,93 @@
+//! A file for each command, and the one place that runs them.
+
+mod attest;
+mod config;
+mod decide;
+mod hook;
+mod key;
+mod log;
+mod paper;
+mod policy;
+mod serve;
+
+use crate::cli::{Cli, Command, ConfigCommand, HookCommand, KeyCommand, LogCommand, PolicyCommand};
+use crate::config::Config;
+use crate::output::{self, Exit, Failure};
+use crate::{demo, telemetry};
+use quorix_trust::policy::Policy;
+use std::future::Future;
+use std::path::Path;
+
+/// Runs a command to its end.
+#[must_use]
+pub fn run(cli: Cli) -> Exit {
+    telemetry::start(cli.log_format, if matches!(cli.command, Command::Serve(_)) { "info" } else { "error" });
+    let result = match cli.command {
+        Command::Serve(file) => blocking(serve::serve(&file.config)),
+        Command::Decide(arguments) => blocking(decide::decide(arguments)),
+        Command::Demo(arguments) => blocking(demo::demo(arguments)),
+        Command::Config(ConfigCommand::Check(file)) => config::check(&file.config),
+        Command::Policy(PolicyCommand::Check { file, json }) => policy::check(&file, json),
+        Command::Key(KeyCommand::Generate { kind, name, file }) => key::generate(kind, &name, &file),
+        Command::Key(KeyCommand::Show { file }) => key::show(&file),
+        Command::Log(LogCommand::Status { aggregator, json, config }) => {
+            blocking(log::status(aggregator, json, &config.config))
+        }
+        Command::Attest(arguments) => blocking(attest::attest(arguments)),
+        Command::Hook(HookCommand::PostBuild(file)) => return hook::post_build(&file.config),
+        Command::Hook(HookCommand::Status { json, config }) => hook::status(json, &config.config),
+        Command::Completions { shell } => {
+            paper::completions(shell);
+            Ok(Exit::Yes)
+        }
+        Command::Man => paper::manual(),
+    };
+    result.unwrap_or_else(|failure| {
+        output::error(&failure);
+        failure.exit()
+    })
+}
+
+fn blocking(command: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.map_err(|error| Failure::unknown(format!("the runtime did not start: {error}")))?.block_on(command)
+}
+
+/// Reads the configuration.
+fn configuration(file: &Path) -> Result<Config, Failure> {
+    Config::read(file).map_err(Failure::wrong)
+}
+
+/// Reads a policy file.
+pub(crate) fn read_policy(file: &Path) -> Result<Policy, Failure> {
+    let text = std::fs::read(file).map_err(|error| {
+        Failure::wrong(format!("the policy {} cannot be read: {error}", file.display()))
+    })?;
+    let text = String::from_utf8(text)
+        .map_err(|error| Failure::wrong(format!("the policy {} is not UTF-8 text: {error}", file.display())))?;
+    Policy::parse(&text).map_err(|error| Failure::wrong(format!("{}: {error}", file.display())))
+}
+
+/// Seconds since 1970.
+#[must_use]
+pub(crate) fn now_s() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// Where the aggregator is: what was typed, else what the configuration says.
+fn aggregator_address(
+    typed: Option<quorix_wire::address::Address>,
+    file: &Path,
+) -> Result<quorix_wire::address::Address, Failure> {
+    if let Some(typed) = typed {
+        return Ok(typed);
+    }
+    let config = configuration(file)?;
+    let named = config.resolver.as_ref().and_then(|resolver| resolver.aggregator.clone());
+    named
+        .or_else(|| config.dashboard.as_ref().and_then(|dashboard| dashboard.aggregator.clone()))
+        .or_else(|| config.aggregator.as_ref().map(|aggregator| aggregator.listen.clone()))
+        .ok_or_else(|| {
+            Failure::wrong(format!("{} names no aggregator; say where one answers: --aggregator ADDRESS", file.display()))
+        })
+}

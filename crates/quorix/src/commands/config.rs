@@ -1,0 +1,48 @@
+//! `quorix config check`: everything that `serve` would read, read.
+
+use std::path::Path;
+
+use super::{configuration, read_policy};
+use crate::config::Config;
+use crate::output::{self, Exit, Failure};
+use crate::wiring::keys;
+
+pub(super) fn check(file: &Path) -> Result<Exit, Failure> {
+    let config = configuration(file)?;
+    let mut roles = Vec::new();
+    if let Some(log) = &config.log {
+        keys::log_key(&log.key, &log.origin)?;
+        roles.push("log");
+    }
+    if let Some(builder) = &config.builder {
+        if let Some(key) = &builder.nix_key {
+            keys::nix_key(key)?;
+        }
+        roles.push("builder");
+    }
+    if let Some(resolver) = &config.resolver {
+        keys::nix_key(&resolver.key)?;
+        roles.push("resolver");
+    }
+    roles.extend(config.aggregator.as_ref().map(|_| "aggregator"));
+    roles.extend(config.dashboard.as_ref().map(|_| "dashboard"));
+    output::answer(format_args!("{} is good: {}.", file.display(), roles.join(", ")));
+    warn_of_policy(&config)?;
+    Ok(Exit::Yes)
+}
+
+fn warn_of_policy(config: &Config) -> Result<(), Failure> {
+    let Some(file) = &config.policy else { return Ok(()) };
+    let policy = read_policy(file)?;
+    output::answer(format_args!(
+        "{} is good: {} builders, {} caches, {} rules.",
+        file.display(),
+        policy.builders.len(),
+        policy.caches.len(),
+        policy.rules.len()
+    ));
+    for warning in &policy.warnings {
+        output::answer(format_args!("  worth knowing: {warning}"));
+    }
+    Ok(())
+}

@@ -1,0 +1,109 @@
+//! `quorix log status`.
+
+use std::path::Path;
+
+use quorix_wire::address::Address;
+use quorix_wire::channel;
+use quorix_wire::client::{ClientError, LogClient};
+use quorix_wire::pb;
+use quorix_wire::pb::aggregator_service_client::AggregatorServiceClient;
+use serde_json::json;
+
+use super::{aggregator_address, configuration, now_s};
+use crate::output::{self, Exit, Failure};
+
+/// The followed logs; on a machine with a log and no aggregator, that log.
+pub(super) async fn status(aggregator: Option<Address>, json: bool, file: &Path) -> Result<Exit, Failure> {
+    if aggregator.is_none()
+        && let Ok(config) = configuration(file)
+        && config.aggregator.is_none()
+        && let Some(log) = config.log
+    {
+        return own(&log.listen.submit, json).await;
+    }
+    let address = aggregator_address(aggregator, file)?;
+    let channel = channel::connect(&address).map_err(Failure::wrong)?;
+    let answer = AggregatorServiceClient::new(channel).list_logs(pb::ListLogsRequest {}).await;
+    let answer = answer.map_err(|status| {
+        Failure::unknown(format!("the aggregator at {address}: {}", ClientError::from(status)))
+    })?;
+    let logs = answer.into_inner().logs;
+    if json {
+        let logs: Vec<_> = logs.iter().map(as_json).collect();
+        output::answer(format_args!("{:#}", json!({ "logs": logs })));
+    } else {
+        table(&logs);
+    }
+    let all_live = logs.iter().all(|log| log.state() == pb::LogState::Live);
+    Ok(if all_live { Exit::Yes } else { Exit::No })
+}
+
+async fn own(address: &Address, json: bool) -> Result<Exit, Failure> {
+    let client = LogClient::new(channel::connect(address).map_err(Failure::wrong)?);
+    let status = client.status().await.map_err(|error| Failure::unknown(format!("the log at {address}: {error}")))?;
+    if json {
+        let checkpoint = String::from_utf8_lossy(&status.checkpoint);
+        let value = json!({"origin": status.origin, "vkey": status.vkey, "size": status.size, "checkpoint": checkpoint});
+        output::answer(format_args!("{value:#}"));
+    } else {
+        output::answer(format_args!("The log {} has {} entries.\n\n{}", status.origin, status.size, status.vkey));
+    }
+    Ok(Exit::Yes)
+}
+
+fn table(logs: &[pb::LogStatus]) {
+    let live = logs.iter().filter(|log| log.state() == pb::LogState::Live).count();
+    output::answer(format_args!("{live} of {} logs are live.\n", logs.len()));
+    output::answer(format_args!("  {:14} {:14} {:>10}  {:12} {}", "log", "operator", "entries", "verified", "state"));
+    let now = now_s();
+    for log in logs {
+        let verified = ago(now, log.last_verified_s);
+        let (mark, word) = state(log.state());
+        output::answer(format_args!(
+            "{mark} {:14} {:14} {:>10}  {verified:12} {word}",
+            log.name, log.operator, log.size
+        ));
+        if !log.reason.is_empty() && log.state() != pb::LogState::Live {
+            output::answer(format_args!("    {}", log.reason));
+        }
+        if log.opaque > 0 {
+            output::answer(format_args!("    {} entries do not parse; they count for nobody", log.opaque));
+        }
+    }
+}
+
+fn state(state: pb::LogState) -> (&'static str, &'static str) {
+    match state {
+        pb::LogState::Live => ("●", "live"),
+        pb::LogState::Stale => ("○", "stale: adds no votes"),
+        pb::LogState::Quarantined => ("▲", "quarantined: signed two contradicting checkpoints"),
+        pb::LogState::Unspecified => ("?", "unknown"),
+    }
+}
+
+fn ago(now: u64, then: u64) -> String {
+    if then == 0 {
+        return "never".into();
+    }
+    match now.saturating_sub(then) {
+        seconds @ 0..=119 => format!("{seconds} s ago"),
+        seconds @ 120..=7_199 => format!("{} min ago", seconds / 60),
+        seconds => format!("{} h ago", seconds / 3_600),
+    }
+}
+
+fn as_json(log: &pb::LogStatus) -> serde_json::Value {
+    json!({
+        "name": log.name,
+        "origin": log.origin,
+        "operator": log.operator,
+        "urls": log.urls,
+        "state": state(log.state()).1.split(':').next(),
+        "reason": log.reason,
+        "size": log.size,
+        "indexed": log.indexed,
+        "opaque": log.opaque,
+        "last_verified": log.last_verified_s,
+        "checkpoint": String::from_utf8_lossy(&log.checkpoint),
+    })
+}

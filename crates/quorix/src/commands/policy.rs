@@ -1,0 +1,46 @@
+//! `quorix policy check`.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use super::read_policy;
+use crate::output::{self, Exit, Failure};
+
+pub(super) fn check(file: &Path, json: bool) -> Result<Exit, Failure> {
+    let policy = read_policy(file)?;
+    let default = policy.rules.get(policy.default).map(|rule| rule.name.as_str()).unwrap_or_default();
+    if json {
+        let value = json!({
+            "file": file,
+            "operators": policy.operators(),
+            "builders": policy.builders.iter().map(|builder| json!({
+                "name": builder.name, "origin": builder.origin(), "operator": builder.operator, "urls": builder.urls,
+            })).collect::<Vec<_>>(),
+            "caches": policy.caches.iter().map(|cache| json!({
+                "name": cache.name, "key": cache.key.to_string(), "operator": cache.operator, "url": cache.url,
+            })).collect::<Vec<_>>(),
+            "rules": policy.rules.iter().map(|rule| json!({"name": rule.name, "line": rule.line, "text": rule.text})).collect::<Vec<_>>(),
+            "default": default,
+            "warnings": policy.warnings,
+        });
+        output::answer(format_args!("{value:#}"));
+        return Ok(Exit::Yes);
+    }
+    output::answer(format_args!("{} is good.\n", file.display()));
+    output::answer(format_args!("  operators  {}", policy.operators().join(", ")));
+    for builder in &policy.builders {
+        output::answer(format_args!("  builder    {} votes for {}, log {}", builder.name, builder.operator, builder.origin()));
+    }
+    for cache in &policy.caches {
+        output::answer(format_args!("  cache      {} votes for {}, key {}", cache.name, cache.operator, cache.key.name()));
+    }
+    output::answer(format_args!("  default    rule {default}"));
+    if !policy.warnings.is_empty() {
+        output::answer("\nWorth knowing:");
+    }
+    for warning in &policy.warnings {
+        output::answer(format_args!("  {warning}"));
+    }
+    Ok(Exit::Yes)
+}

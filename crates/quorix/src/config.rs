@@ -1,0 +1,195 @@
+//! The one configuration file: TOML, a section for each role that is switched on.
+//!
+//! Unknown keys are errors that name the key. Reading it opens no other file and binds nothing; `check` looks at
+//! what the roles need of each other.
+
+mod check;
+mod duration;
+#[cfg(test)]
+mod tests;
+
+pub use duration::Period;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use quorix_wire::address::Address;
+use serde::Deserialize;
+
+/// The most bytes that a configuration file may have.
+const CONFIG_BYTES_MAX: u64 = 1024 * 1024;
+
+/// The whole file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where the roles keep their state, a folder each.
+    pub data_dir: PathBuf,
+    /// The policy file. Needed by aggregator, resolver and dashboard.
+    pub policy: Option<PathBuf>,
+    /// This builder's log.
+    pub log: Option<LogSection>,
+    /// The outbox of the post-build hook.
+    pub builder: Option<BuilderSection>,
+    /// Follows logs.
+    pub aggregator: Option<AggregatorSection>,
+    /// The substituter.
+    pub resolver: Option<ResolverSection>,
+    /// The web pages.
+    pub dashboard: Option<DashboardSection>,
+    /// Prometheus.
+    pub metrics: Option<MetricsSection>,
+}
+
+/// `[log]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogSection {
+    /// Name of the log, and of its key.
+    pub origin: String,
+    /// The file with its secret key.
+    pub key: PathBuf,
+    /// Where it listens.
+    pub listen: LogListen,
+}
+
+/// `listen` of `[log]`: writing and reading are never on one address.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogListen {
+    /// Where entries are submitted: `unix:PATH`, or a loopback address.
+    #[serde(deserialize_with = "from_text")]
+    pub submit: Address,
+    /// Where everybody reads.
+    pub public: SocketAddr,
+}
+
+/// `[builder]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BuilderSection {
+    /// Where its log takes entries.
+    #[serde(deserialize_with = "from_text")]
+    pub log: Address,
+    /// The Nix secret key with which attested outputs are signed.
+    pub nix_key: Option<PathBuf>,
+    /// Root folder of a Nix store that is not the system's (`nix-build --store FOLDER`).
+    pub store: Option<PathBuf>,
+    /// Publish what each output was built from, so that others can find the first difference.
+    #[serde(default = "yes")]
+    pub publish_inputs: bool,
+    /// Also attest outputs that this machine had built by another.
+    #[serde(default)]
+    pub include_remote_built: bool,
+}
+
+/// `[aggregator]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AggregatorSection {
+    /// Where it answers gRPC.
+    #[serde(deserialize_with = "from_text")]
+    pub listen: Address,
+    /// How often each log is asked for news.
+    #[serde(default = "Period::ten_seconds")]
+    pub poll_interval: Period,
+    /// After how long without a verified answer a log no longer adds votes.
+    #[serde(default = "Period::one_minute")]
+    pub stale_after: Period,
+}
+
+/// `[resolver]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResolverSection {
+    /// Where Nix asks.
+    pub listen: SocketAddr,
+    /// The Nix secret key with which answers are signed.
+    pub key: PathBuf,
+    /// Where bytes come from: URLs or folders of binary caches, the first one first. None is trusted.
+    pub sources: Vec<String>,
+    /// An aggregator elsewhere; without it the one in this file.
+    #[serde(default, deserialize_with = "maybe_from_text")]
+    pub aggregator: Option<Address>,
+    /// What Nix is told about when to ask here; lower is earlier.
+    #[serde(default = "thirty")]
+    pub priority: u32,
+}
+
+/// `[dashboard]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DashboardSection {
+    /// Where browsers ask.
+    pub listen: SocketAddr,
+    /// An aggregator elsewhere; without it the one in this file.
+    #[serde(default, deserialize_with = "maybe_from_text")]
+    pub aggregator: Option<Address>,
+}
+
+/// `[metrics]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MetricsSection {
+    /// Where Prometheus asks, at `/metrics`; `/health` answers too.
+    pub listen: SocketAddr,
+}
+
+/// What is wrong with a configuration file, where, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("configuration {}: {message}", file.display())]
+pub struct ConfigError {
+    /// The file.
+    pub file: PathBuf,
+    /// What is wrong and where.
+    pub message: String,
+}
+
+impl Config {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    /// The file cannot be read, is no TOML, has an unknown or missing key or a bad value, or its roles do not fit
+    /// together.
+    pub fn read(file: &Path) -> Result<Self, ConfigError> {
+        let error = |message: String| ConfigError { file: file.into(), message };
+        let length = std::fs::metadata(file).map_err(|reason| error(format!("cannot be read: {reason}")))?.len();
+        if length > CONFIG_BYTES_MAX {
+            return Err(error("is larger than 1 MiB".into()));
+        }
+        let text = std::fs::read_to_string(file).map_err(|reason| error(format!("cannot be read: {reason}")))?;
+        Self::parse(&text).map_err(error)
+    }
+
+    /// Parses and checks the text of a file.
+    ///
+    /// # Errors
+    /// What is wrong and where.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let config: Self = toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())?;
+        check::check(&config)?;
+        Ok(config)
+    }
+
+    /// The folder of one role.
+    #[must_use]
+    pub fn role_dir(&self, role: &str) -> PathBuf {
+        self.data_dir.join(role)
+    }
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn thirty() -> u32 {
+    30
+}
+
+fn from_text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Address, D::Error> {
+    String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+}
+
+fn maybe_from_text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Address>, D::Error> {
+    from_text(deserializer).map(Some)
+}

@@ -1,0 +1,72 @@
+//! The aggregator role, and the channel to it for roles in the same process.
+
+use std::sync::Arc;
+
+use quorix_aggregator::config::AggregatorConfig;
+use quorix_aggregator::service::Aggregator;
+use quorix_store::RocksIndex;
+use quorix_wire::channel;
+use quorix_wire::content::ContentVerifier;
+use tonic::service::Routes;
+use tonic::transport::{Channel, Server};
+
+use super::Start;
+use crate::listen;
+use crate::output::Failure;
+
+/// Starts the aggregator, if there is one in the configuration. Returns the channel to it.
+///
+/// # Errors
+/// Policy, database or address cannot be used.
+pub async fn start(
+    start: &mut Start<'_>,
+    content: Option<Arc<dyn ContentVerifier>>,
+) -> Result<Option<Channel>, Failure> {
+    let (Some(section), Some(policy)) = (&start.config.aggregator, &start.policy) else { return Ok(None) };
+    let bound = listen::grpc("aggregator.listen", &section.listen).await?;
+    let index = RocksIndex::open(&start.config.role_dir("aggregator")).map_err(Failure::unknown)?;
+    let config = AggregatorConfig {
+        poll_interval: section.poll_interval.0,
+        stale_after: section.stale_after.0,
+        ..AggregatorConfig::default()
+    };
+    let aggregator = Aggregator::start(
+        Arc::new(index),
+        policy.clone(),
+        config,
+        start.fetcher.clone(),
+        content,
+        start.clock.clone(),
+        &mut start.registry,
+    )
+    .map_err(Failure::unknown)?;
+    tracing::info!("aggregator: {}, following {} logs", section.listen, policy.builders.len());
+
+    let routes = routes(&aggregator).await?;
+    let serving = listen::serve_grpc(bound, routes.clone(), start.stop.clone());
+    let (local, incoming) = channel::in_memory();
+    let inside = Server::builder().add_routes(routes).serve_with_incoming_shutdown(incoming, start.stop.clone().cancelled_owned());
+    let stop = start.stop.clone();
+    start.tasks.spawn(async move {
+        let inside = tokio::spawn(inside);
+        let served = serving.await;
+        stop.cancelled().await;
+        inside.abort();
+        aggregator.shutdown().await;
+        served
+    });
+    Ok(Some(local))
+}
+
+/// The service with health and reflection.
+async fn routes(aggregator: &Aggregator) -> Result<Routes, Failure> {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    reporter.set_service_status("quorix.v1.AggregatorService", tonic_health::ServingStatus::Serving).await;
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(quorix_wire::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()
+        .map_err(Failure::unknown)?;
+    let mut routes = Routes::builder();
+    routes.add_service(quorix_aggregator::grpc::server(aggregator.clone())).add_service(health).add_service(reflection);
+    Ok(routes.routes())
+}

@@ -1,0 +1,10 @@
+//! The resolver over a fake aggregator that proves what it says, and fake binary caches that may not.
+
+mod content;
+mod deciding;
+mod fakes;
+mod nars;
+mod outputs;
+mod protocol;
+mod trustix;
+mod world;

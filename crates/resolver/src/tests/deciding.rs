@@ -1,0 +1,205 @@
+//! Which narinfos are served, and what a refusal says.
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use quorix_nix::narinfo::NarInfo;
+use quorix_nix::store_path::StoreDir;
+
+use super::fakes::FakeCache;
+use super::outputs::{Output, output};
+use super::world::{TWO_OF_THREE, World, builder_key, cache_key, nar_path, narinfo_path, origin, policy, resolver_key};
+
+#[tokio::test]
+async fn an_accepted_output_is_described_by_its_voted_facts_and_signed_by_the_resolver_and_who_agrees() {
+    let world = World::new(&[]);
+    let (zlib, glibc) = (output("zlib-1.3", "zlib\n"), output("glibc-2.40", "glibc\n"));
+    let hello = output("hello-2.12", "hello\n").referring_to(&[&zlib, &glibc]);
+    for one in [&zlib, &glibc, &hello] {
+        world.attest(one, &["alice", "bob"]);
+    }
+    let answer = world.narinfo(&hello).await;
+    let facts = hello.facts();
+    let references: Vec<String> = facts.references.iter().map(ToString::to_string).collect();
+    let expected = format!(
+        "StorePath: /nix/store/{}\nURL: nar/{}.nar\nCompression: none\nFileHash: {}\nFileSize: 120\nNarHash: {}\n\
+         NarSize: 120\nReferences: {}\nDeriver: {}\nSig: {}\nSig: {}\nSig: {}\n",
+        hello.path,
+        facts.nar_hash.nix32(),
+        facts.nar_hash,
+        facts.nar_hash,
+        references.join(" "),
+        quorix_testkit::entries::a_path("hello-2.12.drv"),
+        resolver_key().sign(&facts),
+        builder_key("alice").sign(&facts),
+        builder_key("bob").sign(&facts),
+    );
+    assert_eq!(answer.text(), expected);
+    let narinfo = NarInfo::parse(answer.text(), &StoreDir::default()).unwrap();
+    assert_eq!(resolver_key().public_key().verify(&narinfo.fingerprint(&StoreDir::default()), &narinfo.signatures[0]), Ok(()));
+}
+
+#[tokio::test]
+async fn every_refusal_is_a_404_that_says_why() {
+    let world = World::new(&[]);
+    let lonely = output("lonely-1", "lonely\n");
+    world.attest(&lonely, &["alice"]);
+    let contested = output("contested-1", "one\n");
+    world.attest(&contested, &["alice"]);
+    world.attest(&contested.altered(), &["bob"]);
+    let blocked = output("blocked-1", "blocked\n").referring_to(&[&lonely]);
+    world.attest(&blocked, &["alice", "bob", "carol"]);
+    let unheard = output("unheard-1", "unheard\n");
+    for (output, sentence) in [
+        (&lonely, "Refused: one more vote needed."),
+        (&contested, "Refused: builders disagree."),
+        (&blocked, "lonely-1"),
+        (&unheard, "Refused:"),
+    ] {
+        let answer = world.narinfo(output).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{}", answer.text());
+        assert_eq!(answer.header("content-type"), "text/plain; charset=utf-8");
+        assert_eq!(answer.header("cache-control"), "no-store");
+        let first = answer.text().lines().next().unwrap();
+        assert!(first.contains(sentence), "{}", answer.text());
+        assert!(answer.text().contains("How it was decided:"), "{}", answer.text());
+        let nar = world.nar(output).await;
+        assert_eq!(nar.status, StatusCode::NOT_FOUND, "{}", nar.text());
+    }
+}
+
+#[tokio::test]
+async fn two_honest_builders_win_over_a_tampered_one() {
+    let world = World::new(&[]);
+    let hello = output("hello-2.12", "hello\n");
+    world.attest(&hello.altered(), &["alice"]);
+    world.attest(&hello, &["bob", "carol"]);
+    assert_eq!(world.narinfo(&hello).await.narinfo().nar_hash, hello.hash());
+}
+
+#[tokio::test]
+async fn a_cache_votes_by_its_signature_and_its_signature_is_handed_on() {
+    let rules = "voters enough 2 alice example\nrule main quorum=enough level=path\ndefault main\n";
+    let world = World::with(policy(rules), &[], |_| {});
+    let hello = output("hello-2.12", "hello\n");
+    world.attest(&hello, &["alice"]);
+    assert_eq!(world.narinfo(&hello).await.status, StatusCode::NOT_FOUND);
+    world.aggregator.observe(hello.observed(&cache_key()));
+    world.clock.advance(5);
+    let signatures = world.narinfo(&hello).await.narinfo().signatures;
+    let facts = hello.facts();
+    let expected = [resolver_key(), builder_key("alice"), cache_key()].map(|key| key.sign(&facts));
+    assert_eq!(signatures, expected);
+}
+
+#[tokio::test]
+async fn an_aggregator_that_does_not_answer_is_no_decision_and_forgets_none_was_made() {
+    let world = World::new(&[]);
+    let (hello, other) = (output("hello-2.12", "hello\n"), output("other-1", "other\n"));
+    world.attest(&hello, &["alice", "bob"]);
+    assert_eq!(world.narinfo(&hello).await.status, StatusCode::OK);
+    world.aggregator.set_down(true);
+    let answer = world.narinfo(&other).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!((answer.header("retry-after"), answer.header("cache-control")), ("1", "no-store"));
+    assert!(answer.text().starts_with("Could not find out whether this may be served: the aggregator"), "{}", answer.text());
+    // Even what was accepted a moment ago, and its NAR.
+    assert_eq!(world.narinfo(&hello).await.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(world.nar(&hello).await.status, StatusCode::SERVICE_UNAVAILABLE);
+    world.aggregator.set_down(false);
+    assert_eq!(world.narinfo(&hello).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_request_is_held_for_so_long_and_no_longer() {
+    let world = World::with(policy(TWO_OF_THREE), &[], |config| config.hold = Duration::from_millis(50));
+    world.aggregator.set_silent();
+    let answer = world.narinfo(&output("hello-2.12", "hello\n")).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(answer.text().contains("still being fetched"), "{}", answer.text());
+}
+
+#[tokio::test]
+async fn a_lost_quorum_is_a_404_for_narinfo_and_nar_once_the_decision_is_too_old() {
+    let hello = output("hello-2.12", "hello\n");
+    let cache = FakeCache::of(&[&hello]).await;
+    let world = World::new(&[&cache]);
+    world.attest(&hello, &["alice", "bob"]);
+    assert_eq!(world.substitute(&hello).await.body, hello.nar);
+    world.aggregator.set_live(&origin("bob"), false);
+    world.clock.advance(4);
+    assert_eq!(world.nar(&hello).await.status, StatusCode::OK);
+    world.clock.advance(1);
+    for path in [narinfo_path(&hello), nar_path(&hello)] {
+        let answer = world.get(&path).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND);
+        assert!(answer.text().starts_with("Refused: one more vote needed."), "{}", answer.text());
+    }
+}
+
+#[tokio::test]
+async fn a_decision_from_the_future_is_not_used() {
+    let world = World::new(&[]);
+    let hello = output("hello-2.12", "hello\n");
+    world.attest(&hello, &["alice", "bob"]);
+    assert_eq!(world.narinfo(&hello).await.status, StatusCode::OK);
+    world.aggregator.set_live(&origin("bob"), false);
+    world.clock.set(world.clock.now_s() - 3600);
+    assert_eq!(world.narinfo(&hello).await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_closure_is_asked_for_once_for_all_of_its_narinfos() {
+    let world = World::new(&[]);
+    let leaves: Vec<Output> = (0..20).map(|number| output(&format!("leaf-{number}"), "leaf\n")).collect();
+    let top = output("top-1", "top\n").referring_to(&leaves.iter().collect::<Vec<_>>());
+    for one in leaves.iter().chain([&top]) {
+        world.attest(one, &["alice", "bob"]);
+    }
+    assert_eq!(world.narinfo(&top).await.status, StatusCode::OK);
+    let asked = world.aggregator.questions();
+    assert_eq!(asked.iter().map(|(_, closure)| *closure).collect::<Vec<_>>(), [false, true]);
+    for leaf in &leaves {
+        assert_eq!(world.narinfo(leaf).await.status, StatusCode::OK);
+    }
+    assert_eq!(world.aggregator.questions(), []);
+    world.clock.advance(5);
+    assert_eq!(world.narinfo(&leaves[0]).await.status, StatusCode::OK);
+    assert_eq!(world.aggregator.questions().len(), 1);
+}
+
+#[tokio::test]
+async fn a_hundred_requests_for_one_output_are_one_question() {
+    let world = World::new(&[]);
+    let hello = output("hello-2.12", "hello\n");
+    world.attest(&hello, &["alice", "bob"]);
+    let answers = futures::future::join_all((0..100).map(|_| world.narinfo(&hello))).await;
+    assert!(answers.iter().all(|answer| answer.status == StatusCode::OK));
+    assert_eq!(world.aggregator.questions().len(), 1);
+}
+
+#[tokio::test]
+async fn a_deriver_that_does_not_fit_or_that_builders_disagree_on_is_left_out() {
+    let world = World::new(&[]);
+    let (first, second) = (output("first-1", "first\n"), output("second-1", "second\n"));
+    for builder in ["alice", "bob"] {
+        world.aggregator.append(&origin(builder), first.built_from("other-1.drv", &builder_key(builder)));
+    }
+    world.aggregator.append(&origin("alice"), second.built_from("second-1.drv", &builder_key("alice")));
+    world.aggregator.append(&origin("bob"), second.built_from("mirror-2.drv", &builder_key("bob")));
+    assert_eq!(world.narinfo(&first).await.narinfo().deriver, None);
+    assert_eq!(world.narinfo(&second).await.narinfo().deriver, None);
+}
+
+#[tokio::test]
+async fn decisions_are_counted_by_outcome() {
+    let world = World::new(&[]);
+    let hello = output("hello-2.12", "hello\n");
+    world.attest(&hello, &["alice", "bob"]);
+    world.narinfo(&hello).await;
+    world.narinfo(&output("unheard-1", "unheard\n")).await;
+    let metrics = world.metrics();
+    for line in ["decisions_total{outcome=\"accepted\"} 1", "decisions_total{outcome=\"unknown\"} 1", "answers_total{status=\"200\"} 1"] {
+        assert!(metrics.contains(&format!("quorix_resolver_{line}")), "{metrics}");
+    }
+}

@@ -1,0 +1,248 @@
+//! One RocksDB database: opened, checked and tuned; reads and synced writes with plain errors.
+//!
+//! Knows nothing of what is stored. Never repairs: a database that is damaged, of another role or of a newer version
+//! is not opened.
+
+mod tuning;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use quorix_trust::ports::StoreError;
+use rocksdb::{
+    ColumnFamily, ColumnFamilyDescriptor, DB, Direction, ErrorKind, IteratorMode, WriteBatch,
+    WriteOptions,
+};
+
+pub(crate) use tuning::Shape;
+
+/// Name of the column family that every database has. Holds the schema and a few small values.
+pub(crate) const META: &str = rocksdb::DEFAULT_COLUMN_FAMILY_NAME;
+
+const SCHEMA: &[u8] = b"schema";
+
+/// A database could not be opened. Nothing in it was changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// Another process, or this one, has it open.
+    #[error("another quorix process has this database open: {}", dir.display())]
+    Locked {
+        /// Its directory.
+        dir: PathBuf,
+    },
+    /// It is of another role or of a version that this program does not know.
+    #[error(
+        "the database in {} is \"{found}\", this program reads \"{expected}\": point data_dir at another directory, or use \
+         the version of quorix that wrote it",
+        dir.display()
+    )]
+    Schema {
+        /// Its directory.
+        dir: PathBuf,
+        /// What it is.
+        found: String,
+        /// What was expected.
+        expected: String,
+    },
+    /// RocksDB refused: damaged files, no permission, a full disk.
+    #[error("the database in {} does not open: {reason}", dir.display())]
+    Failed {
+        /// Its directory.
+        dir: PathBuf,
+        /// What RocksDB said.
+        reason: String,
+    },
+}
+
+/// What a database consists of.
+pub(crate) struct Layout {
+    /// Role and version, e.g. `quorix log 1`.
+    pub(crate) schema: &'static str,
+    /// Column families besides [`META`].
+    pub(crate) columns: &'static [(&'static str, Shape)],
+}
+
+/// An open database.
+pub(crate) struct Database {
+    db: DB,
+    /// Held from the check of a precondition until the write that depends on it is durable.
+    writer: Mutex<()>,
+}
+
+impl Database {
+    /// Opens the database in `dir`, or makes it there.
+    pub(crate) fn open(dir: &Path, layout: &Layout) -> Result<Self, OpenError> {
+        let failed = |reason: String| OpenError::Failed {
+            dir: dir.to_path_buf(),
+            reason,
+        };
+        std::fs::create_dir_all(dir).map_err(|error| failed(error.to_string()))?;
+        let options = tuning::database();
+        check_columns(dir, layout, &options)?;
+        let cache = tuning::cache();
+        let columns = std::iter::once((META, Shape::Small)).chain(layout.columns.iter().copied());
+        let columns = columns
+            .map(|(name, shape)| ColumnFamilyDescriptor::new(name, tuning::column(shape, &cache)));
+        let db = DB::open_cf_descriptors(&options, dir, columns)
+            .map_err(|error| open_error(dir, &error))?;
+        let database = Self {
+            db,
+            writer: Mutex::new(()),
+        };
+        database.check_schema(dir, layout)?;
+        Ok(database)
+    }
+
+    fn check_schema(&self, dir: &Path, layout: &Layout) -> Result<(), OpenError> {
+        let failed = |error: StoreError| OpenError::Failed {
+            dir: dir.to_path_buf(),
+            reason: error.to_string(),
+        };
+        let schema = |found: String| OpenError::Schema {
+            dir: dir.to_path_buf(),
+            found,
+            expected: layout.schema.to_owned(),
+        };
+        match self
+            .get(META, SCHEMA, "reading the schema")
+            .map_err(failed)?
+        {
+            Some(found) if found == layout.schema.as_bytes() => Ok(()),
+            Some(found) => Err(schema(String::from_utf8_lossy(&found).into_owned())),
+            // The schema is the first thing written, so without it there is nothing else.
+            None if !self
+                .scan(META, b"", "looking for values")
+                .map_err(failed)?
+                .next()
+                .is_some() =>
+            {
+                let mut batch = self.batch();
+                batch
+                    .put(META, SCHEMA, layout.schema.as_bytes())
+                    .map_err(failed)?;
+                batch.commit("writing the schema").map_err(failed)
+            }
+            None => Err(schema("a database without a schema".to_owned())),
+        }
+    }
+
+    /// The value of a key.
+    pub(crate) fn get(
+        &self,
+        column: &str,
+        key: &[u8],
+        operation: &str,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        self.db
+            .get_cf(self.column(column)?, key)
+            .map_err(|error| store_error(operation, &error))
+    }
+
+    /// Keys and values from `from` on, ascending.
+    pub(crate) fn scan<'a>(
+        &'a self,
+        column: &str,
+        from: &[u8],
+        operation: &'a str,
+    ) -> Result<impl Iterator<Item = Result<(Box<[u8]>, Box<[u8]>), StoreError>> + 'a, StoreError>
+    {
+        let mode = IteratorMode::From(from, Direction::Forward);
+        let rows = self.db.iterator_cf(self.column(column)?, mode);
+        Ok(rows.map(move |row| row.map_err(|error| store_error(operation, &error))))
+    }
+
+    /// Waits to be the only writer of this process.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, ()> {
+        // The guard protects no value in memory that a panic could leave half-changed.
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An empty batch.
+    pub(crate) fn batch(&self) -> Batch<'_> {
+        Batch {
+            database: self,
+            batch: WriteBatch::default(),
+        }
+    }
+
+    fn column(&self, name: &str) -> Result<&ColumnFamily, StoreError> {
+        self.db
+            .cf_handle(name)
+            .ok_or_else(|| corrupt("looking up a column family", format!("there is no {name}")))
+    }
+}
+
+/// Writes that happen together or not at all.
+pub(crate) struct Batch<'a> {
+    database: &'a Database,
+    batch: WriteBatch,
+}
+
+impl Batch<'_> {
+    /// Sets a key.
+    pub(crate) fn put(&mut self, column: &str, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        self.batch.put_cf(self.database.column(column)?, key, value);
+        Ok(())
+    }
+
+    /// Removes a key.
+    pub(crate) fn delete(&mut self, column: &str, key: &[u8]) -> Result<(), StoreError> {
+        self.batch.delete_cf(self.database.column(column)?, key);
+        Ok(())
+    }
+
+    /// Writes everything and waits until it is on the disk.
+    pub(crate) fn commit(self, operation: &str) -> Result<(), StoreError> {
+        let mut durable = WriteOptions::default();
+        durable.set_sync(true);
+        self.database
+            .db
+            .write_opt(self.batch, &durable)
+            .map_err(|error| store_error(operation, &error))
+    }
+}
+
+/// Stored bytes that are not what was written.
+pub(crate) fn corrupt(operation: &str, reason: impl Into<String>) -> StoreError {
+    StoreError {
+        operation: operation.to_owned(),
+        reason: reason.into(),
+    }
+}
+
+fn store_error(operation: &str, error: &rocksdb::Error) -> StoreError {
+    StoreError {
+        operation: operation.to_owned(),
+        reason: error.to_string(),
+    }
+}
+
+/// A newer version may have column families that this one does not know; RocksDB's own message would not say so.
+fn check_columns(dir: &Path, layout: &Layout, options: &rocksdb::Options) -> Result<(), OpenError> {
+    if !dir.join("CURRENT").exists() {
+        return Ok(());
+    }
+    let found = DB::list_cf(options, dir).map_err(|error| open_error(dir, &error))?;
+    let is_known =
+        |name: &String| name == META || layout.columns.iter().any(|(known, _)| known == name);
+    let unknown: Vec<_> = found.into_iter().filter(|name| !is_known(name)).collect();
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    Err(OpenError::Schema {
+        dir: dir.to_path_buf(),
+        found: format!("another kind of database, with {}", unknown.join(", ")),
+        expected: layout.schema.to_owned(),
+    })
+}
+
+fn open_error(dir: &Path, error: &rocksdb::Error) -> OpenError {
+    let (dir, reason) = (dir.to_path_buf(), error.to_string());
+    let said = reason.strip_prefix("IO error: ").unwrap_or_default();
+    let is_lock =
+        said.starts_with("While lock file") || said.starts_with("lock hold by current process");
+    if error.kind() == ErrorKind::IOError && is_lock {
+        return OpenError::Locked { dir };
+    }
+    OpenError::Failed { dir, reason }
+}

@@ -1,0 +1,109 @@
+//! How RocksDB is set up: durability first, then a small memory footprint, then speed.
+//!
+//! Memory: 32 MiB of cache, which also holds the indexes and filters of the files; 24 MiB of write buffers, all column
+//! families together; a few MiB for at most 512 open files.
+
+use rocksdb::{
+    BlockBasedIndexType, BlockBasedOptions, Cache, DBCompressionType, DBRecoveryMode, LogLevel,
+    Options,
+};
+
+const CACHE_BYTES: usize = 32 << 20;
+const WRITE_BUFFERS_BYTES: usize = 24 << 20;
+const WRITE_BUFFER_BYTES: usize = 8 << 20;
+const WAL_BYTES: u64 = 64 << 20;
+const OPEN_FILES: i32 = 512;
+const BLOOM_BITS: f64 = 10.0;
+const LARGE_VALUE_BYTES: u64 = 4 << 10;
+
+/// What the keys and values of a column family are like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// Few, small, changed often.
+    Small,
+    /// Hashes under ascending keys: they do not compress.
+    Hashes,
+    /// Entry bundles: text and hashes, up to some 100 KiB, rewritten while they are partial.
+    Bundles,
+    /// Small values under random keys, of which most lookups find none.
+    Lookup,
+    /// Small values under random keys that compress a little.
+    Rows,
+    /// Keys that are scanned in order.
+    Sorted,
+    /// Up to 4 MiB each, written once.
+    Blobs,
+}
+
+/// Options of the whole database.
+pub(super) fn database() -> Options {
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.create_missing_column_families(true);
+    // Every write is synced before anyone hears of it, so all that a crash can leave at the end of the write-ahead log
+    // is a record that was never acknowledged: it is dropped. Any other damage keeps the database from opening.
+    // Absolute consistency would refuse to start after an ordinary power cut, and point-in-time recovery would silently
+    // forget acknowledged entries behind a damaged record: a log that then signs on has forked.
+    options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+    options.set_paranoid_checks(true);
+    options.set_db_write_buffer_size(WRITE_BUFFERS_BYTES);
+    options.set_max_total_wal_size(WAL_BYTES);
+    options.set_max_open_files(OPEN_FILES);
+    options.set_max_background_jobs(2);
+    options.set_bytes_per_sync(1 << 20);
+    // Starting is not to read every file.
+    options.set_skip_stats_update_on_db_open(true);
+    options.set_stats_dump_period_sec(0);
+    options.set_stats_persist_period_sec(0);
+    options.set_log_level(LogLevel::Warn);
+    options.set_keep_log_file_num(3);
+    options
+}
+
+/// The cache that all column families share.
+pub(super) fn cache() -> Cache {
+    Cache::new_lru_cache(CACHE_BYTES)
+}
+
+/// Options of one column family.
+pub(super) fn column(shape: Shape, cache: &Cache) -> Options {
+    let mut table = BlockBasedOptions::default();
+    table.set_block_cache(cache);
+    // Indexes and filters of a billion keys do not fit into memory: they are cut into blocks and cached like data.
+    table.set_cache_index_and_filter_blocks(true);
+    table.set_cache_index_and_filter_blocks_with_high_priority(true);
+    table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+    table.set_pin_top_level_index_and_filter(true);
+    table.set_block_size(16 << 10);
+    if matches!(shape, Shape::Lookup | Shape::Rows | Shape::Blobs) {
+        table.set_bloom_filter(BLOOM_BITS, false);
+        table.set_partition_filters(true);
+        table.set_optimize_filters_for_memory(true);
+    }
+    if shape == Shape::Lookup {
+        table.set_block_size(4 << 10);
+    }
+    let mut options = Options::default();
+    options.set_block_based_table_factory(&table);
+    options.set_write_buffer_size(WRITE_BUFFER_BYTES);
+    options.set_level_compaction_dynamic_level_bytes(true);
+    match shape {
+        Shape::Small | Shape::Hashes | Shape::Lookup => {
+            options.set_compression_type(DBCompressionType::None);
+        }
+        Shape::Rows | Shape::Sorted => options.set_compression_type(DBCompressionType::Lz4),
+        Shape::Bundles => {
+            // Fast while bundles still change, small once they lie still.
+            options.set_compression_type(DBCompressionType::Lz4);
+            options.set_bottommost_compression_type(DBCompressionType::Zstd);
+        }
+        Shape::Blobs => {
+            options.set_compression_type(DBCompressionType::Lz4);
+            // Kept outside the tree, so that compaction does not copy them around.
+            options.set_enable_blob_files(true);
+            options.set_min_blob_size(LARGE_VALUE_BYTES);
+            options.set_blob_compression_type(DBCompressionType::Zstd);
+        }
+    }
+    options
+}

@@ -1,0 +1,350 @@
+//! The aggregator's store on RocksDB: a mirror of each followed log, and the index over what they say.
+//!
+//! What is said of one output lies in one row, so that a decision is one read. Counts, contested outputs and names are
+//! kept up in the same batch as the rows that they follow from. Everything here can be rebuilt from the mirrors but the
+//! proofs of equivocation and the unlogged observations.
+
+mod row;
+mod step;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use quorix_nix::store_path::{HashPart, StorePath};
+use quorix_tlog::hash::{HASH_LENGTH, Hash, leaf_hash};
+use quorix_tlog::tile::TileId;
+use quorix_trust::attestation::BlobId;
+use quorix_trust::ports::{
+    CommitError, Counts, Equivocation, FollowBatch, Head, IndexStore, IndexedStatement,
+    StandingChange, StoreError, TileStore,
+};
+
+use crate::database::{Database, Layout, META, OpenError, Shape, corrupt};
+use crate::tree::{self, Tree, split_u64};
+use step::Step;
+
+/// `<20 bytes of the hash part>` → everything said of the output (`row.rs`).
+const OUTPUTS: (&str, Shape) = ("outputs", Shape::Rows);
+/// `<hash part, as text>` → nothing: the outputs that disagree, in the order of their text.
+const CONTESTED: (&str, Shape) = ("contested", Shape::Sorted);
+/// `<name> NUL <hash part, as text>` → nothing.
+const NAMES: (&str, Shape) = ("names", Shape::Sorted);
+
+const LAYOUT: Layout = Layout {
+    schema: "quorix index 1",
+    columns: &[
+        tree::HASHES,
+        tree::BUNDLES,
+        tree::LEAVES,
+        tree::BLOBS,
+        OUTPUTS,
+        CONTESTED,
+        NAMES,
+    ],
+};
+
+const COUNTS: &[u8] = b"counts";
+const OPAQUE: &[u8] = b"opaque/";
+const EQUIVOCATION: &[u8] = b"equivocation/";
+
+/// Length of what tells mirrors apart in keys. Origins come from the user's own policy: 128 bits are plenty.
+const PREFIX_BYTES: usize = 16;
+
+/// The aggregator's store.
+pub struct RocksIndex {
+    database: Arc<Database>,
+}
+
+impl RocksIndex {
+    /// Opens the index in this directory, or makes an empty one there.
+    ///
+    /// # Errors
+    /// It is open elsewhere, of another role or version, damaged, or the file system refuses.
+    pub fn open(dir: &Path) -> Result<Self, OpenError> {
+        Ok(Self {
+            database: Arc::new(Database::open(dir, &LAYOUT)?),
+        })
+    }
+
+    fn read_counts(&self) -> Result<Counts, StoreError> {
+        const OPERATION: &str = "reading the counts";
+        let Some(bytes) = self.database.get(META, COUNTS, OPERATION)? else {
+            return Ok(Counts::default());
+        };
+        decode_counts(&bytes).ok_or_else(|| corrupt(OPERATION, "the stored counts are cut off"))
+    }
+
+    fn read_opaque(&self, prefix: &[u8]) -> Result<u64, StoreError> {
+        const OPERATION: &str = "reading the number of opaque entries";
+        let Some(bytes) = self
+            .database
+            .get(META, &[OPAQUE, prefix].concat(), OPERATION)?
+        else {
+            return Ok(0);
+        };
+        let (count, _) =
+            split_u64(&bytes).ok_or_else(|| corrupt(OPERATION, "the stored number is cut off"))?;
+        Ok(count)
+    }
+}
+
+impl IndexStore for RocksIndex {
+    fn mirror(&self, origin: &str) -> Box<dyn TileStore> {
+        Box::new(Mirror {
+            database: Arc::clone(&self.database),
+            prefix: prefix_of(origin),
+        })
+    }
+
+    fn advance(
+        &self,
+        origin: &str,
+        expected: u64,
+        batch: &FollowBatch,
+    ) -> Result<Vec<StandingChange>, CommitError> {
+        let _writer = self.database.lock();
+        let prefix = prefix_of(origin);
+        let tree = Tree {
+            database: &self.database,
+            prefix: &prefix,
+        };
+        tree.check_size(expected)?;
+        let mut step = Step::of_log(tree, origin, &batch.tree.leaves);
+        for statement in &batch.statements {
+            step.add(statement)?;
+        }
+        for (leaf, by) in &batch.retractions {
+            step.withdraw(leaf, *by)?;
+        }
+        let mut writes = self.database.batch();
+        tree.write(&mut writes, &batch.tree, |index| step.beside_leaf(index))?;
+        if batch.opaque > 0 {
+            let opaque = self.read_opaque(&prefix)?.saturating_add(batch.opaque);
+            writes.put(META, &[OPAQUE, &prefix].concat(), &opaque.to_be_bytes())?;
+        }
+        let changes = step.write(&mut writes, self.read_counts()?)?;
+        writes.commit("committing a step of following a log")?;
+        Ok(changes)
+    }
+
+    fn opaque(&self, origin: &str) -> Result<u64, StoreError> {
+        self.read_opaque(&prefix_of(origin))
+    }
+
+    fn observe(&self, statement: &IndexedStatement) -> Result<Option<StandingChange>, StoreError> {
+        let _writer = self.database.lock();
+        let prefix = prefix_of("");
+        let mut step = Step::of_log(
+            Tree {
+                database: &self.database,
+                prefix: &prefix,
+            },
+            "",
+            &[],
+        );
+        step.add(statement)?;
+        if !step.has_changes() {
+            return Ok(None);
+        }
+        let mut writes = self.database.batch();
+        let changes = step.write(&mut writes, self.read_counts()?)?;
+        writes.commit("committing an observation")?;
+        Ok(changes.into_iter().next())
+    }
+
+    fn statements(&self, output: &HashPart) -> Result<Vec<IndexedStatement>, StoreError> {
+        let rows = step::read_rows(&self.database, output)?;
+        Ok(rows.into_iter().map(|row| row.statement).collect())
+    }
+
+    fn quarantine(&self, origin: &str, proof: &Equivocation) -> Result<(), StoreError> {
+        let _writer = self.database.lock();
+        if self.equivocation(origin)?.is_some() {
+            return Ok(());
+        }
+        let mut writes = self.database.batch();
+        let bytes = encode_equivocation(proof)?;
+        writes.put(META, &[EQUIVOCATION, &prefix_of(origin)].concat(), &bytes)?;
+        writes.commit("committing a proof of equivocation")
+    }
+
+    fn equivocation(&self, origin: &str) -> Result<Option<Equivocation>, StoreError> {
+        const OPERATION: &str = "reading a proof of equivocation";
+        let key = [EQUIVOCATION, &prefix_of(origin)].concat();
+        let Some(bytes) = self.database.get(META, &key, OPERATION)? else {
+            return Ok(None);
+        };
+        let proof = decode_equivocation(&bytes)
+            .ok_or_else(|| corrupt(OPERATION, "the stored proof is cut off"))?;
+        Ok(Some(proof))
+    }
+
+    fn counts(&self) -> Result<Counts, StoreError> {
+        self.read_counts()
+    }
+
+    fn disagreements(
+        &self,
+        after: Option<&HashPart>,
+        limit: usize,
+    ) -> Result<Vec<HashPart>, StoreError> {
+        const OPERATION: &str = "listing the outputs that disagree";
+        // The next key in order is the same text with a zero byte behind it.
+        let from = after.map_or_else(Vec::new, |after| {
+            [after.as_str().as_bytes(), b"\0"].concat()
+        });
+        let rows = self
+            .database
+            .scan(CONTESTED.0, &from, OPERATION)?
+            .take(limit);
+        rows.map(|row| {
+            parse_text(&row?.0).ok_or_else(|| corrupt(OPERATION, "a stored key is no hash part"))
+        })
+        .collect()
+    }
+
+    fn by_name(&self, prefix: &str, limit: usize) -> Result<Vec<StorePath>, StoreError> {
+        const OPERATION: &str = "searching names";
+        let rows = self
+            .database
+            .scan(NAMES.0, prefix.as_bytes(), OPERATION)?
+            .take(limit);
+        let mut found = Vec::new();
+        for row in rows {
+            let (key, _) = row?;
+            let path = parse_name_key(&key)
+                .ok_or_else(|| corrupt(OPERATION, "a stored key is no name"))?;
+            if !path.name().starts_with(prefix) {
+                break;
+            }
+            found.push(path);
+        }
+        Ok(found)
+    }
+}
+
+/// The mirror of one log.
+struct Mirror {
+    database: Arc<Database>,
+    prefix: [u8; PREFIX_BYTES],
+}
+
+impl Mirror {
+    fn tree(&self) -> Tree<'_> {
+        Tree {
+            database: &self.database,
+            prefix: &self.prefix,
+        }
+    }
+}
+
+impl TileStore for Mirror {
+    fn head(&self) -> Result<Option<Head>, StoreError> {
+        self.tree().head()
+    }
+
+    fn tile(&self, id: TileId) -> Result<Option<Vec<u8>>, StoreError> {
+        self.tree().tile(id)
+    }
+
+    fn blob(&self, id: &BlobId) -> Result<Option<Vec<u8>>, StoreError> {
+        self.tree().blob(id)
+    }
+
+    fn index_of(&self, leaf: &Hash) -> Result<Option<u64>, StoreError> {
+        Ok(self.tree().leaf(leaf)?.map(|(index, _)| index))
+    }
+}
+
+fn prefix_of(origin: &str) -> [u8; PREFIX_BYTES] {
+    let hash = leaf_hash(origin.as_bytes());
+    let mut prefix = [0; PREFIX_BYTES];
+    for (into, byte) in prefix.iter_mut().zip(hash.as_bytes()) {
+        *into = *byte;
+    }
+    prefix
+}
+
+fn name_key(path: &StorePath) -> Vec<u8> {
+    [
+        path.name().as_bytes(),
+        b"\0",
+        path.hash_part().as_str().as_bytes(),
+    ]
+    .concat()
+}
+
+fn parse_name_key(key: &[u8]) -> Option<StorePath> {
+    let (name, hash_part) = str::from_utf8(key).ok()?.split_once('\0')?;
+    StorePath::new(&hash_part.parse().ok()?, name).ok()
+}
+
+fn parse_text(key: &[u8]) -> Option<HashPart> {
+    str::from_utf8(key).ok()?.parse().ok()
+}
+
+fn encode_counts(counts: &Counts) -> Vec<u8> {
+    let numbers = [
+        counts.outputs,
+        counts.agree,
+        counts.disagree,
+        counts.one_builder,
+    ];
+    numbers
+        .iter()
+        .flat_map(|number| number.to_be_bytes())
+        .collect()
+}
+
+fn decode_counts(bytes: &[u8]) -> Option<Counts> {
+    let (outputs, rest) = split_u64(bytes)?;
+    let (agree, rest) = split_u64(rest)?;
+    let (disagree, rest) = split_u64(rest)?;
+    let (one_builder, _) = split_u64(rest)?;
+    Some(Counts {
+        outputs,
+        agree,
+        disagree,
+        one_builder,
+    })
+}
+
+/// The two notes, each after its length, then the hashes.
+fn encode_equivocation(proof: &Equivocation) -> Result<Vec<u8>, StoreError> {
+    let mut bytes = Vec::new();
+    for note in [&proof.first, &proof.second] {
+        let length = u32::try_from(note.len());
+        let length =
+            length.map_err(|_| corrupt("writing a proof of equivocation", "a note is too long"))?;
+        bytes.extend_from_slice(&length.to_be_bytes());
+        bytes.extend_from_slice(note);
+    }
+    bytes.extend(
+        proof
+            .consistency_proof
+            .iter()
+            .flat_map(|hash| *hash.as_bytes()),
+    );
+    Ok(bytes)
+}
+
+fn decode_equivocation(bytes: &[u8]) -> Option<Equivocation> {
+    let (first, rest) = split_note(bytes)?;
+    let (second, hashes) = split_note(rest)?;
+    let (hashes, surplus) = hashes.as_chunks::<HASH_LENGTH>();
+    let consistency_proof = hashes.iter().map(|hash| Hash::from_bytes(*hash)).collect();
+    surplus.is_empty().then_some(Equivocation {
+        first,
+        second,
+        consistency_proof,
+    })
+}
+
+fn split_note(bytes: &[u8]) -> Option<(Vec<u8>, &[u8])> {
+    let (length, rest) = bytes.split_first_chunk::<4>()?;
+    let (note, rest) = rest.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)?;
+    Some((note.to_vec(), rest))
+}
+
+#[cfg(test)]
+mod tests;

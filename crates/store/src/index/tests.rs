@@ -1,0 +1,155 @@
+//! The suite for index stores, the oracle in memory beside it, and damaged rows.
+
+use quorix_nix::fingerprint::FingerprintDigest;
+use quorix_testkit::conformance;
+use quorix_testkit::entries::a_path;
+use quorix_testkit::memory::MemoryIndex;
+use quorix_testkit::tree::Grower;
+use quorix_trust::ports::Place;
+
+use super::*;
+
+const ORIGINS: [&str; 3] = [
+    "logs.example.org/alice",
+    "logs.example.org/bob",
+    "logs.example.org/carol",
+];
+
+#[test]
+fn the_index_on_rocksdb_conforms() {
+    conformance::index_store(|dir| RocksIndex::open(dir).unwrap());
+}
+
+fn statement(name: &str, value: u8, origin: &str, index: u64) -> IndexedStatement {
+    IndexedStatement {
+        path: a_path(name),
+        value: FingerprintDigest::from_bytes([value; 32]),
+        voice: origin.to_owned(),
+        place: Place::Leaf {
+            origin: origin.to_owned(),
+            index,
+        },
+        withdrawn_by: None,
+    }
+}
+
+/// A fixed sequence of small numbers.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % limit
+    }
+}
+
+/// One step of a log that says, withdraws and repeats itself without much sense.
+fn a_step(dice: &mut Dice, grower: &mut Grower, origin: &str) -> FollowBatch {
+    let mut said = Vec::new();
+    let (mut statements, mut retractions) = (Vec::new(), Vec::new());
+    for index in grower.size()..grower.size() + 1 + dice.below(12) {
+        let (name, value) = (
+            format!("p{}", dice.below(15)),
+            u8::try_from(dice.below(2)).unwrap(),
+        );
+        let entry = format!("{name} is {value}");
+        if dice.below(4) == 0 {
+            retractions.push((leaf_hash(entry.as_bytes()), index));
+            said.push(format!("{index} withdraws: {entry}"));
+        } else {
+            statements.push(statement(&name, value, origin, index));
+            said.push(entry);
+        }
+    }
+    FollowBatch {
+        tree: grower.grow(&said),
+        statements,
+        retractions,
+        opaque: dice.below(2),
+    }
+}
+
+#[test]
+fn what_is_kept_up_is_what_would_be_computed_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let (rocks, memory) = (RocksIndex::open(dir.path()).unwrap(), MemoryIndex::new());
+    let mut dice = Dice(7);
+    let mut growers = ORIGINS.map(Grower::new);
+    for _ in 0..60 {
+        for (origin, grower) in ORIGINS.iter().zip(&mut growers) {
+            let size = grower.size();
+            let step = a_step(&mut dice, grower, origin);
+            let changes = rocks.advance(origin, size, &step);
+            assert_eq!(changes, memory.advance(origin, size, &step));
+            assert_eq!(rocks.opaque(origin), memory.opaque(origin));
+        }
+        assert_eq!(rocks.counts(), memory.counts());
+        assert_eq!(
+            rocks.disagreements(None, 100),
+            memory.disagreements(None, 100)
+        );
+        assert_eq!(rocks.by_name("p1", 100), memory.by_name("p1", 100));
+        for name in 0..15 {
+            let output = a_path(&format!("p{name}")).hash_part();
+            assert_eq!(rocks.statements(&output), memory.statements(&output));
+        }
+    }
+    assert!(rocks.counts().unwrap().disagree > 0);
+}
+
+#[test]
+fn a_damaged_row_is_an_error_that_says_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let index = RocksIndex::open(dir.path()).unwrap();
+    let output = a_path("hello").hash_part();
+    let mut batch = index.database.batch();
+    batch
+        .put(OUTPUTS.0, &output.to_bytes(), b"\x01\0\0\0\x05")
+        .unwrap();
+    batch.put(META, COUNTS, b"short").unwrap();
+    batch
+        .put(META, &[OPAQUE, &prefix_of(ORIGINS[0])].concat(), b"")
+        .unwrap();
+    batch
+        .put(
+            META,
+            &[EQUIVOCATION, &prefix_of(ORIGINS[0])].concat(),
+            &[0xff; 40],
+        )
+        .unwrap();
+    batch.put(CONTESTED.0, b"no hash part", b"").unwrap();
+    batch.put(NAMES.0, b"\xff\xff", b"").unwrap();
+    batch.commit("damaging").unwrap();
+    let expected = format!("the stored row of {output} is damaged: rebuild the index");
+    assert_eq!(index.statements(&output).unwrap_err().reason, expected);
+    assert_eq!(
+        index
+            .observe(&statement("hello", 1, ORIGINS[0], 0))
+            .unwrap_err()
+            .reason,
+        expected
+    );
+    assert_eq!(
+        index.counts().unwrap_err().reason,
+        "the stored counts are cut off"
+    );
+    assert_eq!(
+        index.opaque(ORIGINS[0]).unwrap_err().reason,
+        "the stored number is cut off"
+    );
+    assert_eq!(
+        index.equivocation(ORIGINS[0]).unwrap_err().reason,
+        "the stored proof is cut off"
+    );
+    assert_eq!(
+        index.disagreements(None, 10).unwrap_err().reason,
+        "a stored key is no hash part"
+    );
+    assert_eq!(
+        index.by_name("", 10).unwrap_err().reason,
+        "a stored key is no name"
+    );
+}

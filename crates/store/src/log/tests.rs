@@ -1,0 +1,213 @@
+//! The suite for log stores, and what only a database on a disk can do.
+
+use quorix_testkit::conformance;
+use quorix_testkit::tree::Grower;
+
+use super::*;
+use crate::RocksIndex;
+
+const ORIGIN: &str = "logs.example.org/alice";
+
+fn plain(tree: quorix_trust::ports::TreeBatch) -> LogBatch {
+    LogBatch {
+        tree,
+        retractions: Vec::new(),
+    }
+}
+
+#[test]
+fn the_log_on_rocksdb_conforms() {
+    conformance::log_store(|dir| RocksLog::open(dir).unwrap());
+}
+
+#[test]
+fn a_database_is_open_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = RocksLog::open(dir.path()).unwrap();
+    let second = RocksLog::open(dir.path()).err().unwrap();
+    assert_eq!(
+        second,
+        OpenError::Locked {
+            dir: dir.path().to_path_buf()
+        }
+    );
+    let expected = format!(
+        "another quorix process has this database open: {}",
+        dir.path().display()
+    );
+    assert_eq!(second.to_string(), expected);
+    drop(first);
+    RocksLog::open(dir.path()).unwrap();
+}
+
+#[test]
+fn a_database_of_another_role_is_not_opened() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(RocksLog::open(dir.path()).unwrap());
+    let error = RocksIndex::open(dir.path()).err().unwrap();
+    let OpenError::Schema {
+        found, expected, ..
+    } = &error
+    else {
+        unreachable!("{error}")
+    };
+    assert_eq!(
+        (found.as_str(), expected.as_str()),
+        (
+            "another kind of database, with retractions",
+            "quorix index 1"
+        )
+    );
+}
+
+#[test]
+fn a_database_of_an_unknown_version_is_not_opened() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = RocksLog::open(dir.path()).unwrap();
+    let mut batch = log.database.batch();
+    batch
+        .put(crate::database::META, b"schema", b"quorix log 2")
+        .unwrap();
+    batch.commit("writing the schema").unwrap();
+    drop(log);
+    let error = RocksLog::open(dir.path()).err().unwrap();
+    let OpenError::Schema {
+        found, expected, ..
+    } = &error
+    else {
+        unreachable!("{error}")
+    };
+    assert_eq!(
+        (found.as_str(), expected.as_str()),
+        ("quorix log 2", "quorix log 1")
+    );
+}
+
+#[test]
+fn a_directory_that_cannot_be_made_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("file"), "in the way").unwrap();
+    let error = RocksLog::open(&dir.path().join("file/log")).err().unwrap();
+    assert!(matches!(error, OpenError::Failed { .. }), "{error}");
+}
+
+#[test]
+fn a_cut_head_is_an_error_and_no_panic() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = RocksLog::open(dir.path()).unwrap();
+    for length in [0, 7, 39] {
+        let mut batch = log.database.batch();
+        batch
+            .put(crate::database::META, b"head/", &vec![0; length])
+            .unwrap();
+        batch.commit("cutting the head").unwrap();
+        let error = log.head().unwrap_err();
+        assert_eq!(error.reason, "the stored head is cut off");
+        let commit = log.commit(0, &plain(Grower::new(ORIGIN).grow(&["a"])));
+        assert_eq!(commit, Err(CommitError::Store(error)));
+    }
+}
+
+/// The files of a database as they are at this moment, as a crash would leave them.
+fn crash(dir: &Path) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for file in std::fs::read_dir(dir).unwrap() {
+        let file = file.unwrap();
+        if file.file_name() != "LOCK" {
+            std::fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
+        }
+    }
+    copy
+}
+
+fn write_ahead_log(dir: &Path) -> std::path::PathBuf {
+    let files = std::fs::read_dir(dir)
+        .unwrap()
+        .map(|file| file.unwrap().path());
+    files
+        .filter(|path| path.extension().is_some_and(|extension| extension == "log"))
+        .max()
+        .unwrap()
+}
+
+#[test]
+fn every_acknowledged_commit_is_in_the_files_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = RocksLog::open(dir.path()).unwrap();
+    let mut grower = Grower::new(ORIGIN);
+    for size in 0..5 {
+        log.commit(size, &plain(grower.grow(&[format!("entry {size}")])))
+            .unwrap();
+        let crashed = crash(dir.path());
+        let reopened = RocksLog::open(crashed.path()).unwrap();
+        assert_eq!(reopened.head(), Ok(Some(grower.head())));
+    }
+}
+
+#[test]
+fn a_commit_that_was_cut_off_is_dropped_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = RocksLog::open(dir.path()).unwrap();
+    let mut grower = Grower::new(ORIGIN);
+    log.commit(0, &plain(grower.grow(&["first"]))).unwrap();
+    let (head, length) = (
+        grower.head(),
+        std::fs::metadata(write_ahead_log(dir.path()))
+            .unwrap()
+            .len(),
+    );
+    log.commit(1, &plain(grower.grow(&["second"]))).unwrap();
+    let whole = std::fs::metadata(write_ahead_log(dir.path()))
+        .unwrap()
+        .len();
+    for cut in [length + 1, length + 8, whole - 1] {
+        let crashed = crash(dir.path());
+        let wal = write_ahead_log(crashed.path());
+        std::fs::OpenOptions::new()
+            .write(true)
+            .open(wal)
+            .unwrap()
+            .set_len(cut)
+            .unwrap();
+        let reopened = RocksLog::open(crashed.path()).unwrap();
+        assert_eq!(
+            reopened.head(),
+            Ok(Some(head.clone())),
+            "cut at {cut} of {whole}"
+        );
+        assert_eq!(
+            reopened.index_of(&quorix_tlog::hash::leaf_hash(b"second")),
+            Ok(None)
+        );
+    }
+}
+
+#[test]
+fn an_acknowledged_commit_that_was_damaged_is_never_silently_forgotten() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = RocksLog::open(dir.path()).unwrap();
+    let mut grower = Grower::new(ORIGIN);
+    let mut ends = Vec::new();
+    for size in 0..3 {
+        log.commit(size, &plain(grower.grow(&[format!("entry {size}")])))
+            .unwrap();
+        ends.push(
+            usize::try_from(
+                std::fs::metadata(write_ahead_log(dir.path()))
+                    .unwrap()
+                    .len(),
+            )
+            .unwrap(),
+        );
+    }
+    // In the middle, and in the very last one.
+    for damaged in [ends[0].midpoint(ends[1]), ends[1].midpoint(ends[2])] {
+        let crashed = crash(dir.path());
+        let wal = write_ahead_log(crashed.path());
+        let mut bytes = std::fs::read(&wal).unwrap();
+        bytes[damaged] ^= 1;
+        std::fs::write(&wal, bytes).unwrap();
+        let error = RocksLog::open(crashed.path()).err().unwrap();
+        assert!(matches!(error, OpenError::Failed { .. }), "{error}");
+    }
+}

@@ -1,0 +1,136 @@
+//! How a tree lies in a database: its head, tiles, bundles, leaves and blobs.
+//!
+//! The same for one's own log and for every mirror; mirrors have a prefix before each key that tells them apart. Numbers
+//! in keys are big-endian, so that neighbours lie together. Never looks into an entry.
+
+use quorix_tlog::hash::Hash;
+use quorix_tlog::tile::{TileId, TileLevel};
+use quorix_trust::attestation::BlobId;
+use quorix_trust::ports::{CommitError, Head, StoreError, TreeBatch};
+
+use crate::database::{Batch, Database, META, Shape, corrupt};
+
+/// `<prefix> <level> <index>` → 32-byte hashes.
+pub(crate) const HASHES: (&str, Shape) = ("hashes", Shape::Hashes);
+/// `<prefix> <index>` → entry bundle.
+pub(crate) const BUNDLES: (&str, Shape) = ("bundles", Shape::Bundles);
+/// `<prefix> <leaf hash>` → index of the newest entry with it, and in the index what else is known of it.
+pub(crate) const LEAVES: (&str, Shape) = ("leaves", Shape::Lookup);
+/// `<SHA-256>` → blob. Without prefix: the same bytes are kept once, whoever names them.
+pub(crate) const BLOBS: (&str, Shape) = ("blobs", Shape::Blobs);
+
+const HEAD: &[u8] = b"head/";
+
+/// The tree whose keys begin with `prefix`.
+#[derive(Clone, Copy)]
+pub(crate) struct Tree<'a> {
+    pub(crate) database: &'a Database,
+    pub(crate) prefix: &'a [u8],
+}
+
+impl Tree<'_> {
+    /// The newest head.
+    pub(crate) fn head(&self) -> Result<Option<Head>, StoreError> {
+        const OPERATION: &str = "reading the head of the log";
+        let Some(bytes) = self.database.get(META, &self.head_key(), OPERATION)? else {
+            return Ok(None);
+        };
+        let head =
+            decode_head(&bytes).ok_or_else(|| corrupt(OPERATION, "the stored head is cut off"))?;
+        Ok(Some(head))
+    }
+
+    /// The widest version of a tile.
+    pub(crate) fn tile(&self, id: TileId) -> Result<Option<Vec<u8>>, StoreError> {
+        let (column, key) = self.tile_key(id);
+        self.database.get(column, &key, &format!("reading {id:?}"))
+    }
+
+    /// A blob.
+    pub(crate) fn blob(&self, id: &BlobId) -> Result<Option<Vec<u8>>, StoreError> {
+        self.database.get(BLOBS.0, id, "reading a blob")
+    }
+
+    /// Index of the newest entry with this leaf hash, and the bytes stored behind it.
+    pub(crate) fn leaf(&self, leaf: &Hash) -> Result<Option<(u64, Vec<u8>)>, StoreError> {
+        const OPERATION: &str = "looking up a leaf hash";
+        let key = self.key(leaf.as_bytes());
+        let Some(bytes) = self.database.get(LEAVES.0, &key, OPERATION)? else {
+            return Ok(None);
+        };
+        let (index, rest) =
+            split_u64(&bytes).ok_or_else(|| corrupt(OPERATION, "the stored index is cut off"))?;
+        Ok(Some((index, rest.to_vec())))
+    }
+
+    /// Refuses unless the stored tree has `expected` entries. The caller holds the database's lock.
+    pub(crate) fn check_size(&self, expected: u64) -> Result<(), CommitError> {
+        let found = self.head()?.map_or(0, |head| head.size);
+        if found != expected {
+            return Err(CommitError::Conflict { expected, found });
+        }
+        Ok(())
+    }
+
+    /// Adds what a commit writes. `beside` gives the bytes to keep behind the index of a leaf.
+    pub(crate) fn write(
+        &self,
+        batch: &mut Batch<'_>,
+        tree: &TreeBatch,
+        beside: impl Fn(u64) -> Vec<u8>,
+    ) -> Result<(), StoreError> {
+        for (id, tile) in &tree.tiles {
+            let (column, key) = self.tile_key(*id);
+            batch.put(column, &key, tile)?;
+        }
+        for (leaf, index) in &tree.leaves {
+            let value = [index.to_be_bytes().as_slice(), &beside(*index)].concat();
+            batch.put(LEAVES.0, &self.key(leaf.as_bytes()), &value)?;
+        }
+        for (id, blob) in &tree.blobs {
+            batch.put(BLOBS.0, id, blob)?;
+        }
+        batch.put(META, &self.head_key(), &encode_head(&tree.head))
+    }
+
+    fn head_key(&self) -> Vec<u8> {
+        [HEAD, self.prefix].concat()
+    }
+
+    fn key(&self, rest: &[u8]) -> Vec<u8> {
+        [self.prefix, rest].concat()
+    }
+
+    fn tile_key(&self, id: TileId) -> (&'static str, Vec<u8>) {
+        let index = id.index.to_be_bytes();
+        match id.level {
+            TileLevel::Hashes(level) => (HASHES.0, [self.prefix, &[level], &index].concat()),
+            TileLevel::Entries => (BUNDLES.0, self.key(&index)),
+        }
+    }
+}
+
+fn encode_head(head: &Head) -> Vec<u8> {
+    [
+        head.size.to_be_bytes().as_slice(),
+        head.root.as_bytes(),
+        &head.checkpoint,
+    ]
+    .concat()
+}
+
+fn decode_head(bytes: &[u8]) -> Option<Head> {
+    let (size, rest) = split_u64(bytes)?;
+    let (root, checkpoint) = rest.split_first_chunk::<32>()?;
+    Some(Head {
+        size,
+        root: Hash::from_bytes(*root),
+        checkpoint: checkpoint.to_vec(),
+    })
+}
+
+/// The number at the beginning, and what follows it.
+pub(crate) fn split_u64(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let (number, rest) = bytes.split_first_chunk::<8>()?;
+    Some((u64::from_be_bytes(*number), rest))
+}

@@ -1,0 +1,261 @@
+//! The aggregator's store in memory. Counts, contested outputs and names are computed from the statements each
+//! time they are asked for, which makes it an oracle for stores that maintain them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use quorix_nix::store_path::{HashPart, StorePath};
+use quorix_tlog::hash::Hash;
+use quorix_tlog::tile::TileId;
+use quorix_trust::attestation::BlobId;
+use quorix_trust::ports::{
+    CommitError, Counts, Equivocation, FollowBatch, Head, IndexStore, IndexedStatement, Place,
+    Room, Standing, StandingChange, StoreError, TileStore, room_for,
+};
+
+use super::Tree;
+
+/// The aggregator's store in memory. Clones are the same store.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryIndex {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    mirrors: BTreeMap<String, Mirror>,
+    outputs: BTreeMap<HashPart, Vec<IndexedStatement>>,
+}
+
+#[derive(Debug, Default)]
+struct Mirror {
+    tree: Tree,
+    leaf_at: BTreeMap<u64, Hash>,
+    opaque: u64,
+    equivocation: Option<Equivocation>,
+}
+
+impl MemoryIndex {
+    /// An empty store.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state
+            .lock()
+            .expect("no test panics while it holds the store")
+    }
+}
+
+impl State {
+    fn standings(&self) -> BTreeMap<HashPart, Standing> {
+        self.outputs
+            .iter()
+            .map(|(output, statements)| (output.clone(), Standing::of(statements)))
+            .collect()
+    }
+
+    fn add(&mut self, statement: &IndexedStatement) {
+        let kept = self.outputs.entry(statement.path.hash_part()).or_default();
+        if kept.iter().any(|kept| same_but_withdrawal(kept, statement)) {
+            return;
+        }
+        match room_for(kept.iter(), statement) {
+            Room::Add => kept.push(statement.clone()),
+            Room::Replace(position) => kept[position] = statement.clone(),
+            Room::Full => {}
+        }
+        kept.sort();
+    }
+
+    fn withdraw(&mut self, origin: &str, leaf: &Hash, by: u64) {
+        let leaf_at = self.mirrors.get(origin).map(|mirror| &mirror.leaf_at);
+        for statement in self.outputs.values_mut().flatten() {
+            let Place::Leaf { origin: at, index } = &statement.place else {
+                continue;
+            };
+            let is_named =
+                at == origin && leaf_at.and_then(|leaves| leaves.get(index)) == Some(leaf);
+            if is_named && *index < by && statement.withdrawn_by.is_none() {
+                statement.withdrawn_by = Some(by);
+            }
+        }
+    }
+
+    fn changes_since(&self, before: &BTreeMap<HashPart, Standing>) -> Vec<StandingChange> {
+        let after = self.standings().into_iter();
+        after
+            .filter_map(|(output, after)| {
+                let before = before.get(&output).copied().unwrap_or(Standing::NoData);
+                let path = self.outputs[&output][0].path.clone();
+                (before != after).then_some(StandingChange {
+                    output: path,
+                    before,
+                    after,
+                })
+            })
+            .collect()
+    }
+}
+
+fn same_but_withdrawal(a: &IndexedStatement, b: &IndexedStatement) -> bool {
+    (&a.path, &a.value, &a.voice, &a.place) == (&b.path, &b.value, &b.voice, &b.place)
+}
+
+impl IndexStore for MemoryIndex {
+    fn mirror(&self, origin: &str) -> Box<dyn TileStore> {
+        Box::new(MirrorOf {
+            index: self.clone(),
+            origin: origin.to_owned(),
+        })
+    }
+
+    fn advance(
+        &self,
+        origin: &str,
+        expected: u64,
+        batch: &FollowBatch,
+    ) -> Result<Vec<StandingChange>, CommitError> {
+        let mut state = self.state();
+        let before = state.standings();
+        let mirror = state.mirrors.entry(origin.to_owned()).or_default();
+        mirror.tree.commit(expected, &batch.tree)?;
+        mirror.leaf_at.extend(
+            batch
+                .tree
+                .leaves
+                .iter()
+                .map(|(leaf, index)| (*index, *leaf)),
+        );
+        mirror.opaque += batch.opaque;
+        for statement in &batch.statements {
+            state.add(statement);
+        }
+        for (leaf, by) in &batch.retractions {
+            state.withdraw(origin, leaf, *by);
+        }
+        Ok(state.changes_since(&before))
+    }
+
+    fn opaque(&self, origin: &str) -> Result<u64, StoreError> {
+        Ok(self
+            .state()
+            .mirrors
+            .get(origin)
+            .map_or(0, |mirror| mirror.opaque))
+    }
+
+    fn observe(&self, statement: &IndexedStatement) -> Result<Option<StandingChange>, StoreError> {
+        let mut state = self.state();
+        let before = state.standings();
+        state.add(statement);
+        Ok(state.changes_since(&before).pop())
+    }
+
+    fn statements(&self, output: &HashPart) -> Result<Vec<IndexedStatement>, StoreError> {
+        Ok(self
+            .state()
+            .outputs
+            .get(output)
+            .cloned()
+            .unwrap_or_default())
+    }
+
+    fn quarantine(&self, origin: &str, proof: &Equivocation) -> Result<(), StoreError> {
+        let mut state = self.state();
+        let mirror = state.mirrors.entry(origin.to_owned()).or_default();
+        mirror.equivocation.get_or_insert_with(|| proof.clone());
+        Ok(())
+    }
+
+    fn equivocation(&self, origin: &str) -> Result<Option<Equivocation>, StoreError> {
+        Ok(self
+            .state()
+            .mirrors
+            .get(origin)
+            .and_then(|mirror| mirror.equivocation.clone()))
+    }
+
+    fn counts(&self) -> Result<Counts, StoreError> {
+        let mut counts = Counts::default();
+        for standing in self.state().standings().into_values() {
+            counts.outputs += 1;
+            match standing {
+                Standing::Agree => counts.agree += 1,
+                Standing::Disagree => counts.disagree += 1,
+                Standing::OneBuilder => counts.one_builder += 1,
+                Standing::NoData => {}
+            }
+        }
+        Ok(counts)
+    }
+
+    fn disagreements(
+        &self,
+        after: Option<&HashPart>,
+        limit: usize,
+    ) -> Result<Vec<HashPart>, StoreError> {
+        let standings = self.state().standings().into_iter();
+        let contested = standings
+            .filter(|(_, standing)| *standing == Standing::Disagree)
+            .map(|(output, _)| output);
+        Ok(contested
+            .filter(|output| after.is_none_or(|after| output > after))
+            .take(limit)
+            .collect())
+    }
+
+    fn by_name(&self, prefix: &str, limit: usize) -> Result<Vec<StorePath>, StoreError> {
+        let state = self.state();
+        let paths = state
+            .outputs
+            .values()
+            .flatten()
+            .map(|statement| &statement.path);
+        let named: BTreeSet<_> = paths
+            .filter(|path| path.name().starts_with(prefix))
+            .map(|path| (path.name(), path))
+            .collect();
+        Ok(named
+            .into_iter()
+            .take(limit)
+            .map(|(_, path)| path.clone())
+            .collect())
+    }
+}
+
+struct MirrorOf {
+    index: MemoryIndex,
+    origin: String,
+}
+
+impl MirrorOf {
+    fn read<T>(&self, read: impl FnOnce(&Tree) -> Option<T>) -> Result<Option<T>, StoreError> {
+        Ok(self
+            .index
+            .state()
+            .mirrors
+            .get(&self.origin)
+            .and_then(|mirror| read(&mirror.tree)))
+    }
+}
+
+impl TileStore for MirrorOf {
+    fn head(&self) -> Result<Option<Head>, StoreError> {
+        self.read(|tree| tree.head.clone())
+    }
+
+    fn tile(&self, id: TileId) -> Result<Option<Vec<u8>>, StoreError> {
+        self.read(|tree| tree.tiles.get(&id).cloned())
+    }
+
+    fn blob(&self, id: &BlobId) -> Result<Option<Vec<u8>>, StoreError> {
+        self.read(|tree| tree.blobs.get(id).cloned())
+    }
+
+    fn index_of(&self, leaf: &Hash) -> Result<Option<u64>, StoreError> {
+        self.read(|tree| tree.leaves.get(leaf).copied())
+    }
+}

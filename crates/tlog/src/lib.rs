@@ -1,0 +1,36 @@
+//! Transparency-log formats: RFC 6962 trees, C2SP tiles, proofs, signed notes and checkpoints.
+//!
+//! A pure crate: it never does I/O, reads no clock, draws no randomness and knows nothing of Nix.
+//! Everything that it parses is taken to be hostile: parsers return errors that say what was wrong,
+//! never panic, and accept exactly one spelling of each value, so that parse → print gives the same
+//! bytes. The verifiers are the algorithms of RFC 9162 §2.1.3.2 and §2.1.4.2 and accept no surplus.
+//!
+//! Specifications: RFC 6962 §2.1, RFC 9162 §2.1, and C2SP `signed-note`, `tlog-checkpoint` and
+//! `tlog-tiles`.
+
+#![cfg_attr(
+    test,
+    expect(
+        clippy::unwrap_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        reason = "tests fail by panicking"
+    )
+)]
+
+pub mod bundle;
+pub mod checkpoint;
+pub mod compact_range;
+pub mod hash;
+pub mod note;
+pub mod proof;
+pub mod tile;
+
+mod decimal;
+
+#[cfg(test)]
+mod oracle;
+
+/// The largest tree that this crate builds, loads or reads from a checkpoint: 2^63 − 1 entries,
+/// so that sizes fit a signed 64-bit number everywhere. (The proof verifiers take any `u64`.)
+pub const MAX_TREE_SIZE: u64 = (1 << 63) - 1;

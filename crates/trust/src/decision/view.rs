@@ -1,0 +1,236 @@
+//! What a person needs to follow a decision: letters for values, the standing of every operator, the rule quoted.
+
+use std::collections::BTreeMap;
+
+use quorix_nix::fingerprint::FingerprintDigest;
+use quorix_nix::store_path::{HashPart, StorePath};
+
+use super::closure::{Evaluator, Settled};
+use super::rule::Verdict;
+use super::tally::{Counted, OperatorTally, Tally};
+use super::{Decision, OperatorState, OperatorView, Outcome, RuleView, SourceView, ValueView};
+use crate::evidence::{Said, Source};
+use crate::explain;
+use crate::policy::Rule;
+
+/// An outcome in a few words, to stand after a colon.
+pub(super) fn words(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Accepted => "accepted",
+        Outcome::Insufficient => "too few votes",
+        Outcome::Unknown => "no data",
+        Outcome::Conflict => "builders disagree",
+        Outcome::Vetoed => "vetoed",
+        Outcome::VetoUnavailable => "a veto cannot be asked for",
+        Outcome::BlockedBy => "blocked by what it refers to",
+        Outcome::Denied => "denied by the policy",
+        Outcome::Waiting => "waiting",
+    }
+}
+
+/// Writes down the decision on one path.
+pub(super) fn decision(evaluator: &Evaluator<'_>, path: &StorePath, settled: &Settled) -> Decision {
+    let tally = Tally::of(evaluator.policy, evaluator.evidence, path);
+    let mut decision = blank(evaluator, &path.hash_part());
+    decision.path = Some(path.clone());
+    let letters = lettered(&tally, &mut decision);
+    decision.operators = operators(evaluator, &tally, &letters);
+
+    if let Some(facts) = evaluator.self_verified(path) {
+        let digest = facts.digest();
+        decision.rule = evaluator.policy.rule_for(path).map(quoted).unwrap_or_default();
+        decision.steps.push("The path is named after its content, which was fetched and checked: no votes needed.".into());
+        if !decision.values.iter().any(|value| value.fingerprint == digest) {
+            let letter = letter(decision.values.len());
+            decision.values.push(ValueView { letter, fingerprint: digest, facts: Some(facts.clone()), voters: Vec::new() });
+        }
+        return settle(decision, settled, Some(digest));
+    }
+    let Some(chosen) = evaluator.choose(path) else { return explained(decision) };
+    for stricter in &chosen.fallen_from {
+        // Each stricter rule's decision stands inside the next one's, the strictest innermost.
+        let mut fallen = decision.clone();
+        judge(&mut fallen, stricter);
+        fallen.outcome = stricter.outcome;
+        decision.fallen_from = Some(Box::new(explained(fallen)));
+    }
+    judge(&mut decision, &chosen.verdict);
+    settle(decision, settled, chosen.verdict.candidate)
+}
+
+/// No statement and no verified content under this hash part.
+pub(super) fn nothing_known(evaluator: &Evaluator<'_>, asked: &HashPart) -> Decision {
+    let mut decision = blank(evaluator, asked);
+    let default = evaluator.policy.rules.get(evaluator.policy.default);
+    decision.rule = default.map(quoted).unwrap_or_default();
+    decision.operators = operators(evaluator, &Tally { operators: BTreeMap::new(), values: BTreeMap::new() }, &BTreeMap::new());
+    decision.steps.push("No value is known.".into());
+    explained(decision)
+}
+
+/// Two store paths with one hash part would both be accepted: neither is (SEMANTICS §3).
+pub(super) fn two_names(evaluator: &Evaluator<'_>, asked: &HashPart, decisions: &[Decision]) -> Decision {
+    let mut decision = nothing_known(evaluator, asked);
+    let names = decisions.iter().filter(|one| one.is_accepted()).filter_map(|one| one.path.as_ref());
+    let names: Vec<_> = names.map(|path| path.name().to_owned()).collect();
+    decision.outcome = Outcome::Conflict;
+    decision.steps = vec![format!("Different names have votes under this one hash ({}): none wins.", names.join(", "))];
+    explained(decision)
+}
+
+/// Attaches what a `mode=warn` rule would have decided.
+pub(super) fn with_warned(mut decision: Decision, warned: Decision) -> Decision {
+    decision.warned = Some(Box::new(warned));
+    explained(decision)
+}
+
+fn blank(evaluator: &Evaluator<'_>, asked: &HashPart) -> Decision {
+    Decision {
+        store_dir: evaluator.evidence.store_dir.clone(),
+        asked: asked.clone(),
+        path: None,
+        outcome: Outcome::Unknown,
+        sentence: String::new(),
+        rule: RuleView::default(),
+        values: Vec::new(),
+        operators: Vec::new(),
+        steps: Vec::new(),
+        accepted: None,
+        blocked_by: None,
+        missing: Vec::new(),
+        warned: None,
+        fallen_from: None,
+        valid_until_s: None,
+    }
+}
+
+fn judge(decision: &mut Decision, verdict: &Verdict<'_>) {
+    decision.rule = quoted(verdict.rule);
+    decision.steps = verdict.steps.clone();
+    decision.missing = verdict.missing.clone();
+}
+
+fn settle(mut decision: Decision, settled: &Settled, candidate: Option<FingerprintDigest>) -> Decision {
+    match settled {
+        Settled::Accepted => {
+            decision.outcome = Outcome::Accepted;
+            decision.accepted = candidate;
+        }
+        Settled::Refused(outcome) => decision.outcome = *outcome,
+        Settled::Blocked { by, why } => {
+            decision.outcome = Outcome::BlockedBy;
+            decision.blocked_by = Some(by.clone());
+            decision.steps.push(format!("Something in its closure stands against it: {why}."));
+        }
+    }
+    explained(decision)
+}
+
+fn explained(mut decision: Decision) -> Decision {
+    decision.sentence = explain::sentence(&decision);
+    decision
+}
+
+fn quoted(rule: &Rule) -> RuleView {
+    RuleView { name: rule.name.clone(), line: rule.line, text: rule.text.clone() }
+}
+
+/// Gives the values letters, most votes first, then most operators that ever said it, then by digest.
+fn lettered(tally: &Tally<'_>, decision: &mut Decision) -> BTreeMap<FingerprintDigest, String> {
+    let voters = |value: &FingerprintDigest| -> Vec<String> {
+        let all = tally.operators.iter().filter(|(_, operator)| operator.vote() == Some(*value));
+        all.map(|(name, _)| (*name).to_owned()).collect()
+    };
+    let known = |value: &FingerprintDigest| tally.operators.keys().filter(|name| tally.knows(name, value)).count();
+    let mut values: Vec<_> = tally.values.iter().map(|(value, facts)| (*value, *facts, voters(value))).collect();
+    values.sort_by_key(|(value, _, voters)| (usize::MAX - voters.len(), usize::MAX - known(value), *value));
+    let mut letters = BTreeMap::new();
+    for (index, (fingerprint, facts, voters)) in values.into_iter().enumerate() {
+        let letter = letter(index);
+        letters.insert(fingerprint, letter.clone());
+        decision.values.push(ValueView { letter, fingerprint, facts: facts.cloned(), voters });
+    }
+    letters
+}
+
+/// A, B, …, Z, AA, AB…
+fn letter(index: usize) -> String {
+    let mut letters = Vec::new();
+    let mut rest = index;
+    loop {
+        let offset = u8::try_from(rest % 26).unwrap_or_default();
+        letters.push(char::from(b'A'.saturating_add(offset)));
+        rest /= 26;
+        if rest == 0 {
+            break;
+        }
+        rest -= 1;
+    }
+    letters.iter().rev().collect()
+}
+
+fn operators(
+    evaluator: &Evaluator<'_>,
+    tally: &Tally<'_>,
+    letters: &BTreeMap<FingerprintDigest, String>,
+) -> Vec<OperatorView> {
+    let silent = OperatorTally::default();
+    let views = evaluator.policy.operators().into_iter().map(|name| {
+        let operator = tally.operators.get(name).unwrap_or(&silent);
+        let state = operator.state();
+        let mut own_letters: Vec<_> = operator.known.iter().filter_map(|value| letters.get(value).cloned()).collect();
+        own_letters.sort_by_key(|letter| (letter.len(), letter.clone()));
+        let reason = match state {
+            OperatorState::Votes => String::new(),
+            OperatorState::Silent => silence(evaluator, name),
+            OperatorState::Contradicted => "it said two different things".into(),
+            OperatorState::Stale | OperatorState::Quarantined => operator.reason.clone().unwrap_or_default(),
+        };
+        let sources = operator.sources.iter().map(|counted| source(evaluator, counted, letters)).collect();
+        OperatorView { operator: name.into(), state, letters: own_letters, sources, reason }
+    });
+    views.collect()
+}
+
+/// Why a silent operator may be silent: its log cannot be heard.
+fn silence(evaluator: &Evaluator<'_>, operator: &str) -> String {
+    let mut builders = evaluator.policy.builders.iter().filter(|builder| builder.operator == operator);
+    let unheard = builders.find_map(|builder| match evaluator.evidence.logs.get(builder.origin()) {
+        None => Some(format!("the log of {} was not read", builder.name)),
+        Some(log) => match &log.state {
+            crate::evidence::LogState::Live => None,
+            crate::evidence::LogState::Stale { reason } => Some(format!("the log of {} is stale: {reason}", builder.name)),
+            crate::evidence::LogState::Quarantined => {
+                Some(format!("the log of {} signed two contradicting checkpoints", builder.name))
+            }
+        },
+    });
+    unheard.unwrap_or_default()
+}
+
+fn source(
+    evaluator: &Evaluator<'_>,
+    counted: &Counted<'_>,
+    letters: &BTreeMap<FingerprintDigest, String>,
+) -> SourceView {
+    let statement = counted.statement;
+    let mut view = SourceView {
+        letter: letters.get(&statement.value()).cloned().unwrap_or_default(),
+        name: counted.voice.name().into(),
+        ..SourceView::default()
+    };
+    if let Source::Log { origin, index } = &statement.source {
+        let size = evaluator.evidence.logs.get(origin).map(|log| log.size).unwrap_or_default();
+        view.leaf = Some((origin.clone(), *index, size));
+    }
+    match &statement.said {
+        Said::Build(build) => {
+            view.system.clone_from(&build.system);
+            view.drv_path = build.derivation.as_ref().map(|(drv, _)| drv.to_string()).unwrap_or_default();
+            view.nix_version.clone_from(&build.environment.nix_version);
+            view.finished_at_s = build.finished_at_s;
+        }
+        Said::Observation(seen) => view.nix_key = seen.public_key.name().to_string(),
+    }
+    view
+}

@@ -1,0 +1,142 @@
+//! Everything known of some outputs at one moment, already verified.
+//!
+//! Whoever builds an [`Evidence`] has checked inclusion proofs against verified checkpoints; signatures of caches
+//! are checked again here, when they are counted. What is not in the evidence does not exist: a missing log, path
+//! or blob can only ever lead to a refusal.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use quorix_nix::fingerprint::{Fingerprint, FingerprintDigest};
+use quorix_nix::signature::{PublicKey, Signature};
+use quorix_nix::store_path::{HashPart, StoreDir, StorePath};
+
+use crate::attestation::{Build, Observation};
+
+/// All verified facts about some outputs at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Evidence {
+    /// The store directory that is asked about; claims for another are ignored.
+    pub store_dir: StoreDir,
+    /// The logs, by origin. A log that the policy names and that is missing here counts as stale.
+    pub logs: BTreeMap<String, LogEvidence>,
+    /// What was said, by the hash part of the store path.
+    pub outputs: BTreeMap<HashPart, Vec<Statement>>,
+    /// Content-addressed paths whose NAR was fetched and whose path was recomputed from it.
+    pub self_verified: BTreeMap<StorePath, Fingerprint>,
+}
+
+/// How a log stood at the moment of the evidence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogEvidence {
+    /// Its state (SEMANTICS §2).
+    pub state: LogState,
+    /// Size of the checkpoint that the evidence is from.
+    pub size: u64,
+}
+
+/// SEMANTICS §2. Only a live log adds votes; what any log said counts as dissent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogState {
+    /// Verified and answering.
+    Live,
+    /// Too old, not answering, or answering what does not verify.
+    Stale {
+        /// Why, for people.
+        reason: String,
+    },
+    /// Proof of equivocation is held.
+    Quarantined,
+}
+
+/// One thing that was said about an output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Statement {
+    /// Where it stands.
+    pub source: Source,
+    /// What it says.
+    pub said: Said,
+    /// The whole fingerprint, where the references are known.
+    pub facts: Option<Fingerprint>,
+    /// A later entry of the same log withdraws it.
+    pub withdrawn: bool,
+}
+
+/// Where a statement stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A leaf of a log, its inclusion proved.
+    Log {
+        /// Name of the log.
+        origin: String,
+        /// Index of the leaf.
+        index: u64,
+    },
+    /// A cache's signature that no log carries.
+    Unlogged,
+}
+
+/// What a statement says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// "I built this."
+    Build(Box<Build>),
+    /// "This was signed."
+    Observation(Box<Observation>),
+}
+
+impl Statement {
+    /// The output that it is about.
+    #[must_use]
+    pub fn path(&self) -> &StorePath {
+        &self.claim().path
+    }
+
+    /// The value that it says.
+    #[must_use]
+    pub fn value(&self) -> FingerprintDigest {
+        self.claim().fingerprint
+    }
+
+    /// The voted facts.
+    #[must_use]
+    pub fn claim(&self) -> &crate::attestation::Claim {
+        match &self.said {
+            Said::Build(build) => &build.claim,
+            Said::Observation(seen) => &seen.claim,
+        }
+    }
+
+    /// The builder's or the cache's Nix signature over the fingerprint, unchecked.
+    #[must_use]
+    pub fn nix_signature(&self) -> Option<&Signature> {
+        match &self.said {
+            Said::Build(build) => build.nix_signature.as_ref(),
+            Said::Observation(seen) => Some(&seen.signature),
+        }
+    }
+
+    /// True if this is a signature by exactly these key bytes over exactly the facts that it carries. The name
+    /// of the key does not matter; a signature over facts that are not known never verifies.
+    #[must_use]
+    pub fn is_signed_by(&self, key: &PublicKey) -> bool {
+        let Said::Observation(seen) = &self.said else { return false };
+        let Some(facts) = &self.facts else { return false };
+        seen.public_key.as_bytes() == key.as_bytes()
+            && facts.digest() == seen.claim.fingerprint
+            && seen.public_key.verify(facts, &seen.signature).is_ok()
+    }
+}
+
+impl Evidence {
+    /// Store paths that what is known refers to and that nothing was collected for: what a collector of a
+    /// closure has to ask for next.
+    #[must_use]
+    pub fn frontier(&self) -> BTreeSet<StorePath> {
+        let said = self.outputs.values().flatten().filter_map(|statement| statement.facts.as_ref());
+        said.chain(self.self_verified.values())
+            .flat_map(|facts| &facts.references)
+            .filter(|path| !self.outputs.contains_key(&path.hash_part()) && !self.self_verified.contains_key(*path))
+            .cloned()
+            .collect()
+    }
+}

@@ -1,0 +1,351 @@
+//! What the core asks of a store. Each port has an implementation on RocksDB and one in memory, and both pass one
+//! shared conformance suite (`quorix-testkit`).
+//!
+//! Ports are small and synchronous; services call them from blocking threads.
+
+use quorix_nix::fingerprint::FingerprintDigest;
+use quorix_nix::store_path::{HashPart, StorePath};
+use quorix_tlog::hash::Hash;
+use quorix_tlog::tile::TileId;
+
+use crate::attestation::BlobId;
+
+/// A store failed. The outcome of the operation is not known.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{operation}: {reason}")]
+pub struct StoreError {
+    /// What was being done, e.g. `reading tile 0/5 of the log`.
+    pub operation: String,
+    /// What the store said.
+    pub reason: String,
+}
+
+/// Why a commit was not made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CommitError {
+    /// The tree had moved on: nothing was written.
+    #[error("the stored tree has {found} entries, not the {expected} that this batch extends")]
+    Conflict {
+        /// Size that the batch extends.
+        expected: u64,
+        /// Size that the store has.
+        found: u64,
+    },
+    /// The store failed: whether the batch was written is not known.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The newest state of a tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Number of leaves.
+    pub size: u64,
+    /// RFC 6962 root.
+    pub root: Hash,
+    /// The signed checkpoint (C2SP tlog-checkpoint) over exactly this size and root.
+    pub checkpoint: Vec<u8>,
+}
+
+/// What one commit adds to a tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TreeBatch {
+    /// Every tile and entry bundle that changed, whole. A wider tile replaces its narrower self, of which it is
+    /// an extension; a full tile never changes again.
+    pub tiles: Vec<(TileId, Vec<u8>)>,
+    /// Leaf hash of each new entry with its index, for deduplication.
+    pub leaves: Vec<(Hash, u64)>,
+    /// Blobs that the new entries name.
+    pub blobs: Vec<(BlobId, Vec<u8>)>,
+    /// The head after this batch.
+    pub head: Head,
+}
+
+/// Tiles, bundles and blobs of one log, as they are served.
+pub trait TileStore: Send + Sync + 'static {
+    /// The newest head; `None` before the first commit.
+    ///
+    /// # Errors
+    /// The store failed.
+    fn head(&self) -> Result<Option<Head>, StoreError>;
+
+    /// The widest stored version of a hash tile (32-byte hashes) or entry bundle.
+    ///
+    /// # Errors
+    /// The store failed.
+    fn tile(&self, id: TileId) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// A blob by its SHA-256.
+    ///
+    /// # Errors
+    /// The store failed.
+    fn blob(&self, id: &BlobId) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Index of the newest entry with this leaf hash: of an entry that was withdrawn and appended again, the one
+    /// that counts.
+    ///
+    /// # Errors
+    /// The store failed.
+    fn index_of(&self, leaf: &Hash) -> Result<Option<u64>, StoreError>;
+}
+
+/// What one commit adds to one's own log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogBatch {
+    /// The grown tree.
+    pub tree: TreeBatch,
+    /// Leaf hashes that the new entries withdraw, with the index of the retraction.
+    pub retractions: Vec<(Hash, u64)>,
+}
+
+/// The store of one's own log. One writer.
+pub trait LogStore: TileStore {
+    /// Index of the newest retraction that names this leaf hash. An entry with a lower index is withdrawn by it.
+    ///
+    /// # Errors
+    /// The store failed.
+    fn retraction_of(&self, leaf: &Hash) -> Result<Option<u64>, StoreError>;
+
+    /// Writes the batch in one atomic step that is durable when this returns, if the stored size is still
+    /// `expected` (0 with no head).
+    ///
+    /// # Errors
+    /// [`CommitError::Conflict`]: nothing was written. [`CommitError::Store`]: the outcome is not known; the
+    /// caller must read the head again before it does anything else.
+    fn commit(&self, expected: u64, batch: &LogBatch) -> Result<(), CommitError>;
+}
+
+/// What an index keeps of one statement.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct IndexedStatement {
+    /// The output.
+    pub path: StorePath,
+    /// The value said.
+    pub value: FingerprintDigest,
+    /// Who says it: name of the log (origin), or `<key name>:<base64>` of the Nix key for a signature.
+    pub voice: String,
+    /// Where it stands.
+    pub place: Place,
+    /// Index of the retraction in the same log that withdraws it.
+    pub withdrawn_by: Option<u64>,
+}
+
+/// The most statements that an index keeps of one output.
+pub const STATEMENTS_PER_OUTPUT_MAX: usize = 10_000;
+
+/// The most leaves of logs that an index keeps of one voice about one output, so that none can crowd out the others.
+pub const STATEMENTS_PER_VOICE_MAX: usize = 1_000;
+
+/// The most unlogged observations that an index keeps of one voice about one output. Fewer, because their whole
+/// entries are kept.
+pub const UNLOGGED_PER_VOICE_MAX: usize = 16;
+
+/// What becomes of a new statement about an output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// It is added.
+    Add,
+    /// It replaces the kept one at this position.
+    Replace(usize),
+    /// It is not kept. The mirror of its log still has it.
+    Full,
+}
+
+/// Whether the statements kept of an output have room for one more. Beyond what is kept of one voice its new statement
+/// replaces one that it withdrew, or, where it says a value that the voice has not said, another one of the voice's:
+/// a voice that has said a thousand things about one output can still be heard to contradict itself.
+#[must_use]
+pub fn room_for<'a>(kept: impl Iterator<Item = &'a IndexedStatement>, new: &IndexedStatement) -> Room {
+    let is_unlogged = |statement: &IndexedStatement| matches!(statement.place, Place::Unlogged { .. });
+    let voice_max = if is_unlogged(new) { UNLOGGED_PER_VOICE_MAX } else { STATEMENTS_PER_VOICE_MAX };
+    let (mut total, mut of_voice) = (0_usize, 0_usize);
+    let (mut withdrawn, mut last, mut repeats) = (None, None, false);
+    for (position, statement) in kept.enumerate() {
+        total = total.saturating_add(1);
+        if statement.voice != new.voice || is_unlogged(statement) != is_unlogged(new) {
+            continue;
+        }
+        of_voice = of_voice.saturating_add(1);
+        last = Some(position);
+        if statement.withdrawn_by.is_some() {
+            withdrawn = withdrawn.or(Some(position));
+        } else {
+            repeats |= statement.value == new.value && statement.path == new.path;
+        }
+    }
+    if of_voice < voice_max && total < STATEMENTS_PER_OUTPUT_MAX {
+        return Room::Add;
+    }
+    match (withdrawn, last) {
+        (Some(position), _) => Room::Replace(position),
+        (None, Some(position)) if !repeats => Room::Replace(position),
+        _ => Room::Full,
+    }
+}
+
+/// Where an indexed statement stands.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// A leaf of a followed log.
+    Leaf {
+        /// Name of the log.
+        origin: String,
+        /// Index of the leaf.
+        index: u64,
+    },
+    /// An observation that no log carries: its canonical entry bytes.
+    Unlogged {
+        /// Canonical bytes of the entry.
+        entry: Vec<u8>,
+    },
+}
+
+/// What one step of following a log adds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FollowBatch {
+    /// The mirrored tree.
+    pub tree: TreeBatch,
+    /// What the new entries say of outputs. Their `withdrawn_by` is `None`.
+    pub statements: Vec<IndexedStatement>,
+    /// Leaf hashes that the new entries withdraw, with the index of the retraction.
+    pub retractions: Vec<(Hash, u64)>,
+    /// How many of the new entries do not parse.
+    pub opaque: u64,
+}
+
+/// Proof that one log signed two contradicting checkpoints (SEMANTICS §5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Equivocation {
+    /// Signed note.
+    pub first: Vec<u8>,
+    /// Signed note by the same key.
+    pub second: Vec<u8>,
+    /// Where the sizes differ: a proof that recomputes the larger root exactly and yields another smaller root
+    /// than the signed one. Empty where the sizes are equal.
+    pub consistency_proof: Vec<Hash>,
+}
+
+/// How the voices on one output stand to each other, whatever any policy says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Standing {
+    /// Two or more voices, one value.
+    Agree,
+    /// Two or more values.
+    Disagree,
+    /// One voice, one value.
+    OneBuilder,
+    /// Nothing (any more).
+    NoData,
+}
+
+impl Standing {
+    /// Of these statements about one output, the withdrawn ones left out.
+    #[must_use]
+    pub fn of(statements: &[IndexedStatement]) -> Self {
+        Self::among(statements)
+    }
+
+    /// As [`Standing::of`], of statements that do not lie in a row.
+    #[must_use]
+    pub fn among<'a>(statements: impl IntoIterator<Item = &'a IndexedStatement>) -> Self {
+        let mut voices = std::collections::BTreeSet::new();
+        let mut values = std::collections::BTreeSet::new();
+        for statement in statements.into_iter().filter(|statement| statement.withdrawn_by.is_none()) {
+            voices.insert(statement.voice.as_str());
+            values.insert((&statement.path, statement.value));
+        }
+        match (voices.len(), values.len()) {
+            (_, 0) => Self::NoData,
+            (1, 1) => Self::OneBuilder,
+            (_, 1) => Self::Agree,
+            _ => Self::Disagree,
+        }
+    }
+}
+
+/// How many outputs stand how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Outputs (hash parts) with at least one statement, withdrawn or not.
+    pub outputs: u64,
+    /// [`Standing::Agree`].
+    pub agree: u64,
+    /// [`Standing::Disagree`].
+    pub disagree: u64,
+    /// [`Standing::OneBuilder`].
+    pub one_builder: u64,
+}
+
+/// The aggregator's store: a mirror of each followed log, and an index that can be rebuilt from the mirrors.
+pub trait IndexStore: Send + Sync + 'static {
+    /// The mirror of one log, empty if it was never followed.
+    fn mirror(&self, origin: &str) -> Box<dyn TileStore>;
+
+    /// Writes one step of following in one atomic step, if the mirror's size is still `expected`. Returns the
+    /// outputs whose standing changed, with the standing before and after, ascending by hash part. A retraction
+    /// withdraws the statements of this log with its leaf hash and a lower index.
+    ///
+    /// # Errors
+    /// As [`LogStore::commit`].
+    fn advance(&self, origin: &str, expected: u64, batch: &FollowBatch) -> Result<Vec<StandingChange>, CommitError>;
+
+    /// Entries of this log that do not parse.
+    ///
+    /// # Errors
+    /// The store failed.
+    fn opaque(&self, origin: &str) -> Result<u64, StoreError>;
+
+    /// Keeps a signature that no log carries; the same one again changes nothing.
+    ///
+    /// # Errors
+    /// The store failed.
+    fn observe(&self, statement: &IndexedStatement) -> Result<Option<StandingChange>, StoreError>;
+
+    /// Everything that is kept of what was said of outputs with this hash part ([`room_for`] says what is not), in
+    /// ascending order.
+    ///
+    /// # Errors
+    /// The store failed.
+    fn statements(&self, output: &HashPart) -> Result<Vec<IndexedStatement>, StoreError>;
+
+    /// Keeps proof of equivocation; the first one stays.
+    ///
+    /// # Errors
+    /// The store failed.
+    fn quarantine(&self, origin: &str, proof: &Equivocation) -> Result<(), StoreError>;
+
+    /// The proof of equivocation that is held against a log.
+    ///
+    /// # Errors
+    /// The store failed.
+    fn equivocation(&self, origin: &str) -> Result<Option<Equivocation>, StoreError>;
+
+    /// How many outputs stand how.
+    ///
+    /// # Errors
+    /// The store failed.
+    fn counts(&self) -> Result<Counts, StoreError>;
+
+    /// Hash parts of outputs that disagree, ascending, from after `after`; at most `limit`.
+    ///
+    /// # Errors
+    /// The store failed.
+    fn disagreements(&self, after: Option<&HashPart>, limit: usize) -> Result<Vec<HashPart>, StoreError>;
+
+    /// Store paths whose name starts with `prefix`, by name, at most `limit`.
+    ///
+    /// # Errors
+    /// The store failed.
+    fn by_name(&self, prefix: &str, limit: usize) -> Result<Vec<StorePath>, StoreError>;
+}
+
+/// An output's standing changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StandingChange {
+    /// The output.
+    pub output: StorePath,
+    /// Before the step.
+    pub before: Standing,
+    /// After it.
+    pub after: Standing,
+}

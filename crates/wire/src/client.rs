@@ -1,0 +1,108 @@
+//! Clients of the gRPC services, with limits and errors for people.
+//!
+//! [`LogClient`] submits to one's own log. [`AggregatorClient`] asks an aggregator that need not be trusted:
+//! evidence is verified before it is handed on; everything else that it gives is for showing only.
+
+use quorix_tlog::checkpoint::MAX_SIGNED_CHECKPOINT_LENGTH;
+use tonic::transport::Channel;
+
+use crate::pb;
+use crate::pb::log_service_client::LogServiceClient;
+
+mod aggregator;
+mod error;
+
+pub use aggregator::AggregatorClient;
+pub use error::ClientError;
+
+/// Largest gRPC message that is taken, in bytes.
+pub const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Most entries in one submission.
+pub const SUBMITTED_MAX: usize = 1024;
+
+/// The write side of a log.
+#[derive(Clone, Debug)]
+pub struct LogClient {
+    service: LogServiceClient<Channel>,
+}
+
+/// What a log answers to a submission: every entry is durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Submitted {
+    /// For each entry, in order: the index of its leaf, and whether the same bytes had been there before.
+    pub indices: Vec<(u64, bool)>,
+    /// Signed checkpoint that covers all of them, not opened.
+    pub checkpoint: Vec<u8>,
+}
+
+impl LogClient {
+    /// A client of the log to which the channel leads.
+    #[must_use]
+    pub fn new(channel: Channel) -> Self {
+        Self {
+            service: LogServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX),
+        }
+    }
+
+    /// Appends canonical entries (1 to 1,024) with the blobs that they name: all of them or none. An entry that was
+    /// there before keeps its index, so this may be repeated.
+    ///
+    /// # Errors
+    /// The log refuses them or does not answer; without an answer it is not known whether it took them.
+    pub async fn submit(
+        &self,
+        entries: Vec<Vec<u8>>,
+        blobs: Vec<Vec<u8>>,
+    ) -> Result<Submitted, ClientError> {
+        let expected = entries.len();
+        if expected == 0 || expected > SUBMITTED_MAX {
+            let message = format!(
+                "{expected} entries were to be submitted, but it must be 1 to {SUBMITTED_MAX}"
+            );
+            return Err(ClientError::InvalidRequest(message));
+        }
+        let request = pb::SubmitRequest { entries, blobs };
+        let answer = self
+            .service
+            .clone()
+            .submit(request)
+            .await
+            .map_err(|status| log_error(&status))?
+            .into_inner();
+        if answer.receipts.len() != expected
+            || answer.checkpoint.len() > MAX_SIGNED_CHECKPOINT_LENGTH
+        {
+            let found = answer.receipts.len();
+            let message = format!("the log answered {found} receipts for {expected} entries");
+            return Err(ClientError::InvalidAnswer(message));
+        }
+        let indices = answer
+            .receipts
+            .iter()
+            .map(|receipt| (receipt.index, receipt.duplicate));
+        Ok(Submitted {
+            indices: indices.collect(),
+            checkpoint: answer.checkpoint,
+        })
+    }
+
+    /// What the log is and how far it has come, as it says.
+    ///
+    /// # Errors
+    /// The log does not answer.
+    pub async fn status(&self) -> Result<pb::GetStatusResponse, ClientError> {
+        let answer = self
+            .service
+            .clone()
+            .get_status(pb::GetStatusRequest {})
+            .await;
+        Ok(answer.map_err(|status| log_error(&status))?.into_inner())
+    }
+}
+
+fn log_error(status: &tonic::Status) -> ClientError {
+    ClientError::from_status("the log", status)
+}
+
+#[cfg(test)]
+mod tests;

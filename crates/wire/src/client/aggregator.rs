@@ -1,0 +1,211 @@
+//! The client of an aggregator.
+//!
+//! Only [`AggregatorClient::evidence`] may lead to an acceptance; the rest is the aggregator's word.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures::{Stream, TryStreamExt as _};
+use quorix_nix::store_path::{HashPart, StoreDir};
+use quorix_trust::evidence::Evidence;
+use quorix_trust::policy::Policy;
+use quorix_trust::ports::Equivocation;
+use tonic::transport::Channel;
+use tonic::{Response, Status};
+
+use super::{ClientError, MESSAGE_BYTES_MAX};
+use crate::evidence::{OUTPUTS_MAX, Question, SeenCheckpoints, verify_evidence};
+use crate::pb;
+use crate::pb::aggregator_service_client::AggregatorServiceClient;
+
+/// An aggregator, and what this client has verified of the logs so far. Clones share both.
+#[derive(Clone, Debug)]
+pub struct AggregatorClient {
+    service: AggregatorServiceClient<Channel>,
+    policy: Arc<Policy>,
+    store_dir: StoreDir,
+    seen: Arc<SeenCheckpoints>,
+}
+
+impl AggregatorClient {
+    /// A client of the aggregator to which the channel leads, which verifies under this policy, for `/nix/store`.
+    #[must_use]
+    pub fn new(channel: Channel, policy: Arc<Policy>) -> Self {
+        Self {
+            service: AggregatorServiceClient::new(channel)
+                .max_decoding_message_size(MESSAGE_BYTES_MAX),
+            policy,
+            store_dir: StoreDir::default(),
+            seen: Arc::default(),
+        }
+    }
+
+    /// The same for another store directory.
+    #[must_use]
+    pub fn for_store(mut self, store_dir: StoreDir) -> Self {
+        self.store_dir = store_dir;
+        self
+    }
+
+    /// The policy under which this client verifies.
+    #[must_use]
+    pub fn policy(&self) -> &Arc<Policy> {
+        &self.policy
+    }
+
+    /// Verified proof of equivocation that this client has met, by origin of the log.
+    #[must_use]
+    pub fn equivocations(&self) -> BTreeMap<String, Equivocation> {
+        self.seen.equivocations()
+    }
+
+    /// Everything said about these outputs (at most 10,000), and with `closure` about what they refer to, as far as
+    /// the aggregator knows it. All of it verified: see [`verify_evidence`].
+    ///
+    /// # Errors
+    /// The aggregator does not answer, or not with evidence.
+    pub async fn evidence(
+        &self,
+        outputs: &[HashPart],
+        closure: bool,
+    ) -> Result<Evidence, ClientError> {
+        check_count(outputs.len())?;
+        let question = Question {
+            store_dir: self.store_dir.clone(),
+            outputs: outputs.iter().cloned().collect(),
+            closure,
+            known_sizes: self.seen.sizes(),
+        };
+        let paths = question.outputs.iter().map(ToString::to_string).collect();
+        let request = pb::GetEvidenceRequest { paths, closure };
+        let answer = inner(self.service.clone().get_evidence(request).await)?;
+        let (policy, seen) = (self.policy.clone(), self.seen.clone());
+        // Thousands of signatures and proofs take a while.
+        let verified =
+            tokio::task::spawn_blocking(move || verify_evidence(&policy, &question, answer, &seen));
+        let verified = verified
+            .await
+            .map_err(|_| ClientError::Other("verifying the evidence failed".to_owned()))?;
+        Ok(verified
+            .map_err(|error| ClientError::InvalidAnswer(error.to_string()))?
+            .evidence)
+    }
+
+    /// What the aggregator decides about a store path, base name or hash part, by its own policy.
+    ///
+    /// # Errors
+    /// The aggregator does not answer, or not with a decision.
+    pub async fn decide(&self, path: &str) -> Result<pb::Decision, ClientError> {
+        let request = pb::DecideRequest {
+            path: path.to_owned(),
+        };
+        let answer = inner(self.service.clone().decide(request).await)?;
+        answer.decision.ok_or_else(|| {
+            ClientError::InvalidAnswer("the aggregator answered without a decision".to_owned())
+        })
+    }
+
+    /// The same for many (at most 10,000), in their order.
+    ///
+    /// # Errors
+    /// The aggregator does not answer, or not with a decision for each.
+    pub async fn decide_many(&self, paths: Vec<String>) -> Result<Vec<pb::Decision>, ClientError> {
+        let expected = paths.len();
+        check_count(expected)?;
+        let answer = inner(
+            self.service
+                .clone()
+                .decide_many(pb::DecideManyRequest { paths })
+                .await,
+        )?;
+        let found = answer.decisions.len();
+        if found != expected {
+            let message = format!("the aggregator answered {found} decisions for {expected} paths");
+            return Err(ClientError::InvalidAnswer(message));
+        }
+        Ok(answer.decisions)
+    }
+
+    /// The logs that the aggregator follows.
+    ///
+    /// # Errors
+    /// The aggregator does not answer.
+    pub async fn list_logs(&self) -> Result<Vec<pb::LogStatus>, ClientError> {
+        Ok(inner(self.service.clone().list_logs(pb::ListLogsRequest {}).await)?.logs)
+    }
+
+    /// Counts over all outputs.
+    ///
+    /// # Errors
+    /// The aggregator does not answer.
+    pub async fn overview(&self) -> Result<pb::GetOverviewResponse, ClientError> {
+        inner(
+            self.service
+                .clone()
+                .get_overview(pb::GetOverviewRequest {})
+                .await,
+        )
+    }
+
+    /// Outputs about which builders disagree, by page.
+    ///
+    /// # Errors
+    /// The aggregator does not answer.
+    pub async fn disagreements(
+        &self,
+        request: pb::ListDisagreementsRequest,
+    ) -> Result<pb::ListDisagreementsResponse, ClientError> {
+        inner(self.service.clone().list_disagreements(request).await)
+    }
+
+    /// Outputs by name, hash part or store path; `limit` 0 means 50.
+    ///
+    /// # Errors
+    /// The aggregator does not answer.
+    pub async fn search(
+        &self,
+        query: &str,
+        limit: u32,
+    ) -> Result<Vec<pb::OutputSummary>, ClientError> {
+        let request = pb::SearchRequest {
+            query: query.to_owned(),
+            limit,
+        };
+        Ok(inner(self.service.clone().search(request).await)?.outputs)
+    }
+
+    /// Events from now on, until the aggregator ends.
+    ///
+    /// # Errors
+    /// The aggregator does not answer.
+    pub async fn watch(
+        &self,
+    ) -> Result<impl Stream<Item = Result<pb::Event, ClientError>> + Send + use<>, ClientError>
+    {
+        let events = inner(
+            self.service
+                .clone()
+                .watch_events(pb::WatchEventsRequest {})
+                .await,
+        )?;
+        Ok(events.map_err(|status| aggregator_error(&status)))
+    }
+}
+
+fn check_count(asked: usize) -> Result<(), ClientError> {
+    if asked > OUTPUTS_MAX {
+        let message = format!("{asked} outputs were asked for at once, more than {OUTPUTS_MAX}");
+        return Err(ClientError::InvalidRequest(message));
+    }
+    Ok(())
+}
+
+fn inner<T>(answer: Result<Response<T>, Status>) -> Result<T, ClientError> {
+    answer
+        .map(Response::into_inner)
+        .map_err(|status| aggregator_error(&status))
+}
+
+fn aggregator_error(status: &Status) -> ClientError {
+    ClientError::from_status("the aggregator", status)
+}

@@ -1,0 +1,308 @@
+use std::sync::Arc;
+
+use futures::StreamExt as _;
+use quorix_nix::store_path::HashPart;
+use quorix_testkit::entries::{a_path, a_small_entry, log_key};
+use quorix_trust::evidence::LogState;
+use quorix_trust::policy::Policy;
+use tonic::transport::Server;
+use tonic::{Request, Response, Status};
+
+use super::*;
+use crate::address::Address;
+use crate::channel::{connect, in_memory};
+use crate::pb::log_service_server::{LogService, LogServiceServer};
+
+/// A log that answers a submission with what it was given, or refuses it.
+struct TestLog(Result<pb::SubmitResponse, Status>);
+
+#[tonic::async_trait]
+impl LogService for TestLog {
+    async fn submit(
+        &self,
+        _: Request<pb::SubmitRequest>,
+    ) -> Result<Response<pb::SubmitResponse>, Status> {
+        self.0.clone().map(Response::new)
+    }
+
+    async fn get_status(
+        &self,
+        _: Request<pb::GetStatusRequest>,
+    ) -> Result<Response<pb::GetStatusResponse>, Status> {
+        Ok(Response::new(pb::GetStatusResponse {
+            size: 7,
+            ..pb::GetStatusResponse::default()
+        }))
+    }
+}
+
+fn a_log(answer: Result<pb::SubmitResponse, Status>) -> LogClient {
+    let (channel, incoming) = in_memory();
+    let server = Server::builder().add_service(LogServiceServer::new(TestLog(answer)));
+    tokio::spawn(server.serve_with_incoming(incoming));
+    LogClient::new(channel)
+}
+
+fn receipts(count: u64) -> pb::SubmitResponse {
+    let receipt = |index| pb::Receipt {
+        index,
+        duplicate: index == 1,
+    };
+    pb::SubmitResponse {
+        receipts: (0..count).map(receipt).collect(),
+        checkpoint: b"note".to_vec(),
+    }
+}
+
+#[tokio::test]
+async fn a_submission_gets_an_index_for_each_entry() {
+    let log = a_log(Ok(receipts(2)));
+    let submitted = log
+        .submit(vec![a_small_entry(0), a_small_entry(1)], vec![])
+        .await;
+    let indices = vec![(0, false), (1, true)];
+    assert_eq!(
+        submitted,
+        Ok(Submitted {
+            indices,
+            checkpoint: b"note".to_vec()
+        })
+    );
+    assert_eq!(log.status().await.unwrap().size, 7);
+}
+
+#[tokio::test]
+async fn a_submission_without_an_index_for_each_entry_is_no_success() {
+    let answered = a_log(Ok(receipts(1)))
+        .submit(vec![a_small_entry(0), a_small_entry(1)], vec![])
+        .await;
+    let message = "the log answered 1 receipts for 2 entries".to_owned();
+    assert_eq!(answered, Err(ClientError::InvalidAnswer(message)));
+    for entries in [vec![], vec![vec![]; 1025]] {
+        let refused = a_log(Ok(receipts(0))).submit(entries, vec![]).await;
+        assert!(
+            matches!(refused, Err(ClientError::InvalidRequest(_))),
+            "{refused:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_a_service_refuses_is_told_in_its_words() {
+    let submit = |status| async {
+        a_log(Err(status))
+            .submit(vec![a_small_entry(0)], vec![])
+            .await
+            .unwrap_err()
+    };
+    let refused = submit(Status::invalid_argument("entry 0: build.nar_size: is 0")).await;
+    assert_eq!(
+        refused,
+        ClientError::InvalidRequest("entry 0: build.nar_size: is 0".to_owned())
+    );
+    let full = submit(Status::resource_exhausted("the disk is full")).await;
+    assert_eq!(
+        full,
+        ClientError::ResourceExhausted("the disk is full".to_owned())
+    );
+    let away = submit(Status::unavailable("shutting down\x07")).await;
+    assert_eq!(
+        away,
+        ClientError::Unavailable("the log is not available: shutting down".to_owned())
+    );
+    let other = submit(Status::internal("oops")).await;
+    assert_eq!(other, ClientError::Other("the log failed: oops".to_owned()));
+}
+
+#[tokio::test]
+async fn a_service_that_is_not_there_is_unavailable_with_the_reason() {
+    let (channel, incoming) = in_memory();
+    drop(incoming);
+    let gone = LogClient::new(channel).status().await.unwrap_err();
+    assert_eq!(
+        gone,
+        ClientError::Unavailable("the log cannot be reached: the service has stopped".to_owned())
+    );
+
+    let directory = tempfile::tempdir().unwrap();
+    let socket = Address::Unix(directory.path().join("absent.sock"));
+    let absent = LogClient::new(connect(&socket).unwrap())
+        .status()
+        .await
+        .unwrap_err();
+    let reason = "the log cannot be reached: No such file or directory".to_owned();
+    assert_eq!(absent, ClientError::Unavailable(reason));
+
+    let unused = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let closed = connect(&Address::Tcp(unused.to_string())).unwrap();
+    let refused = LogClient::new(closed).status().await.unwrap_err();
+    assert_eq!(
+        refused,
+        ClientError::Unavailable("the log cannot be reached: Connection refused".to_owned())
+    );
+}
+
+#[tokio::test]
+async fn a_unix_socket_leads_to_a_service() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("submit.sock");
+    let listener = tokio::net::UnixListener::bind(&path).unwrap();
+    let connections = futures::stream::unfold(listener, |listener| async {
+        Some((listener.accept().await.map(|(stream, _)| stream), listener))
+    });
+    let server = Server::builder().add_service(LogServiceServer::new(TestLog(Ok(receipts(1)))));
+    tokio::spawn(server.serve_with_incoming(connections.boxed()));
+    let log = LogClient::new(connect(&Address::Unix(path)).unwrap());
+    assert_eq!(log.status().await.unwrap().size, 7);
+}
+
+fn a_policy() -> Arc<Policy> {
+    let key = log_key("logs.example.org/alice").verifier().clone();
+    let text = format!(
+        "builder alice {key} https://logs.example.org/alice operator=alice\nquorum none\nvoters one 1 alice\n\
+         rule main quorum=one level=path\ndefault main\n"
+    );
+    Arc::new(Policy::parse(&text).unwrap())
+}
+
+#[tokio::test]
+async fn an_aggregator_that_is_another_service_gives_no_evidence() {
+    let (channel, incoming) = in_memory();
+    let server = Server::builder().add_service(LogServiceServer::new(TestLog(Ok(receipts(1)))));
+    tokio::spawn(server.serve_with_incoming(incoming));
+    let aggregator = AggregatorClient::new(channel, a_policy());
+    let refused = aggregator
+        .evidence(&[a_path("hello").hash_part()], false)
+        .await
+        .unwrap_err();
+    let message = "the aggregator does not know this request; is it of this version?".to_owned();
+    assert_eq!(refused, ClientError::Other(message));
+}
+
+#[tokio::test]
+async fn too_much_is_not_even_asked() {
+    let (channel, _incoming) = in_memory();
+    let aggregator = AggregatorClient::new(channel, a_policy());
+    let many: Vec<HashPart> = vec![a_path("hello").hash_part(); 10_001];
+    let refused = aggregator.evidence(&many, false).await.unwrap_err();
+    assert!(
+        matches!(refused, ClientError::InvalidRequest(_)),
+        "{refused:?}"
+    );
+}
+
+mod aggregator {
+    use futures::stream::BoxStream;
+    use pb::aggregator_service_server::{AggregatorService, AggregatorServiceServer};
+
+    use super::*;
+
+    type Answer<T> = Result<Response<T>, Status>;
+
+    /// An aggregator that answers every request with nothing.
+    struct Silent;
+
+    #[tonic::async_trait]
+    impl AggregatorService for Silent {
+        type WatchEventsStream = BoxStream<'static, Result<pb::Event, Status>>;
+
+        async fn decide(&self, _: Request<pb::DecideRequest>) -> Answer<pb::DecideResponse> {
+            Ok(Response::new(Default::default()))
+        }
+        async fn decide_many(
+            &self,
+            _: Request<pb::DecideManyRequest>,
+        ) -> Answer<pb::DecideManyResponse> {
+            Ok(Response::new(Default::default()))
+        }
+        async fn get_evidence(
+            &self,
+            _: Request<pb::GetEvidenceRequest>,
+        ) -> Answer<pb::GetEvidenceResponse> {
+            Ok(Response::new(Default::default()))
+        }
+        async fn list_logs(&self, _: Request<pb::ListLogsRequest>) -> Answer<pb::ListLogsResponse> {
+            Ok(Response::new(Default::default()))
+        }
+        async fn get_overview(
+            &self,
+            _: Request<pb::GetOverviewRequest>,
+        ) -> Answer<pb::GetOverviewResponse> {
+            Ok(Response::new(Default::default()))
+        }
+        async fn list_disagreements(
+            &self,
+            _: Request<pb::ListDisagreementsRequest>,
+        ) -> Answer<pb::ListDisagreementsResponse> {
+            Ok(Response::new(Default::default()))
+        }
+        async fn search(&self, _: Request<pb::SearchRequest>) -> Answer<pb::SearchResponse> {
+            Ok(Response::new(Default::default()))
+        }
+        async fn watch_events(
+            &self,
+            _: Request<pb::WatchEventsRequest>,
+        ) -> Answer<Self::WatchEventsStream> {
+            let event = pb::Event {
+                at_s: 1,
+                ..pb::Event::default()
+            };
+            Ok(Response::new(
+                futures::stream::iter([Ok(event), Err(Status::unavailable("ends"))]).boxed(),
+            ))
+        }
+    }
+
+    fn silent() -> AggregatorClient {
+        let (channel, incoming) = in_memory();
+        tokio::spawn(
+            Server::builder()
+                .add_service(AggregatorServiceServer::new(Silent))
+                .serve_with_incoming(incoming),
+        );
+        AggregatorClient::new(channel, a_policy())
+    }
+
+    #[tokio::test]
+    async fn an_empty_answer_is_no_decision_and_no_vote() {
+        let aggregator = silent();
+        let hello = a_path("hello");
+        let refused = aggregator.decide(hello.as_str()).await.unwrap_err();
+        assert!(
+            matches!(refused, ClientError::InvalidAnswer(_)),
+            "{refused:?}"
+        );
+        let refused = aggregator
+            .decide_many(vec![hello.to_string()])
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(refused, ClientError::InvalidAnswer(_)),
+            "{refused:?}"
+        );
+
+        let evidence = aggregator
+            .evidence(&[hello.hash_part()], true)
+            .await
+            .unwrap();
+        assert!(matches!(
+            evidence.logs["logs.example.org/alice"].state,
+            LogState::Stale { .. }
+        ));
+        assert_eq!(evidence.outputs[&hello.hash_part()], []);
+    }
+
+    #[tokio::test]
+    async fn events_come_until_the_aggregator_ends() {
+        let aggregator = silent();
+        let mut events = std::pin::pin!(aggregator.watch().await.unwrap());
+        assert_eq!(events.next().await.unwrap().unwrap().at_s, 1);
+        let ended = ClientError::Unavailable("the aggregator is not available: ends".to_owned());
+        assert_eq!(events.next().await, Some(Err(ended)));
+        assert_eq!(events.next().await, None);
+    }
+}

@@ -1,0 +1,269 @@
+//! Bounded reading of files by URL: HTTP, `file://` and plain directories, all untrusted.
+//!
+//! Every read has a limit on bytes, on each wait and on the whole; nothing is retried here, and nothing that is
+//! fetched is believed: the caller checks hashes. Asks for `Accept-Encoding: identity` and undoes gzip where a
+//! server sends it all the same (C2SP tlog-tiles); any other encoding is an error.
+
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderValue};
+use reqwest::{Response, StatusCode, redirect};
+use tokio::io::AsyncReadExt as _;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::decompress::Reader;
+
+mod body;
+mod error;
+mod location;
+mod tiles;
+
+pub use error::{FetchError, Waiting};
+pub use location::join;
+pub use tiles::TileClient;
+
+use location::Location;
+
+/// Most redirects that are followed.
+pub const REDIRECTS_MAX: usize = 3;
+
+/// How long a fetch may take, and how it reaches servers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FetchLimits {
+    /// For a connection.
+    pub connect_timeout: Duration,
+    /// From asking to the head of the answer, connection included.
+    pub first_byte_timeout: Duration,
+    /// Between two parts of a body.
+    pub idle_timeout: Duration,
+    /// For the whole of a [`Fetcher::get`].
+    pub total_timeout: Duration,
+    /// For the whole of a [`Fetcher::get_stream`], until its last byte.
+    pub stream_timeout: Duration,
+    /// Whether to use the proxies that the environment names.
+    pub use_system_proxy: bool,
+}
+
+impl Default for FetchLimits {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(5),
+            first_byte_timeout: Duration::from_secs(15),
+            idle_timeout: Duration::from_secs(15),
+            total_timeout: Duration::from_secs(60),
+            stream_timeout: Duration::from_secs(60 * 60),
+            use_system_proxy: false,
+        }
+    }
+}
+
+/// Fetches by URL. Cheap to clone; clones share connections.
+#[derive(Clone, Debug)]
+pub struct Fetcher {
+    http: reqwest::Client,
+    limits: FetchLimits,
+}
+
+/// A body that is being fetched.
+pub struct Fetched {
+    /// Its length in bytes as the source says, where it does. Not to be believed.
+    pub length: Option<u64>,
+    /// The bytes. What goes wrong is an [`std::io::Error`] with a [`FetchError`] in it.
+    pub body: Reader,
+}
+
+impl Fetcher {
+    /// A fetcher. The program has installed a rustls provider before.
+    ///
+    /// # Errors
+    /// [`FetchError::Setup`]: no rustls provider is installed.
+    pub fn new(limits: FetchLimits) -> Result<Self, FetchError> {
+        // Without one, building a client panics.
+        if rustls::crypto::CryptoProvider::get_default().is_none() {
+            let reason = "no rustls provider is installed".to_owned();
+            return Err(FetchError::Setup { reason });
+        }
+        let http = client(&limits).build().or_else(|error| {
+            // A machine without certificates can still read plain HTTP; every https:// fails then.
+            tracing::warn!(
+                reason = error::last_cause(&error),
+                "no certificates: https:// will not work"
+            );
+            client(&limits).tls_certs_only([]).build()
+        });
+        let http = http.map_err(|error| FetchError::Setup {
+            reason: error::last_cause(&error),
+        })?;
+        Ok(Self { http, limits })
+    }
+
+    /// Everything at `url` (`http://`, `https://`, `file:///…` or an absolute path), at most `max_bytes`.
+    ///
+    /// # Errors
+    /// What happened, with the URL.
+    pub async fn get(&self, url: &str, max_bytes: u64) -> Result<Bytes, FetchError> {
+        let limit = self.limits.total_timeout;
+        timeout(limit, self.get_untimed(url, max_bytes))
+            .await
+            .unwrap_or_else(|_| Err(FetchError::timeout(url, Waiting::Whole, limit)))
+    }
+
+    async fn get_untimed(&self, url: &str, max_bytes: u64) -> Result<Bytes, FetchError> {
+        let fetched = self.get_stream(url).await?;
+        let too_large = || FetchError::TooLarge {
+            url: location::shown(url),
+            limit: max_bytes,
+        };
+        if fetched.length.is_some_and(|length| length > max_bytes) {
+            return Err(too_large());
+        }
+        let mut bytes = Vec::new();
+        let mut body = fetched.body.take(max_bytes.saturating_add(1));
+        body.read_to_end(&mut bytes)
+            .await
+            .map_err(|error| FetchError::from_io(url, error))?;
+        if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > max_bytes {
+            return Err(too_large());
+        }
+        Ok(bytes.into())
+    }
+
+    /// Opens `url` for reading bit by bit. The reader bounds the number of bytes itself.
+    ///
+    /// # Errors
+    /// What happened until the body began, with the URL.
+    pub async fn get_stream(&self, url: &str) -> Result<Fetched, FetchError> {
+        match Location::parse(url)? {
+            Location::Http(parsed) => self.http_stream(url, parsed).await,
+            Location::File(path) => file_stream(url, &path).await,
+        }
+    }
+
+    async fn http_stream(&self, url: &str, parsed: reqwest::Url) -> Result<Fetched, FetchError> {
+        let deadline = Instant::now() + self.limits.stream_timeout;
+        let limit = self.limits.first_byte_timeout;
+        let request = self
+            .http
+            .get(parsed)
+            .header(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        let response = timeout(limit, request.send())
+            .await
+            .map_err(|_| FetchError::timeout(url, Waiting::FirstByte, limit))?
+            .map_err(|error| FetchError::from_reqwest(url, &error, &self.limits))?;
+        match response.status() {
+            StatusCode::OK => {}
+            StatusCode::NOT_FOUND | StatusCode::GONE => {
+                return Err(FetchError::NotFound {
+                    url: location::shown(url),
+                });
+            }
+            status => {
+                return Err(FetchError::Status {
+                    url: location::shown(url),
+                    status: status.as_u16(),
+                });
+            }
+        }
+        self.body_of(url, response, deadline)
+    }
+
+    fn body_of(
+        &self,
+        url: &str,
+        response: Response,
+        deadline: Instant,
+    ) -> Result<Fetched, FetchError> {
+        let length = response.content_length();
+        let encoding = response.headers().get(CONTENT_ENCODING).cloned();
+        let encoding = encoding
+            .as_ref()
+            .map(HeaderValue::as_bytes)
+            .unwrap_or_default();
+        let body = body::reader(
+            location::shown(url),
+            response,
+            self.limits.clone(),
+            deadline,
+        );
+        match encoding {
+            b"" | b"identity" => Ok(Fetched { length, body }),
+            b"gzip" | b"x-gzip" => Ok(Fetched {
+                length: None,
+                body: body::gunzip(body),
+            }),
+            other => Err(FetchError::Encoding {
+                url: location::shown(url),
+                encoding: String::from_utf8_lossy(other).chars().take(50).collect(),
+            }),
+        }
+    }
+}
+
+fn client(limits: &FetchLimits) -> reqwest::ClientBuilder {
+    let redirects = redirect::Policy::custom(|attempt| {
+        if attempt.previous().len() > REDIRECTS_MAX {
+            return attempt.error(format!("more than {REDIRECTS_MAX} redirects"));
+        }
+        if !matches!(attempt.url().scheme(), "http" | "https") {
+            return attempt.error("a redirect that leads away from HTTP");
+        }
+        attempt.follow()
+    });
+    let builder = reqwest::Client::builder()
+        .user_agent(concat!("quorix/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(limits.connect_timeout)
+        .redirect(redirects);
+    if limits.use_system_proxy {
+        builder
+    } else {
+        builder.no_proxy()
+    }
+}
+
+async fn file_stream(url: &str, path: &Path) -> Result<Fetched, FetchError> {
+    let failed = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => FetchError::NotFound {
+            url: location::shown(url),
+        },
+        _ => FetchError::Transport {
+            url: location::shown(url),
+            reason: error.to_string(),
+        },
+    };
+    // Opening a pipe would wait for its writer, so look first.
+    let metadata = tokio::fs::metadata(path).await.map_err(failed)?;
+    if !metadata.is_file() {
+        let reason = "it is not a file".to_owned();
+        return Err(FetchError::Transport {
+            url: location::shown(url),
+            reason,
+        });
+    }
+    let file = tokio::fs::File::open(path).await.map_err(failed)?;
+    Ok(Fetched {
+        length: Some(metadata.len()),
+        body: Box::new(file),
+    })
+}
+
+impl std::fmt::Debug for Fetched {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Fetched")
+            .field("length", &self.length)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The time left until `deadline` or `idle`, whichever is sooner, bounds one wait.
+async fn within<T>(
+    deadline: Instant,
+    idle: Duration,
+    wait: impl Future<Output = T>,
+) -> Result<T, tokio::time::error::Elapsed> {
+    timeout_at(deadline.min(Instant::now() + idle), wait).await
+}
+
+#[cfg(test)]
+mod tests;
