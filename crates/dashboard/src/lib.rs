@@ -12,7 +12,11 @@
 
 #![cfg_attr(
     test,
-    expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")
+    expect(
+        clippy::unwrap_used,
+        clippy::indexing_slicing,
+        reason = "tests fail by panicking"
+    )
 )]
 
 mod assets;

@@ -6,7 +6,7 @@
 //!
 //! - [`config`]: what one log is told at its start
 //! - [`service`]: the running log
-//! - [`grpc`]: submission
+//! - [`grpc`]: taking entries
 //! - [`routes`]: the static read API
 //! - [`error`]: everything that can go wrong, in words
 

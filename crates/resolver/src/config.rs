@@ -82,20 +82,52 @@ impl ResolverConfig {
     pub fn check(&self) -> Result<(), StartError> {
         let is_some_time = |time: Duration| !time.is_zero() && time <= Duration::from_secs(86_400);
         let rules = [
-            (self.spool_dir.is_absolute(), "spool_dir", "an absolute path"),
-            (self.spool_bytes_max > 0, "spool_bytes_max", "at least 1 byte"),
+            (
+                self.spool_dir.is_absolute(),
+                "spool_dir",
+                "an absolute path",
+            ),
+            (
+                self.spool_bytes_max > 0,
+                "spool_bytes_max",
+                "at least 1 byte",
+            ),
             (self.nar_size_max > 0, "nar_size_max", "at least 1 byte"),
             (
                 self.decision_ttl <= Duration::from_secs(60),
                 "decision_ttl",
                 "at most 60 s, as long as a lost quorum may go unnoticed",
             ),
-            (is_some_time(self.hold), "hold", "more than 0 and at most a day"),
-            (is_some_time(self.decision_timeout), "decision_timeout", "more than 0 and at most a day"),
-            (is_some_time(self.source_idle_timeout), "source_idle_timeout", "more than 0 and at most a day"),
-            (is_some_time(self.source_timeout), "source_timeout", "more than 0 and at most a day"),
-            ((1..=1_024).contains(&self.fetches_at_once), "fetches_at_once", "1 to 1,024"),
-            (self.content_checks <= 1_024, "content_checks", "at most 1,024"),
+            (
+                is_some_time(self.hold),
+                "hold",
+                "more than 0 and at most a day",
+            ),
+            (
+                is_some_time(self.decision_timeout),
+                "decision_timeout",
+                "more than 0 and at most a day",
+            ),
+            (
+                is_some_time(self.source_idle_timeout),
+                "source_idle_timeout",
+                "more than 0 and at most a day",
+            ),
+            (
+                is_some_time(self.source_timeout),
+                "source_timeout",
+                "more than 0 and at most a day",
+            ),
+            (
+                (1..=1_024).contains(&self.fetches_at_once),
+                "fetches_at_once",
+                "1 to 1,024",
+            ),
+            (
+                self.content_checks <= 1_024,
+                "content_checks",
+                "at most 1,024",
+            ),
             (self.sources.len() <= 64, "sources", "at most 64"),
         ];
         match rules.into_iter().find(|(holds, _, _)| !holds) {
@@ -115,12 +147,21 @@ mod tests {
     fn the_defaults_are_allowed_and_a_value_that_cannot_work_is_named() {
         let config = ResolverConfig::new(nix_key("resolver-1"), "/var/lib/quorix/resolver".into());
         assert_eq!(config.check(), Ok(()));
-        let relative = ResolverConfig { spool_dir: "spool".into(), ..config.clone() };
+        let relative = ResolverConfig {
+            spool_dir: "spool".into(),
+            ..config.clone()
+        };
         assert_eq!(
             relative.check(),
-            Err(StartError::Config { field: "spool_dir", allowed: "an absolute path" })
+            Err(StartError::Config {
+                field: "spool_dir",
+                allowed: "an absolute path"
+            })
         );
-        let endless = ResolverConfig { decision_ttl: Duration::from_secs(3600), ..config };
+        let endless = ResolverConfig {
+            decision_ttl: Duration::from_secs(3600),
+            ..config
+        };
         let refused = endless.check().unwrap_err().to_string();
         assert!(refused.contains("decision_ttl"), "{refused}");
     }

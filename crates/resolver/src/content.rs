@@ -51,7 +51,12 @@ impl ContentChecker {
         registry: &mut Registry,
     ) -> Result<Arc<Self>, StartError> {
         config.check()?;
-        let nars = Nars::open_spool(config, fetcher, clock.clone(), SourceMetrics::register(registry))?;
+        let nars = Nars::open_spool(
+            config,
+            fetcher,
+            clock.clone(),
+            SourceMetrics::register(registry),
+        )?;
         Ok(Arc::new(Self {
             nars: Arc::new(nars),
             recomputed: Mutex::default(),
@@ -74,14 +79,18 @@ impl ContentChecker {
         }
         let now_s = (self.clock)();
         let is_absent = locked(&self.absent).get(part).is_some_and(|since_s| {
-            now_s.checked_sub(*since_s).is_some_and(|age_s| age_s < ABSENT_S)
+            now_s
+                .checked_sub(*since_s)
+                .is_some_and(|age_s| age_s < ABSENT_S)
         });
         if is_absent {
             return Ok(None);
         }
         let nars = self.nars.clone();
         let asked = part.clone();
-        let checked = self.flights.join(part, || async move { nars.recompute(&asked).await });
+        let checked = self
+            .flights
+            .join(part, || async move { nars.recompute(&asked).await });
         match checked.await {
             Some(result) => {
                 let recomputed = result?;
@@ -120,7 +129,10 @@ impl ContentChecker {
 }
 
 impl ContentVerifier for ContentChecker {
-    fn verify<'a>(&'a self, path: &'a StorePath) -> BoxFuture<'a, Result<Option<Fingerprint>, String>> {
+    fn verify<'a>(
+        &'a self,
+        path: &'a StorePath,
+    ) -> BoxFuture<'a, Result<Option<Fingerprint>, String>> {
         async move {
             let facts = self.check(&path.hash_part()).await?;
             Ok(facts.filter(|facts| facts.path == *path))

@@ -43,7 +43,11 @@ pub(crate) struct Settled {
 
 impl Settled {
     fn promise(&self) -> Option<(NarHash, HashPart)> {
-        let facts = self.decision.is_accepted().then(|| self.decision.accepted_facts()).flatten()?;
+        let facts = self
+            .decision
+            .is_accepted()
+            .then(|| self.decision.accepted_facts())
+            .flatten()?;
         Some((facts.nar_hash, self.decision.asked.clone()))
     }
 }
@@ -89,7 +93,10 @@ impl Decider {
     }
 
     /// The decision about an output, at most `decision_ttl` old. Waits for at most `hold`; the work goes on.
-    pub(crate) async fn settle(self: &Arc<Self>, part: &HashPart) -> Result<Arc<Settled>, NoAnswer> {
+    pub(crate) async fn settle(
+        self: &Arc<Self>,
+        part: &HashPart,
+    ) -> Result<Arc<Settled>, NoAnswer> {
         if let Some(settled) = self.memo.get(part, (self.clock)()) {
             return Ok(settled);
         }
@@ -100,15 +107,21 @@ impl Decider {
         match timeout(self.config.hold, self.flights.join(part, work)).await {
             Ok(Some(settled)) => settled,
             Ok(None) => Err(NoAnswer::Unavailable("the decision broke off".to_owned())),
-            Err(_) => Err(NoAnswer::Unavailable("the evidence is still being fetched".to_owned())),
+            Err(_) => Err(NoAnswer::Unavailable(
+                "the evidence is still being fetched".to_owned(),
+            )),
         }
     }
 
     async fn settle_now(&self, part: &HashPart) -> Result<Arc<Settled>, NoAnswer> {
-        let settled = timeout(self.config.decision_timeout, self.ask_and_decide(part)).await.unwrap_or_else(|_| {
-            let limit_s = self.config.decision_timeout.as_secs_f32();
-            Err(NoAnswer::Unavailable(format!("the decision took longer than {limit_s} s")))
-        });
+        let settled = timeout(self.config.decision_timeout, self.ask_and_decide(part))
+            .await
+            .unwrap_or_else(|_| {
+                let limit_s = self.config.decision_timeout.as_secs_f32();
+                Err(NoAnswer::Unavailable(format!(
+                    "the decision took longer than {limit_s} s"
+                )))
+            });
         if let Err(error) = &settled {
             tracing::warn!(output = %part, reason = error.explained(), "nothing was decided");
             self.metrics.undecided();
@@ -130,13 +143,16 @@ impl Decider {
             let asked_at_s = (self.clock)();
             let wanted: Vec<HashPart> = question.wanted.iter().cloned().collect();
             let evidence = self.client.evidence(&wanted, question.closure).await;
-            let mut evidence = evidence.map_err(|error| NoAnswer::Unavailable(error.to_string()))?;
+            let mut evidence =
+                evidence.map_err(|error| NoAnswer::Unavailable(error.to_string()))?;
             evidence.self_verified.extend(question.verified.clone());
             let (decision, evidence) = self.decide_with_content(&mut question, evidence).await?;
             if self.has_closure_rules && !question.closure && is_blocked(&decision) {
                 question.closure = true;
             } else if !question.has_more_to_ask(&evidence) {
-                return self.remember(&question, decision, evidence, asked_at_s).await;
+                return self
+                    .remember(&question, decision, evidence, asked_at_s)
+                    .await;
             }
         }
     }
@@ -149,7 +165,8 @@ impl Decider {
         mut evidence: Evidence,
     ) -> Result<(Decision, Evidence), NoAnswer> {
         loop {
-            let (policy, now_s, asked) = (self.policy.clone(), (self.clock)(), question.asked.clone());
+            let (policy, now_s, asked) =
+                (self.policy.clone(), (self.clock)(), question.asked.clone());
             let decided = blocking(move || {
                 let decision = decide(&policy, &evidence, &asked, now_s);
                 (decision, evidence)
@@ -184,7 +201,11 @@ impl Decider {
                 Err(_) => None,
             }
         });
-        checks.buffer_unordered(CHECKS_AT_ONCE).filter_map(futures::future::ready).collect().await
+        checks
+            .buffer_unordered(CHECKS_AT_ONCE)
+            .filter_map(futures::future::ready)
+            .collect()
+            .await
     }
 
     /// Remembers the decision, and those about its closure that the same evidence settles for good.
@@ -200,7 +221,10 @@ impl Decider {
         if question.closure {
             let known = evidence.outputs.keys().cloned();
             let verified = evidence.self_verified.keys().map(StorePath::hash_part);
-            let outputs: BTreeSet<HashPart> = known.chain(verified).filter(|output| *output != question.asked).collect();
+            let outputs: BTreeSet<HashPart> = known
+                .chain(verified)
+                .filter(|output| *output != question.asked)
+                .collect();
             let (policy, now_s, evidence) = (self.policy.clone(), (self.clock)(), evidence.clone());
             let outputs: Vec<HashPart> = outputs.into_iter().collect();
             others = blocking(move || {
@@ -212,11 +236,21 @@ impl Decider {
             .await?;
         }
         let settled = |decision| {
-            Arc::new(Settled { decision: Arc::new(decision), evidence: evidence.clone(), asked_at_s })
+            Arc::new(Settled {
+                decision: Arc::new(decision),
+                evidence: evidence.clone(),
+                asked_at_s,
+            })
         };
         let asked = settled(decision);
-        let all: Vec<Arc<Settled>> = others.into_iter().map(settled).chain([asked.clone()]).collect();
-        self.promises.keep(all.iter().filter_map(|settled| settled.promise()).collect()).await;
+        let all: Vec<Arc<Settled>> = others
+            .into_iter()
+            .map(settled)
+            .chain([asked.clone()])
+            .collect();
+        self.promises
+            .keep(all.iter().filter_map(|settled| settled.promise()).collect())
+            .await;
         self.memo.remember(all, (self.clock)());
         Ok(asked)
     }
@@ -256,7 +290,10 @@ impl Question {
     fn to_check(&mut self, decision: &Decision, evidence: &Evidence) -> Vec<HashPart> {
         let room = self.checks_max.saturating_sub(self.tried.len());
         let blocking = checkable(decision, evidence).into_iter();
-        let new: Vec<HashPart> = blocking.filter(|output| !self.tried.contains(output)).take(room).collect();
+        let new: Vec<HashPart> = blocking
+            .filter(|output| !self.tried.contains(output))
+            .take(room)
+            .collect();
         self.tried.extend(new.iter().cloned());
         new
     }
@@ -269,7 +306,8 @@ fn is_blocked(decision: &Decision) -> bool {
 /// Whether a decision about an output that was not asked about may be used: an acceptance always, a refusal because
 /// of the closure only if all of the closure is here and nothing in it might prove itself.
 fn is_settled(decision: &Decision, evidence: &Evidence, is_complete: bool) -> bool {
-    decision.is_accepted() || (is_blocked(decision) && is_complete && checkable(decision, evidence).is_empty())
+    decision.is_accepted()
+        || (is_blocked(decision) && is_complete && checkable(decision, evidence).is_empty())
 }
 
 /// Outputs without which a decision is a refusal, and that need no votes if they are content-addressed: nobody said
@@ -280,7 +318,9 @@ fn checkable(decision: &Decision, evidence: &Evidence) -> BTreeSet<HashPart> {
     while let Some(decision) = within.pop() {
         match decision.outcome {
             Outcome::Accepted | Outcome::Denied => {}
-            Outcome::BlockedBy => outputs.extend(decision.blocked_by.as_ref().map(StorePath::hash_part)),
+            Outcome::BlockedBy => {
+                outputs.extend(decision.blocked_by.as_ref().map(StorePath::hash_part))
+            }
             _ => {
                 outputs.insert(decision.asked.clone());
             }
@@ -300,7 +340,9 @@ fn checkable(decision: &Decision, evidence: &Evidence) -> BTreeSet<HashPart> {
 }
 
 /// Runs work that takes its time on a thread of its own.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, NoAnswer> {
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, NoAnswer> {
     let broken = |_| NoAnswer::Unavailable("the decision broke off".to_owned());
     tokio::task::spawn_blocking(work).await.map_err(broken)
 }

@@ -46,7 +46,10 @@ pub enum StartError {
 
 impl StartError {
     pub(crate) fn spool(directory: impl Into<PathBuf>, error: &io::Error) -> Self {
-        Self::Spool { directory: directory.into(), reason: error.to_string() }
+        Self::Spool {
+            directory: directory.into(),
+            reason: error.to_string(),
+        }
     }
 }
 
@@ -94,7 +97,9 @@ impl NoAnswer {
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Unavailable(_) | Self::Spool(_) => true,
-            Self::Nowhere { failures, .. } => failures.iter().any(|failure| failure.kind.is_passing()),
+            Self::Nowhere { failures, .. } => {
+                failures.iter().any(|failure| failure.kind.is_passing())
+            }
             _ => false,
         }
     }
@@ -103,7 +108,9 @@ impl NoAnswer {
     #[must_use]
     pub fn explained(&self) -> String {
         match self {
-            Self::Refused(decision) => format!("{}\n\n{}", decision.sentence, explain::terminal(decision)),
+            Self::Refused(decision) => {
+                format!("{}\n\n{}", decision.sentence, explain::terminal(decision))
+            }
             Self::NoFacts(path) => format!(
                 "Refused: nobody has supplied the list of what {path} refers to, so it cannot be described to Nix.\n"
             ),
@@ -114,7 +121,9 @@ impl NoAnswer {
                 "Not found: this resolver knows of no accepted output with the NAR {hash}. Ask for the narinfo first.\n"
             ),
             Self::Superseded { path, asked } => {
-                format!("Refused: {path} is accepted with other bytes than {asked} by now. Ask for the narinfo again.\n")
+                format!(
+                    "Refused: {path} is accepted with other bytes than {asked} by now. Ask for the narinfo again.\n"
+                )
             }
             Self::Unavailable(reason) => format!(
                 "Could not find out whether this may be served: {reason}. Nothing is served meanwhile; ask again.\n"
@@ -122,7 +131,9 @@ impl NoAnswer {
             Self::Nowhere { path, failures } => {
                 let mut text = format!("{path} is accepted, and no source has its bytes.\n");
                 if failures.is_empty() {
-                    text.push_str("\nThe resolver has no sources: name some in its configuration.\n");
+                    text.push_str(
+                        "\nThe resolver has no sources: name some in its configuration.\n",
+                    );
                 }
                 for failure in failures.iter() {
                     let _ = writeln!(text, "  {}: {}", failure.source, failure.reason);

@@ -28,7 +28,9 @@ where
     V: Clone + Send + Sync + 'static,
 {
     pub(crate) fn new() -> Self {
-        Self { flying: Arc::default() }
+        Self {
+            flying: Arc::default(),
+        }
     }
 
     /// Waits for the work under way for this key, or starts it. `None` if the work broke off.
@@ -41,7 +43,10 @@ where
             match flying.get(key) {
                 Some(flight) => flight.clone(),
                 None => {
-                    let landing = Landing { key: key.clone(), flying: self.flying.clone() };
+                    let landing = Landing {
+                        key: key.clone(),
+                        flying: self.flying.clone(),
+                    };
                     let work = work();
                     let task = tokio::spawn(async move {
                         let _landing = landing;
@@ -79,7 +84,11 @@ mod tests {
 
     #[tokio::test]
     async fn many_who_want_the_same_share_one_piece_of_work() {
-        let (flights, started, go) = (Flights::new(), Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+        let (flights, started, go) = (
+            Flights::new(),
+            Arc::new(AtomicUsize::new(0)),
+            Arc::new(Notify::new()),
+        );
         let work = || {
             let (started, go) = (started.clone(), go.clone());
             async move {

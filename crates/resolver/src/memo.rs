@@ -23,12 +23,18 @@ pub(crate) struct Memo {
 impl Memo {
     /// Remembers for this long, in whole seconds.
     pub(crate) fn new(ttl: Duration) -> Self {
-        Self { ttl_s: ttl.as_secs(), settled: Mutex::default() }
+        Self {
+            ttl_s: ttl.as_secs(),
+            settled: Mutex::default(),
+        }
     }
 
     pub(crate) fn get(&self, part: &HashPart, now_s: u64) -> Option<Arc<Settled>> {
         let settled = locked(&self.settled);
-        settled.get(part).filter(|settled| self.holds(settled, now_s)).cloned()
+        settled
+            .get(part)
+            .filter(|settled| self.holds(settled, now_s))
+            .cloned()
     }
 
     pub(crate) fn remember(&self, new: impl IntoIterator<Item = Arc<Settled>>, now_s: u64) {
@@ -51,7 +57,10 @@ impl Memo {
     fn holds(&self, settled: &Settled, now_s: u64) -> bool {
         let age_s = now_s.checked_sub(settled.asked_at_s);
         age_s.is_some_and(|age_s| age_s < self.ttl_s)
-            && settled.decision.valid_until_s.is_none_or(|until_s| now_s < until_s)
+            && settled
+                .decision
+                .valid_until_s
+                .is_none_or(|until_s| now_s < until_s)
     }
 }
 

@@ -40,15 +40,31 @@ impl ServiceMetrics {
     pub(crate) fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
         let registry = registry.sub_registry_with_prefix(PREFIX);
-        registry.register("decisions", "Outputs decided, by outcome", metrics.decisions.clone());
-        registry.register("undecided", "Outputs of which it could not be found out", metrics.undecided.clone());
+        registry.register(
+            "decisions",
+            "Outputs decided, by outcome",
+            metrics.decisions.clone(),
+        );
+        registry.register(
+            "undecided",
+            "Outputs of which it could not be found out",
+            metrics.undecided.clone(),
+        );
         registry.register("answers", "HTTP answers by status", metrics.answers.clone());
-        registry.register("nar_bytes", "Bytes of NARs in answers", metrics.nar_bytes.clone());
+        registry.register(
+            "nar_bytes",
+            "Bytes of NARs in answers",
+            metrics.nar_bytes.clone(),
+        );
         metrics
     }
 
     pub(crate) fn decided(&self, outcome: Outcome) {
-        self.decisions.get_or_create(&ByOutcome { outcome: word(outcome) }).inc();
+        self.decisions
+            .get_or_create(&ByOutcome {
+                outcome: word(outcome),
+            })
+            .inc();
     }
 
     pub(crate) fn undecided(&self) {
@@ -73,14 +89,30 @@ impl SourceMetrics {
     pub(crate) fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
         let registry = registry.sub_registry_with_prefix(PREFIX);
-        registry.register("source_failures", "Sources passed over, by reason", metrics.failures.clone());
-        registry.register("nars_fetched", "NARs fetched and verified", metrics.fetched.clone());
-        registry.register("nar_bytes_fetched", "Bytes of NARs fetched and verified", metrics.fetched_bytes.clone());
+        registry.register(
+            "source_failures",
+            "Sources passed over, by reason",
+            metrics.failures.clone(),
+        );
+        registry.register(
+            "nars_fetched",
+            "NARs fetched and verified",
+            metrics.fetched.clone(),
+        );
+        registry.register(
+            "nar_bytes_fetched",
+            "Bytes of NARs fetched and verified",
+            metrics.fetched_bytes.clone(),
+        );
         metrics
     }
 
     pub(crate) fn failed(&self, kind: FailureKind) {
-        self.failures.get_or_create(&ByReason { reason: kind.label() }).inc();
+        self.failures
+            .get_or_create(&ByReason {
+                reason: kind.label(),
+            })
+            .inc();
     }
 
     pub(crate) fn fetched(&self, bytes: u64) {
@@ -111,7 +143,10 @@ mod tests {
     #[test]
     fn every_metric_has_the_prefix_of_the_resolver() {
         let mut registry = Registry::default();
-        let (service, sources) = (ServiceMetrics::register(&mut registry), SourceMetrics::register(&mut registry));
+        let (service, sources) = (
+            ServiceMetrics::register(&mut registry),
+            SourceMetrics::register(&mut registry),
+        );
         service.decided(Outcome::Accepted);
         service.answered(200, 120);
         sources.failed(FailureKind::Corrupt);
@@ -125,6 +160,12 @@ mod tests {
             assert!(text.contains(line), "{text}");
         }
         let values = text.lines().filter(|line| !line.starts_with('#'));
-        assert!(values.clone().count() > 0 && values.clone().all(|line| line.starts_with("quorix_resolver_")), "{text}");
+        assert!(
+            values.clone().count() > 0
+                && values
+                    .clone()
+                    .all(|line| line.starts_with("quorix_resolver_")),
+            "{text}"
+        );
     }
 }

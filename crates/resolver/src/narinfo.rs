@@ -46,32 +46,59 @@ pub(crate) fn narinfo(
 }
 
 /// The derivation that every agreeing builder names, if its name fits the output's.
-fn deriver(policy: &Policy, evidence: &Evidence, decision: &Decision, facts: &Fingerprint) -> Option<StorePath> {
+fn deriver(
+    policy: &Policy,
+    evidence: &Evidence,
+    decision: &Decision,
+    facts: &Fingerprint,
+) -> Option<StorePath> {
     let value = facts.digest();
     let agrees = |operator: &str| {
-        decision.operators.iter().any(|one| one.operator == operator && one.state == OperatorState::Votes)
+        decision
+            .operators
+            .iter()
+            .any(|one| one.operator == operator && one.state == OperatorState::Votes)
     };
-    let statements = evidence.outputs.get(&decision.asked).map(Vec::as_slice).unwrap_or_default();
+    let statements = evidence
+        .outputs
+        .get(&decision.asked)
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     let named = statements.iter().filter_map(|statement| {
-        let (Source::Log { origin, .. }, Said::Build(build)) = (&statement.source, &statement.said) else { return None };
-        let builder = policy.builders.iter().find(|builder| builder.origin() == origin)?;
-        let counts = !statement.withdrawn && statement.value() == value && agrees(&builder.operator);
+        let (Source::Log { origin, .. }, Said::Build(build)) = (&statement.source, &statement.said)
+        else {
+            return None;
+        };
+        let builder = policy
+            .builders
+            .iter()
+            .find(|builder| builder.origin() == origin)?;
+        let counts =
+            !statement.withdrawn && statement.value() == value && agrees(&builder.operator);
         build.derivation.as_ref().filter(|_| counts)
     });
     let named: BTreeSet<&(StorePath, String)> = named.collect();
     let mut named = named.into_iter();
     match (named.next(), named.next()) {
-        (Some((derivation, output)), None) if fits(derivation, output, facts.path.name()) => Some(derivation.clone()),
+        (Some((derivation, output)), None) if fits(derivation, output, facts.path.name()) => {
+            Some(derivation.clone())
+        }
         _ => None,
     }
 }
 
 /// Nix names an output after its derivation, and appends the name of the output unless that is `out`.
 fn fits(derivation: &StorePath, output: &str, name: &str) -> bool {
-    let Some(stem) = derivation.name().strip_suffix(".drv") else { return false };
+    let Some(stem) = derivation.name().strip_suffix(".drv") else {
+        return false;
+    };
     match output {
         "out" => name == stem,
-        _ => name.strip_prefix(stem).and_then(|rest| rest.strip_prefix('-')) == Some(output),
+        _ => {
+            name.strip_prefix(stem)
+                .and_then(|rest| rest.strip_prefix('-'))
+                == Some(output)
+        }
     }
 }
 
@@ -86,7 +113,12 @@ mod tests {
         let drv = a_path("hello-2.12.drv");
         assert!(fits(&drv, "out", "hello-2.12"));
         assert!(fits(&drv, "dev", "hello-2.12-dev"));
-        for (output, name) in [("out", "hello-2.12-dev"), ("dev", "hello-2.12"), ("dev", "hello-2.12dev"), ("out", "bye")] {
+        for (output, name) in [
+            ("out", "hello-2.12-dev"),
+            ("dev", "hello-2.12"),
+            ("dev", "hello-2.12dev"),
+            ("out", "bye"),
+        ] {
             assert!(!fits(&drv, output, name), "{output} {name}");
         }
         assert!(!fits(&a_path("hello-2.12"), "out", "hello-2.12"));

@@ -65,8 +65,8 @@ impl Nars {
         metrics: SourceMetrics,
     ) -> Result<Self, StartError> {
         let directory = &config.spool_dir;
-        let spool =
-            Spool::open(directory, config.spool_bytes_max).map_err(|error| StartError::spool(directory, &error))?;
+        let spool = Spool::open(directory, config.spool_bytes_max)
+            .map_err(|error| StartError::spool(directory, &error))?;
         let connected = |source| Connected::new(source, fetcher, &config.store_dir);
         Ok(Self {
             sources: config.sources.iter().map(connected).collect(),
@@ -102,11 +102,17 @@ impl Nars {
             let fetched = self.flights.join(&facts.nar_hash, fetch).await;
             fetched.unwrap_or_else(|| Err(NoAnswer::Spool("fetching it broke off".to_owned())))?;
         }
-        Err(NoAnswer::Spool("it is too small for what is asked for at once".to_owned()))
+        Err(NoAnswer::Spool(
+            "it is too small for what is asked for at once".to_owned(),
+        ))
     }
 
     async fn fetch(&self, facts: &Fingerprint) -> Result<(), NoAnswer> {
-        let _permit = self.permits.acquire().await.map_err(|_| NoAnswer::Spool("it is closed".to_owned()))?;
+        let _permit = self
+            .permits
+            .acquire()
+            .await
+            .map_err(|_| NoAnswer::Spool("it is closed".to_owned()))?;
         let output = facts.path.to_string();
         let mut failures = Vec::new();
         for source in self.in_order() {
@@ -118,26 +124,46 @@ impl Nars {
                 Err(TransferError::Spool(error)) => return Err(spool_failed(&error)),
             }
         }
-        let nowhere = NoAnswer::Nowhere { path: facts.path.clone(), failures: Arc::new(failures) };
+        let nowhere = NoAnswer::Nowhere {
+            path: facts.path.clone(),
+            failures: Arc::new(failures),
+        };
         self.remember_nowhere(facts.nar_hash, &nowhere);
         Err(nowhere)
     }
 
-    async fn fetch_from(&self, source: &Connected, facts: &Fingerprint) -> Result<(), TransferError> {
-        let narinfo = source.client.narinfo(&facts.path.hash_part()).await?.ok_or_else(absent)?;
+    async fn fetch_from(
+        &self,
+        source: &Connected,
+        facts: &Fingerprint,
+    ) -> Result<(), TransferError> {
+        let narinfo = source
+            .client
+            .narinfo(&facts.path.hash_part())
+            .await?
+            .ok_or_else(absent)?;
         // Believed only so far that nothing is fetched which the source itself says is something else.
         if narinfo.nar_hash != facts.nar_hash || narinfo.nar_size != facts.nar_size {
             let reason = format!("it has other bytes for this output: {}", narinfo.nar_hash);
             return Err(TransferError::Source(FailureKind::Other, reason));
         }
-        self.keep(source, &narinfo, facts.nar_size, Check::hash(facts.nar_hash)).await.map(drop)
+        self.keep(
+            source,
+            &narinfo,
+            facts.nar_size,
+            Check::hash(facts.nar_hash),
+        )
+        .await
+        .map(drop)
     }
 
     /// Looks for a content-addressed output under this hash part whose path follows from its bytes.
     ///
     /// The error says why no source could tell.
     pub(crate) async fn recompute(&self, part: &HashPart) -> Result<Option<Recomputed>, String> {
-        let Ok(_permit) = self.permits.acquire().await else { return Ok(None) };
+        let Ok(_permit) = self.permits.acquire().await else {
+            return Ok(None);
+        };
         let mut failures = Vec::new();
         for source in self.in_order() {
             match self.recompute_from(source, part).await {
@@ -153,10 +179,18 @@ impl Nars {
             .filter(|failure| failure.kind.is_passing())
             .map(|failure| format!("{}: {}", failure.source, failure.reason))
             .collect();
-        if passing.is_empty() { Ok(None) } else { Err(passing.join("; ")) }
+        if passing.is_empty() {
+            Ok(None)
+        } else {
+            Err(passing.join("; "))
+        }
     }
 
-    async fn recompute_from(&self, source: &Connected, part: &HashPart) -> Result<Recomputed, TransferError> {
+    async fn recompute_from(
+        &self,
+        source: &Connected,
+        part: &HashPart,
+    ) -> Result<Recomputed, TransferError> {
         let narinfo = source.client.narinfo(part).await?.ok_or_else(absent)?;
         let address = address_of(&narinfo, &self.config)
             .map_err(|reason| TransferError::Source(FailureKind::Other, reason))?;
@@ -164,7 +198,16 @@ impl Nars {
         let (nar_hash, nar_size) = self.keep(source, &narinfo, narinfo.nar_size, check).await?;
         let store_dir = self.config.store_dir.clone();
         let (path, references) = (narinfo.store_path, narinfo.references);
-        Ok(Recomputed { facts: Fingerprint { store_dir, path, nar_hash, nar_size, references }, address })
+        Ok(Recomputed {
+            facts: Fingerprint {
+                store_dir,
+                path,
+                nar_hash,
+                nar_size,
+                references,
+            },
+            address,
+        })
     }
 
     /// Fetches what a narinfo names, checks it, and keeps it.
@@ -175,11 +218,21 @@ impl Nars {
         size: u64,
         check: Check,
     ) -> Result<(NarHash, u64), TransferError> {
-        let reservation = self.spool.reserve(size).await.map_err(TransferError::Spool)?;
+        let reservation = self
+            .spool
+            .reserve(size)
+            .await
+            .map_err(TransferError::Spool)?;
         let part = self.spool.part().map_err(TransferError::Spool)?;
-        let patience = Patience { idle: self.config.source_idle_timeout, whole: self.config.source_timeout };
+        let patience = Patience {
+            idle: self.config.source_idle_timeout,
+            whole: self.config.source_timeout,
+        };
         let (hash, size) = transfer(source, narinfo, size, check, &part, patience).await?;
-        reservation.keep(part, &hash, size).await.map_err(TransferError::Spool)?;
+        reservation
+            .keep(part, &hash, size)
+            .await
+            .map_err(TransferError::Spool)?;
         self.metrics.fetched(size);
         Ok((hash, size))
     }
@@ -187,23 +240,48 @@ impl Nars {
     /// The sources in their order, those that could not be reached lately last.
     fn in_order(&self) -> impl Iterator<Item = &Connected> {
         let now_s = (self.clock)();
-        let (last, first): (Vec<_>, Vec<_>) = self.sources.iter().partition(|source| source.is_resting(now_s));
+        let (last, first): (Vec<_>, Vec<_>) = self
+            .sources
+            .iter()
+            .partition(|source| source.is_resting(now_s));
         first.into_iter().chain(last)
     }
 
-    fn failed(&self, source: &Connected, output: &str, kind: FailureKind, reason: String) -> SourceFailure {
+    fn failed(
+        &self,
+        source: &Connected,
+        output: &str,
+        kind: FailureKind,
+        reason: String,
+    ) -> SourceFailure {
         let at_s = (self.clock)();
         self.metrics.failed(kind);
         if kind.is_passing() {
             source.rest(at_s);
         }
-        let failure = SourceFailure { source: source.name.clone(), output: output.to_owned(), kind, reason, at_s };
+        let failure = SourceFailure {
+            source: source.name.clone(),
+            output: output.to_owned(),
+            kind,
+            reason,
+            at_s,
+        };
         if kind == FailureKind::Absent {
             // Nothing is wrong with a source that does not have everything.
-            tracing::debug!(source = failure.source, output, "a source does not have this output");
+            tracing::debug!(
+                source = failure.source,
+                output,
+                "a source does not have this output"
+            );
             return failure;
         }
-        tracing::warn!(source = failure.source, output, kind = kind.label(), reason = failure.reason, "a source is passed over");
+        tracing::warn!(
+            source = failure.source,
+            output,
+            kind = kind.label(),
+            reason = failure.reason,
+            "a source is passed over"
+        );
         let mut failures = locked(&self.failures);
         if failures.len() >= FAILURES_SHOWN {
             failures.pop_front();
@@ -228,14 +306,18 @@ impl Nars {
 }
 
 fn absent() -> TransferError {
-    TransferError::Source(FailureKind::Absent, "it does not have this output".to_owned())
+    TransferError::Source(
+        FailureKind::Absent,
+        "it does not have this output".to_owned(),
+    )
 }
 
 fn spool_failed(error: &io::Error) -> NoAnswer {
     tracing::error!(%error, "a NAR could not be written to the spool");
     NoAnswer::Spool(match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "the disk of its spool directory is full; free some space or lower `spool_bytes_max`".to_owned()
+            "the disk of its spool directory is full; free some space or lower `spool_bytes_max`"
+                .to_owned()
         }
         _ => error.to_string(),
     })
@@ -249,11 +331,17 @@ fn address_of(narinfo: &NarInfo, config: &ResolverConfig) -> Result<ContentAddre
     };
     if matches!(address.hash().algorithm(), Algorithm::Md5 | Algorithm::Sha1) {
         // Two NARs with one such address can be made on purpose, so the address does not say which is meant.
-        return Err(format!("a content address by {} proves nothing", address.hash().algorithm()));
+        return Err(format!(
+            "a content address by {} proves nothing",
+            address.hash().algorithm()
+        ));
     }
     let limit = config.nar_limit();
     if narinfo.nar_size > limit {
-        return Err(format!("its NAR has {} bytes, more than the {limit} that are fetched", narinfo.nar_size));
+        return Err(format!(
+            "its NAR has {} bytes, more than the {limit} that are fetched",
+            narinfo.nar_size
+        ));
     }
     let checked = address.check_path(&config.store_dir, &narinfo.store_path, &narinfo.references);
     checked.map_err(|error| error.to_string())?;

@@ -55,13 +55,20 @@ impl Promises {
         File::open(directory)?.sync_all()?;
         known.unwritten.clear();
         let file = OpenOptions::new().append(true).open(&path)?;
-        Ok(Self(Arc::new(Inner { known: Mutex::new(known), file: Mutex::new(file) })))
+        Ok(Self(Arc::new(Inner {
+            known: Mutex::new(known),
+            file: Mutex::new(file),
+        })))
     }
 
     /// The outputs that a NAR was promised for, the newest first.
     pub(crate) fn outputs(&self, nar: &NarHash) -> Vec<HashPart> {
         let known = locked(&self.0.known);
-        known.parts.get(nar).map(|parts| parts.iter().rev().cloned().collect()).unwrap_or_default()
+        known
+            .parts
+            .get(nar)
+            .map(|parts| parts.iter().rev().cloned().collect())
+            .unwrap_or_default()
     }
 
     /// Remembers pairs; durable when this returns, if the disk takes them. Those who come while one writes are
@@ -70,7 +77,9 @@ impl Promises {
         let inner = self.0.clone();
         let is_new = {
             let mut known = locked(&inner.known);
-            pairs.into_iter().fold(false, |is_new, (nar, part)| known.add(nar, part) || is_new)
+            pairs
+                .into_iter()
+                .fold(false, |is_new, (nar, part)| known.add(nar, part) || is_new)
         };
         if !is_new {
             return;
@@ -160,27 +169,47 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let promises = Promises::open(directory.path()).unwrap();
         assert_eq!(promises.outputs(&a_nar_hash("A")), []);
-        promises.keep(vec![pair("A", "one"), pair("B", "two")]).await;
-        promises.keep(vec![pair("A", "three"), pair("A", "one")]).await;
+        promises
+            .keep(vec![pair("A", "one"), pair("B", "two")])
+            .await;
+        promises
+            .keep(vec![pair("A", "three"), pair("A", "one")])
+            .await;
         let expected = [a_path("three").hash_part(), a_path("one").hash_part()];
         assert_eq!(promises.outputs(&a_nar_hash("A")), expected);
         let promises = Promises::open(directory.path()).unwrap();
         assert_eq!(promises.outputs(&a_nar_hash("A")), expected);
-        assert_eq!(promises.outputs(&a_nar_hash("B")), [a_path("two").hash_part()]);
+        assert_eq!(
+            promises.outputs(&a_nar_hash("B")),
+            [a_path("two").hash_part()]
+        );
     }
 
     #[tokio::test]
     async fn a_line_that_was_cut_off_is_passed_over_and_does_not_swallow_the_next() {
         let directory = tempfile::tempdir().unwrap();
-        Promises::open(directory.path()).unwrap().keep(vec![pair("A", "one")]).await;
-        let mut file = OpenOptions::new().append(true).open(directory.path().join(FILE_NAME)).unwrap();
-        file.write_all(&line(&a_nar_hash("B"), &a_path("two").hash_part()).as_bytes()[..60]).unwrap();
+        Promises::open(directory.path())
+            .unwrap()
+            .keep(vec![pair("A", "one")])
+            .await;
+        let mut file = OpenOptions::new()
+            .append(true)
+            .open(directory.path().join(FILE_NAME))
+            .unwrap();
+        file.write_all(&line(&a_nar_hash("B"), &a_path("two").hash_part()).as_bytes()[..60])
+            .unwrap();
         file.write_all(b"\n\xff\xfe junk").unwrap();
-        Promises::open(directory.path()).unwrap().keep(vec![pair("C", "three")]).await;
+        Promises::open(directory.path())
+            .unwrap()
+            .keep(vec![pair("C", "three")])
+            .await;
         let promises = Promises::open(directory.path()).unwrap();
         assert_eq!(promises.outputs(&a_nar_hash("B")), []);
         for (nar, output) in [("A", "one"), ("C", "three")] {
-            assert_eq!(promises.outputs(&a_nar_hash(nar)), [a_path(output).hash_part()]);
+            assert_eq!(
+                promises.outputs(&a_nar_hash(nar)),
+                [a_path(output).hash_part()]
+            );
         }
     }
 
@@ -192,6 +221,9 @@ mod tests {
             assert!(known.add(nar, part));
         }
         let parts = &known.parts[&a_nar_hash("A")];
-        assert_eq!((parts.len(), parts.last()), (PARTS_MAX, Some(&a_path("output-99").hash_part())));
+        assert_eq!(
+            (parts.len(), parts.last()),
+            (PARTS_MAX, Some(&a_path("output-99").hash_part()))
+        );
     }
 }

@@ -16,8 +16,8 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::{
-    ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH, IF_RANGE,
-    RANGE, RETRY_AFTER,
+    ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
+    IF_NONE_MATCH, IF_RANGE, RANGE, RETRY_AFTER,
 };
 use axum::http::response::Builder;
 use axum::http::{HeaderMap, Method, Response, StatusCode, Uri};
@@ -59,13 +59,19 @@ impl Resource {
         if path == "/nix-cache-info" {
             return Self::CacheInfo;
         }
-        let narinfo = path.strip_prefix('/').and_then(|path| path.strip_suffix(".narinfo"));
+        let narinfo = path
+            .strip_prefix('/')
+            .and_then(|path| path.strip_suffix(".narinfo"));
         if let Some(part) = narinfo.and_then(|part| part.parse().ok()) {
             return Self::NarInfo(part);
         }
-        let nar = path.strip_prefix("/nar/").and_then(|path| path.strip_suffix(".nar"));
+        let nar = path
+            .strip_prefix("/nar/")
+            .and_then(|path| path.strip_suffix(".nar"));
         // Without the length, base64 and hexadecimal would be names of the same NAR.
-        let nar = nar.filter(|hash| hash.len() == 52).and_then(|hash| format!("sha256:{hash}").parse().ok());
+        let nar = nar
+            .filter(|hash| hash.len() == 52)
+            .and_then(|hash| format!("sha256:{hash}").parse().ok());
         nar.map_or(Self::Nothing, Self::Nar)
     }
 }
@@ -78,8 +84,17 @@ async fn answer(
 ) -> Response<Body> {
     let is_head = method == Method::HEAD;
     let (response, nar_bytes) = if !is_head && method != Method::GET {
-        let response = Response::builder().status(StatusCode::METHOD_NOT_ALLOWED).header(ALLOW, "GET, HEAD");
-        (plain(response, "This cache is read-only: it answers GET and HEAD.\n", is_head), 0)
+        let response = Response::builder()
+            .status(StatusCode::METHOD_NOT_ALLOWED)
+            .header(ALLOW, "GET, HEAD");
+        (
+            plain(
+                response,
+                "This cache is read-only: it answers GET and HEAD.\n",
+                is_head,
+            ),
+            0,
+        )
     } else {
         match Resource::of(uri.path()) {
             Resource::CacheInfo => (cache_info(&resolver, is_head), 0),
@@ -88,12 +103,16 @@ async fn answer(
             Resource::Nothing => (nothing(is_head), 0),
         }
     };
-    resolver.metrics.answered(response.status().as_u16(), nar_bytes);
+    resolver
+        .metrics
+        .answered(response.status().as_u16(), nar_bytes);
     response
 }
 
 fn cache_info(resolver: &Resolver, is_head: bool) -> Response<Body> {
-    let response = Response::builder().header(CONTENT_TYPE, CACHE_INFO).header(CACHE_CONTROL, "max-age=3600");
+    let response = Response::builder()
+        .header(CONTENT_TYPE, CACHE_INFO)
+        .header(CACHE_CONTROL, "max-age=3600");
     sized(response, resolver.cache_info().print(), is_head)
 }
 
@@ -101,7 +120,9 @@ async fn narinfo(resolver: &Resolver, part: &HashPart, is_head: bool) -> Respons
     match resolver.narinfo(part).await {
         Ok(text) => {
             let max_age = format!("max-age={}", resolver.decision_ttl_s());
-            let response = Response::builder().header(CONTENT_TYPE, NARINFO).header(CACHE_CONTROL, max_age);
+            let response = Response::builder()
+                .header(CONTENT_TYPE, NARINFO)
+                .header(CACHE_CONTROL, max_age);
             sized(response, text, is_head)
         }
         Err(error) => refused(&error, is_head),
@@ -109,7 +130,12 @@ async fn narinfo(resolver: &Resolver, part: &HashPart, is_head: bool) -> Respons
 }
 
 /// The answer, and how many bytes of NAR are in it.
-async fn nar(resolver: &Resolver, hash: &NarHash, headers: &HeaderMap, is_head: bool) -> (Response<Body>, u64) {
+async fn nar(
+    resolver: &Resolver,
+    hash: &NarHash,
+    headers: &HeaderMap,
+    is_head: bool,
+) -> (Response<Body>, u64) {
     let facts = match resolver.accepted_with(hash).await {
         Ok(facts) => facts,
         Err(error) => return (refused(&error, is_head), 0),
@@ -121,14 +147,28 @@ async fn nar(resolver: &Resolver, hash: &NarHash, headers: &HeaderMap, is_head: 
         .header(CACHE_CONTROL, "no-cache")
         .header(ACCEPT_RANGES, "bytes")
         .header(ETAG, &etag);
-    if headers.get(IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == etag.as_bytes()) {
-        return (finished(response.status(StatusCode::NOT_MODIFIED), Body::empty()), 0);
+    if headers
+        .get(IF_NONE_MATCH)
+        .is_some_and(|known| known.as_bytes() == etag.as_bytes())
+    {
+        return (
+            finished(response.status(StatusCode::NOT_MODIFIED), Body::empty()),
+            0,
+        );
     }
     if is_head {
         // Accepted; whether a source has it is found out only when it is wanted.
-        return (finished(response.header(CONTENT_LENGTH, facts.nar_size), Body::empty()), 0);
+        return (
+            finished(
+                response.header(CONTENT_LENGTH, facts.nar_size),
+                Body::empty(),
+            ),
+            0,
+        );
     }
-    let range_is_for_this = headers.get(IF_RANGE).is_none_or(|known| known.as_bytes() == etag.as_bytes());
+    let range_is_for_this = headers
+        .get(IF_RANGE)
+        .is_none_or(|known| known.as_bytes() == etag.as_bytes());
     let range = headers.get(RANGE).filter(|_| range_is_for_this);
     let (first, length) = match range::asked(range.map(|range| range.as_bytes()), facts.nar_size) {
         Asked::Whole => (None, facts.nar_size),
@@ -137,7 +177,10 @@ async fn nar(resolver: &Resolver, hash: &NarHash, headers: &HeaderMap, is_head: 
             let response = Response::builder()
                 .status(StatusCode::RANGE_NOT_SATISFIABLE)
                 .header(CONTENT_RANGE, format!("bytes */{}", facts.nar_size));
-            let sentence = format!("The NAR has {} bytes, and the range is none of them.\n", facts.nar_size);
+            let sentence = format!(
+                "The NAR has {} bytes, and the range is none of them.\n",
+                facts.nar_size
+            );
             return (plain(response, sentence, is_head), 0);
         }
     };
@@ -155,7 +198,9 @@ async fn nar(resolver: &Resolver, hash: &NarHash, headers: &HeaderMap, is_head: 
         Some(first) => {
             let last = first.saturating_add(length).saturating_sub(1);
             let range = format!("bytes {first}-{last}/{}", facts.nar_size);
-            response.status(StatusCode::PARTIAL_CONTENT).header(CONTENT_RANGE, range)
+            response
+                .status(StatusCode::PARTIAL_CONTENT)
+                .header(CONTENT_RANGE, range)
         }
     };
     (finished(response, body), length)
@@ -167,13 +212,20 @@ async fn body(verified: Verified, first: u64, length: u64) -> Result<Body, NoAns
         let sought = file.seek(std::io::SeekFrom::Start(first)).await;
         sought.map_err(|error| NoAnswer::Spool(error.to_string()))?;
     }
-    Ok(Body::from_stream(ReaderStream::with_capacity(file.take(length), CHUNK_BYTES)))
+    Ok(Body::from_stream(ReaderStream::with_capacity(
+        file.take(length),
+        CHUNK_BYTES,
+    )))
 }
 
 fn nothing(is_head: bool) -> Response<Body> {
     let sentence = "Not found. This cache has `nix-cache-info`, `<hash part>.narinfo` (32 characters of Nix's base 32) \
                     and `nar/<hash>.nar` (52 characters).\n";
-    plain(Response::builder().status(StatusCode::NOT_FOUND), sentence, is_head)
+    plain(
+        Response::builder().status(StatusCode::NOT_FOUND),
+        sentence,
+        is_head,
+    )
 }
 
 fn refused(error: &NoAnswer, is_head: bool) -> Response<Body> {
@@ -190,7 +242,13 @@ fn refused(error: &NoAnswer, is_head: bool) -> Response<Body> {
 }
 
 fn plain(response: Builder, text: impl Into<String>, is_head: bool) -> Response<Body> {
-    sized(response.header(CONTENT_TYPE, TEXT).header(CACHE_CONTROL, "no-store"), text.into(), is_head)
+    sized(
+        response
+            .header(CONTENT_TYPE, TEXT)
+            .header(CACHE_CONTROL, "no-store"),
+        text.into(),
+        is_head,
+    )
 }
 
 fn sized(response: Builder, text: String, is_head: bool) -> Response<Body> {
@@ -216,9 +274,15 @@ mod tests {
         let part = "93a4fjryvg1hz7bxki7wzd9cznsm20yx";
         let hash = "03c20wxgmk6mipa9ng0pyj5sz0wjd4k9yqyxfnckzhf32mbp77s1";
         assert_eq!(Resource::of("/nix-cache-info"), Resource::CacheInfo);
-        assert_eq!(Resource::of(&format!("/{part}.narinfo")), Resource::NarInfo(part.parse().unwrap()));
+        assert_eq!(
+            Resource::of(&format!("/{part}.narinfo")),
+            Resource::NarInfo(part.parse().unwrap())
+        );
         let nar = format!("sha256:{hash}").parse().unwrap();
-        assert_eq!(Resource::of(&format!("/nar/{hash}.nar")), Resource::Nar(nar));
+        assert_eq!(
+            Resource::of(&format!("/nar/{hash}.nar")),
+            Resource::Nar(nar)
+        );
         let hex = nar.to_hex();
         for path in [
             "".to_owned(),

@@ -49,19 +49,34 @@ impl Resolver {
         registry: &mut Registry,
     ) -> Result<Self, StartError> {
         config.check()?;
-        let promises =
-            Promises::open(&config.spool_dir).map_err(|error| StartError::spool(&config.spool_dir, &error))?;
+        let promises = Promises::open(&config.spool_dir)
+            .map_err(|error| StartError::spool(&config.spool_dir, &error))?;
         let client = client.for_store(config.store_dir.clone());
         let metrics = ServiceMetrics::register(registry);
-        let decider = Decider::new(client, policy, content, promises, config, clock, metrics.clone());
-        Ok(Self { decider: Arc::new(decider), metrics })
+        let decider = Decider::new(
+            client,
+            policy,
+            content,
+            promises,
+            config,
+            clock,
+            metrics.clone(),
+        );
+        Ok(Self {
+            decider: Arc::new(decider),
+            metrics,
+        })
     }
 
     /// `nix-cache-info`.
     #[must_use]
     pub fn cache_info(&self) -> CacheInfo {
         let config = &self.decider.config;
-        CacheInfo { store_dir: config.store_dir.clone(), want_mass_query: true, priority: config.priority }
+        CacheInfo {
+            store_dir: config.store_dir.clone(),
+            want_mass_query: true,
+            priority: config.priority,
+        }
     }
 
     /// For how many seconds a decision may be used again.
@@ -94,7 +109,11 @@ impl Resolver {
         let decider = &self.decider;
         // A content address is told only of a path that was seen to have it.
         let is_recomputed = settled.evidence.self_verified.contains_key(&facts.path);
-        let ca = if is_recomputed { decider.content.address_of(&facts.path) } else { None };
+        let ca = if is_recomputed {
+            decider.content.address_of(&facts.path)
+        } else {
+            None
+        };
         let (key, policy) = (&decider.config.key, &decider.policy);
         let narinfo = narinfo(policy, &settled.evidence, &settled.decision, facts, ca, key);
         Ok(narinfo.print(&decider.config.store_dir))
@@ -113,7 +132,12 @@ impl Resolver {
             };
             match found {
                 Ok(facts) if facts.nar_hash == *nar => return Ok(facts),
-                Ok(facts) => answer = NoAnswer::Superseded { path: facts.path, asked: *nar },
+                Ok(facts) => {
+                    answer = NoAnswer::Superseded {
+                        path: facts.path,
+                        asked: *nar,
+                    }
+                }
                 // Of several outputs with this NAR, one that is not known to be refused is worth asking again.
                 Err(error) if error.is_passing() => return Err(error),
                 Err(error) => answer = error,
@@ -143,7 +167,11 @@ impl Resolver {
         };
         let limit = self.decider.config.nar_limit();
         if facts.nar_size > limit {
-            return Err(NoAnswer::TooLarge { path: facts.path.clone(), size: facts.nar_size, limit });
+            return Err(NoAnswer::TooLarge {
+                path: facts.path.clone(),
+                size: facts.nar_size,
+                limit,
+            });
         }
         Ok(facts)
     }

@@ -25,9 +25,13 @@ impl Source {
     /// The source as it may be shown: without a password.
     #[must_use]
     pub fn name(&self) -> String {
-        let Some((scheme, rest)) = self.base.split_once("://") else { return self.base.clone() };
+        let Some((scheme, rest)) = self.base.split_once("://") else {
+            return self.base.clone();
+        };
         let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        let host = authority
+            .rsplit_once('@')
+            .map_or(authority, |(_, host)| host);
         format!("{scheme}://{host}{path}")
     }
 }
@@ -37,13 +41,19 @@ impl FromStr for Source {
 
     /// Reads `http://…`, `https://…`, `file:///…` or an absolute path.
     fn from_str(text: &str) -> Result<Self, StartError> {
-        let source = Self { base: text.to_owned() };
+        let source = Self {
+            base: text.to_owned(),
+        };
         match join(text, "nix-cache-info") {
             Ok(_) => Ok(source),
-            Err(FetchError::BadUrl { reason, .. }) => {
-                Err(StartError::Source { text: source.name(), reason: reason.to_owned() })
-            }
-            Err(error) => Err(StartError::Source { text: source.name(), reason: error.to_string() }),
+            Err(FetchError::BadUrl { reason, .. }) => Err(StartError::Source {
+                text: source.name(),
+                reason: reason.to_owned(),
+            }),
+            Err(error) => Err(StartError::Source {
+                text: source.name(),
+                reason: error.to_string(),
+            }),
         }
     }
 }
@@ -143,7 +153,8 @@ impl Connected {
 
     /// Has a source that costs a timeout each time asked after the others for a while. It is never left out.
     pub(crate) fn rest(&self, now_s: u64) {
-        self.resting_until_s.store(now_s.saturating_add(REST_S), Ordering::Relaxed);
+        self.resting_until_s
+            .store(now_s.saturating_add(REST_S), Ordering::Relaxed);
     }
 
     pub(crate) fn is_resting(&self, now_s: u64) -> bool {
@@ -158,11 +169,26 @@ mod tests {
 
     #[test]
     fn a_source_is_a_url_or_an_absolute_directory() {
-        for text in ["https://cache.example.org", "http://127.0.0.1:80/base/", "file:///mnt/usb", "/mnt/usb/cache"] {
+        for text in [
+            "https://cache.example.org",
+            "http://127.0.0.1:80/base/",
+            "file:///mnt/usb",
+            "/mnt/usb/cache",
+        ] {
             assert_eq!(text.parse::<Source>().unwrap().name(), text);
         }
-        for text in ["", "cache.example.org", "mnt/usb", "s3://bucket", "/mnt/../etc", "http://"] {
-            assert!(matches!(text.parse::<Source>(), Err(StartError::Source { .. })), "{text}");
+        for text in [
+            "",
+            "cache.example.org",
+            "mnt/usb",
+            "s3://bucket",
+            "/mnt/../etc",
+            "http://",
+        ] {
+            assert!(
+                matches!(text.parse::<Source>(), Err(StartError::Source { .. })),
+                "{text}"
+            );
         }
     }
 
@@ -170,7 +196,16 @@ mod tests {
     fn a_password_of_a_source_is_never_shown() {
         let source: Source = "https://me:secret@cache.example.org/base".parse().unwrap();
         assert_eq!(source.name(), "https://cache.example.org/base");
-        assert_eq!(format!("{source:?}"), "Source(https://cache.example.org/base)");
-        assert!(!"ftp://me:secret@x/y".parse::<Source>().unwrap_err().to_string().contains("secret"));
+        assert_eq!(
+            format!("{source:?}"),
+            "Source(https://cache.example.org/base)"
+        );
+        assert!(
+            !"ftp://me:secret@x/y"
+                .parse::<Source>()
+                .unwrap_err()
+                .to_string()
+                .contains("secret")
+        );
     }
 }

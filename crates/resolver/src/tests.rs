@@ -4,6 +4,7 @@ mod content;
 mod deciding;
 mod fakes;
 mod nars;
+mod nix;
 mod outputs;
 mod protocol;
 mod trustix;

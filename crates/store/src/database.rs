@@ -54,6 +54,9 @@ pub enum OpenError {
     },
 }
 
+/// One row.
+pub(crate) type KeyAndValue = (Box<[u8]>, Box<[u8]>);
+
 /// What a database consists of.
 pub(crate) struct Layout {
     /// Role and version, e.g. `quorix log 1`.
@@ -103,27 +106,25 @@ impl Database {
             found,
             expected: layout.schema.to_owned(),
         };
-        match self
+        if let Some(found) = self
             .get(META, SCHEMA, "reading the schema")
             .map_err(failed)?
         {
-            Some(found) if found == layout.schema.as_bytes() => Ok(()),
-            Some(found) => Err(schema(String::from_utf8_lossy(&found).into_owned())),
-            // The schema is the first thing written, so without it there is nothing else.
-            None if !self
-                .scan(META, b"", "looking for values")
-                .map_err(failed)?
-                .next()
-                .is_some() =>
-            {
-                let mut batch = self.batch();
-                batch
-                    .put(META, SCHEMA, layout.schema.as_bytes())
-                    .map_err(failed)?;
-                batch.commit("writing the schema").map_err(failed)
+            if found == layout.schema.as_bytes() {
+                return Ok(());
             }
-            None => Err(schema("a database without a schema".to_owned())),
+            return Err(schema(String::from_utf8_lossy(&found).into_owned()));
         }
+        // The schema is the first thing written, so without it there is nothing else.
+        let mut values = self.scan(META, b"", "looking for values").map_err(failed)?;
+        if values.next().is_some() {
+            return Err(schema("a database without a schema".to_owned()));
+        }
+        let mut batch = self.batch();
+        batch
+            .put(META, SCHEMA, layout.schema.as_bytes())
+            .map_err(failed)?;
+        batch.commit("writing the schema").map_err(failed)
     }
 
     /// The value of a key.
@@ -144,8 +145,7 @@ impl Database {
         column: &str,
         from: &[u8],
         operation: &'a str,
-    ) -> Result<impl Iterator<Item = Result<(Box<[u8]>, Box<[u8]>), StoreError>> + 'a, StoreError>
-    {
+    ) -> Result<impl Iterator<Item = Result<KeyAndValue, StoreError>> + 'a, StoreError> {
         let mode = IteratorMode::From(from, Direction::Forward);
         let rows = self.db.iterator_cf(self.column(column)?, mode);
         Ok(rows.map(move |row| row.map_err(|error| store_error(operation, &error))))

@@ -169,7 +169,7 @@ mod tests {
             assert_eq!(batch.head.root, naive_root(&leaves));
             for (id, width) in tiles_of(grower.size()) {
                 let TileLevel::Hashes(level) = id.level else {
-                    panic!("only hash tiles")
+                    unreachable!("only hash tiles")
                 };
                 let tile = naive_tile(&leaves, level, id.index);
                 assert_eq!(

@@ -37,6 +37,8 @@ pub mod fetch;
     missing_docs,
     unused_qualifications,
     clippy::allow_attributes,
+    clippy::large_enum_variant,
+    clippy::too_many_lines,
     clippy::use_self,
     reason = "generated"
 )]

@@ -12,7 +12,7 @@ use quorix_wire::channel;
 use quorix_wire::client::LogClient;
 use serde_json::json;
 
-use super::{configuration, now_s};
+use super::configuration;
 use crate::cli::Attest;
 use crate::output::{self, Exit, Failure};
 use crate::wiring;
@@ -41,7 +41,7 @@ pub(super) async fn attest(arguments: Attest) -> Result<Exit, Failure> {
         let entries = batch.iter().map(|attestation| attestation.entry.clone()).collect();
         let blobs = batch.iter().flat_map(|attestation| attestation.blobs.clone()).collect();
         let submitted = client.submit(entries, blobs).await.map_err(|error| {
-            Failure::unknown(format!("the log at {} did not take it: {error}", section.log))
+            Failure::unknown(format!("{error} (the log at {})", section.log))
         })?;
         receipts.extend(submitted.indices);
     }
@@ -71,7 +71,7 @@ fn attested(
     let mut attestations = Vec::new();
     for path in paths {
         bar.set_message(path.name().to_owned());
-        let request = Request { provenance, finished_at_s: Some(now_s()), ..Request::built(path) };
+        let request = Request { provenance, ..Request::built(path) };
         attestations.push(attester.attest(&store, &request).map_err(Failure::wrong)?);
         bar.inc(1);
     }

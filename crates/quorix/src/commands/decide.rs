@@ -26,7 +26,7 @@ pub(super) async fn decide(arguments: Decide) -> Result<Exit, Failure> {
         Some(file) => here(channel, Arc::new(read_policy(file)?), &asked).await,
         None => there(channel, &arguments.path).await,
     };
-    let decision = decision.map_err(|error| Failure::unknown(format!("the aggregator at {address}: {error}")))?;
+    let decision = decision.map_err(|error| Failure::unknown(format!("{error} (asked at {address})")))?;
     if arguments.json {
         output::answer(format_args!("{:#}", json::decision(&decision)));
     } else {

@@ -25,7 +25,7 @@ pub(super) async fn status(aggregator: Option<Address>, json: bool, file: &Path)
     let channel = channel::connect(&address).map_err(Failure::wrong)?;
     let answer = AggregatorServiceClient::new(channel).list_logs(pb::ListLogsRequest {}).await;
     let answer = answer.map_err(|status| {
-        Failure::unknown(format!("the aggregator at {address}: {}", ClientError::from(status)))
+        Failure::unknown(format!("{} (asked at {address})", ClientError::from(status)))
     })?;
     let logs = answer.into_inner().logs;
     if json {
@@ -40,7 +40,7 @@ pub(super) async fn status(aggregator: Option<Address>, json: bool, file: &Path)
 
 async fn own(address: &Address, json: bool) -> Result<Exit, Failure> {
     let client = LogClient::new(channel::connect(address).map_err(Failure::wrong)?);
-    let status = client.status().await.map_err(|error| Failure::unknown(format!("the log at {address}: {error}")))?;
+    let status = client.status().await.map_err(|error| Failure::unknown(format!("{error} (asked at {address})")))?;
     if json {
         let checkpoint = String::from_utf8_lossy(&status.checkpoint);
         let value = json!({"origin": status.origin, "vkey": status.vkey, "size": status.size, "checkpoint": checkpoint});

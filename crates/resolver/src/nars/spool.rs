@@ -59,18 +59,29 @@ impl Spool {
                 std::fs::remove_file(entry.path())?;
             }
         }
-        Ok(Self { directory: directory.to_owned(), bytes_max, state: Mutex::default(), freed: Notify::new() })
+        Ok(Self {
+            directory: directory.to_owned(),
+            bytes_max,
+            state: Mutex::default(),
+            freed: Notify::new(),
+        })
     }
 
     /// A new file to fetch into; it is removed when dropped.
     pub(crate) fn part(&self) -> io::Result<NamedTempFile> {
-        tempfile::Builder::new().prefix(PART_PREFIX).suffix(PART_SUFFIX).tempfile_in(&self.directory)
+        tempfile::Builder::new()
+            .prefix(PART_PREFIX)
+            .suffix(PART_SUFFIX)
+            .tempfile_in(&self.directory)
     }
 
     /// Room for so many bytes, made by removing what was not used for longest, or waited for while others fetch.
     pub(crate) async fn reserve(self: &Arc<Self>, size: u64) -> io::Result<Reservation> {
         if size > self.bytes_max {
-            return Err(io::Error::other(format!("{size} bytes do not fit into the {} of the spool", self.bytes_max)));
+            return Err(io::Error::other(format!(
+                "{size} bytes do not fit into the {} of the spool",
+                self.bytes_max
+            )));
         }
         loop {
             // Registered before looking, so that what is freed in between is not missed.
@@ -80,7 +91,10 @@ impl Spool {
                 remove(self.file_of(&victim)).await;
             }
             if reserved {
-                return Ok(Reservation { spool: self.clone(), size });
+                return Ok(Reservation {
+                    spool: self.clone(),
+                    size,
+                });
             }
             freed.await;
         }
@@ -90,7 +104,9 @@ impl Spool {
         let mut state = locked(&self.state);
         let mut victims = Vec::new();
         while state.bytes.saturating_add(size) > self.bytes_max {
-            let Some((_, oldest)) = state.by_use.pop_first() else { return (false, victims) };
+            let Some((_, oldest)) = state.by_use.pop_first() else {
+                return (false, victims);
+            };
             if let Some(kept) = state.kept.remove(&oldest) {
                 state.bytes = state.bytes.saturating_sub(kept.size);
             }
@@ -106,7 +122,10 @@ impl Spool {
         let opened = File::open(self.file_of(hash)).await;
         let is_whole = |length: u64| length == size;
         if let Ok(file) = opened
-            && file.metadata().await.is_ok_and(|metadata| is_whole(metadata.len()))
+            && file
+                .metadata()
+                .await
+                .is_ok_and(|metadata| is_whole(metadata.len()))
         {
             return Some(Verified { file, size });
         }
@@ -117,7 +136,8 @@ impl Spool {
     }
 
     fn file_of(&self, hash: &NarHash) -> PathBuf {
-        self.directory.join(format!("{}{KEPT_SUFFIX}", hash.nix32()))
+        self.directory
+            .join(format!("{}{KEPT_SUFFIX}", hash.nix32()))
     }
 }
 
@@ -148,15 +168,28 @@ pub(crate) struct Reservation {
 
 impl Reservation {
     /// Keeps a file that was verified to be this NAR, of at most the reserved size.
-    pub(crate) async fn keep(self, part: NamedTempFile, hash: &NarHash, size: u64) -> io::Result<()> {
+    pub(crate) async fn keep(
+        self,
+        part: NamedTempFile,
+        hash: &NarHash,
+        size: u64,
+    ) -> io::Result<()> {
         let target = self.spool.file_of(hash);
         let renamed = tokio::task::spawn_blocking(move || part.persist(target).map(drop)).await;
-        renamed.map_err(io::Error::other)?.map_err(|error| error.error)?;
+        renamed
+            .map_err(io::Error::other)?
+            .map_err(|error| error.error)?;
         let mut state = locked(&self.spool.state);
         state.forget(hash);
         // The reservation gives its bytes back when it is dropped.
         state.bytes = state.bytes.saturating_add(size);
-        state.kept.insert(*hash, Kept { size, use_number: 0 });
+        state.kept.insert(
+            *hash,
+            Kept {
+                size,
+                use_number: 0,
+            },
+        );
         state.touch(hash);
         Ok(())
     }
@@ -173,7 +206,9 @@ impl Drop for Reservation {
 /// Whether a file has a name that only the spool gives.
 fn is_spooled(name: &str) -> bool {
     let is_part = name.starts_with(PART_PREFIX) && name.ends_with(PART_SUFFIX);
-    let is_kept = name.strip_suffix(KEPT_SUFFIX).is_some_and(|hash| format!("sha256:{hash}").parse::<NarHash>().is_ok());
+    let is_kept = name
+        .strip_suffix(KEPT_SUFFIX)
+        .is_some_and(|hash| format!("sha256:{hash}").parse::<NarHash>().is_ok());
     is_part || is_kept
 }
 
@@ -198,7 +233,10 @@ mod tests {
         let mut part = spool.part().unwrap();
         part.write_all(bytes).unwrap();
         let hash = NarHash::of(bytes);
-        reservation.keep(part, &hash, bytes.len() as u64).await.unwrap();
+        reservation
+            .keep(part, &hash, bytes.len() as u64)
+            .await
+            .unwrap();
         hash
     }
 
@@ -233,7 +271,9 @@ mod tests {
     #[tokio::test]
     async fn a_start_removes_old_nars_and_nothing_else() {
         let directory = tempfile::tempdir().unwrap();
-        let old = directory.path().join(format!("{}.nar", NarHash::of(b"old").nix32()));
+        let old = directory
+            .path()
+            .join(format!("{}.nar", NarHash::of(b"old").nix32()));
         let theirs = directory.path().join("thesis.nar");
         let part = directory.path().join("fetching-x.part");
         for file in [&old, &theirs, &part] {

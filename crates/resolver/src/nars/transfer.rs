@@ -97,18 +97,30 @@ pub(crate) async fn transfer(
         copy(reader, size_max, check, File::from_std(out), patience.idle).await
     };
     timeout(patience.whole, work).await.unwrap_or_else(|_| {
-        let reason = format!("it did not send the NAR within {} s", patience.whole.as_secs_f32());
+        let reason = format!(
+            "it did not send the NAR within {} s",
+            patience.whole.as_secs_f32()
+        );
         Err(TransferError::Source(FailureKind::Timeout, reason))
     })
 }
 
-async fn open(source: &Connected, narinfo: &NarInfo, size_max: u64) -> Result<Reader, TransferError> {
+async fn open(
+    source: &Connected,
+    narinfo: &NarInfo,
+    size_max: u64,
+) -> Result<Reader, TransferError> {
     let malformed = |reason: String| TransferError::Source(FailureKind::Malformed, reason);
     if let Compression::Other(name) = &narinfo.compression {
-        return Err(malformed(format!("its compression `{}` is not supported", name.escape_debug())));
+        return Err(malformed(format!(
+            "its compression `{}` is not supported",
+            name.escape_debug()
+        )));
     }
     let fetched = source.client.nar(narinfo).await?;
-    let compressed_max = size_max.saturating_add(size_max / 8).saturating_add(COMPRESSION_OVERHEAD);
+    let compressed_max = size_max
+        .saturating_add(size_max / 8)
+        .saturating_add(COMPRESSION_OVERHEAD);
     if fetched.length.is_some_and(|length| length > compressed_max) {
         let reason = format!("its file is larger than any file of a NAR of {size_max} bytes");
         return Err(TransferError::Source(FailureKind::Corrupt, reason));
@@ -130,7 +142,10 @@ async fn copy(
     let mut size: u64 = 0;
     loop {
         let read = timeout(idle, reader.read(&mut chunk)).await.map_err(|_| {
-            let reason = format!("it was silent for {} s while it sent the NAR", idle.as_secs_f32());
+            let reason = format!(
+                "it was silent for {} s while it sent the NAR",
+                idle.as_secs_f32()
+            );
             TransferError::Source(FailureKind::Timeout, reason)
         })?;
         let count = read.map_err(source_error)?;
@@ -139,7 +154,9 @@ async fn copy(
         }
         size = size.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
         if size > size_max {
-            return Err(corrupt(format!("it sent more than the {size_max} bytes of the NAR")));
+            return Err(corrupt(format!(
+                "it sent more than the {size_max} bytes of the NAR"
+            )));
         }
         let bytes = chunk.get(..count).unwrap_or_default();
         check.push(bytes).map_err(corrupt)?;
@@ -154,8 +171,9 @@ async fn copy(
 fn source_error(error: std::io::Error) -> TransferError {
     match error.downcast::<FetchError>() {
         Ok(error) => error.into(),
-        Err(error) => {
-            TransferError::Source(FailureKind::Corrupt, format!("its file cannot be decompressed: {error}"))
-        }
+        Err(error) => TransferError::Source(
+            FailureKind::Corrupt,
+            format!("its file cannot be decompressed: {error}"),
+        ),
     }
 }

@@ -15,9 +15,15 @@ pub(super) enum Asked {
 
 /// Reads a header's value.
 pub(super) fn asked(header: Option<&[u8]>, size: u64) -> Asked {
-    let Some(header) = header else { return Asked::Whole };
-    let Some(ranges) = header.strip_prefix(b"bytes=") else { return Asked::Whole };
-    let Ok(range) = std::str::from_utf8(ranges) else { return Asked::Unsatisfiable };
+    let Some(header) = header else {
+        return Asked::Whole;
+    };
+    let Some(ranges) = header.strip_prefix(b"bytes=") else {
+        return Asked::Whole;
+    };
+    let Ok(range) = std::str::from_utf8(ranges) else {
+        return Asked::Unsatisfiable;
+    };
     if range.contains(',') {
         return Asked::Whole;
     }
@@ -31,7 +37,10 @@ fn part(range: &str, size: u64) -> Option<Asked> {
         (first, "") => (number(first)?, end),
         (first, last) => (number(first)?, number(last)?),
     };
-    (first <= last && first <= end).then_some(Asked::Part { first, last: last.min(end) })
+    (first <= last && first <= end).then_some(Asked::Part {
+        first,
+        last: last.min(end),
+    })
 }
 
 /// Digits only: `+1` is a number to Rust and none to HTTP. What is beyond any file counts as its end.
@@ -54,17 +63,34 @@ mod tests {
             ("bytes=99-99", 99, 99),
             ("bytes=50-99999999999999999999999", 50, 99),
         ] {
-            assert_eq!(asked(Some(header.as_bytes()), 100), Asked::Part { first, last }, "{header}");
+            assert_eq!(
+                asked(Some(header.as_bytes()), 100),
+                Asked::Part { first, last },
+                "{header}"
+            );
         }
     }
 
     #[test]
     fn what_the_file_does_not_have_is_unsatisfiable() {
         for header in [
-            "bytes=100-", "bytes=100-200", "bytes=9-5", "bytes=-0", "bytes=", "bytes=-", "bytes=a-b", "bytes=+1-2",
-            "bytes=99999999999999999999999-", "bytes=--1", "bytes=1",
+            "bytes=100-",
+            "bytes=100-200",
+            "bytes=9-5",
+            "bytes=-0",
+            "bytes=",
+            "bytes=-",
+            "bytes=a-b",
+            "bytes=+1-2",
+            "bytes=99999999999999999999999-",
+            "bytes=--1",
+            "bytes=1",
         ] {
-            assert_eq!(asked(Some(header.as_bytes()), 100), Asked::Unsatisfiable, "{header}");
+            assert_eq!(
+                asked(Some(header.as_bytes()), 100),
+                Asked::Unsatisfiable,
+                "{header}"
+            );
         }
         assert_eq!(asked(Some(b"bytes=0-"), 0), Asked::Unsatisfiable);
         assert_eq!(asked(Some(b"bytes=\xff-"), 100), Asked::Unsatisfiable);

@@ -17,7 +17,10 @@ async fn a_content_addressed_path_is_served_without_votes() {
     let cache = FakeCache::of(&[&source]).await;
     let world = World::new(&[&cache]);
     let narinfo = world.narinfo(&source).await.narinfo();
-    assert_eq!((&narinfo.ca, narinfo.nar_hash, narinfo.deriver), (&source.ca, source.hash(), None));
+    assert_eq!(
+        (&narinfo.ca, narinfo.nar_hash, narinfo.deriver),
+        (&source.ca, source.hash(), None)
+    );
     assert_eq!(narinfo.signatures.len(), 1);
     assert_eq!(world.nar(&source).await.body, source.nar);
     // Fetched once, for the check.
@@ -28,8 +31,15 @@ async fn a_content_addressed_path_is_served_without_votes() {
 async fn a_file_that_is_addressed_flat_is_served_without_votes() {
     for method in [Method::Text, Method::Flat] {
         let ca = ContentAddress::new(method, Hash::of(Algorithm::Sha256, b"text\n")).unwrap();
-        let path = ca.store_path(&StoreDir::default(), "a.txt", &[].into()).unwrap();
-        let file = Output { path, nar: nar_of("text\n"), references: [].into(), ca: Some(ca) };
+        let path = ca
+            .store_path(&StoreDir::default(), "a.txt", &[].into())
+            .unwrap();
+        let file = Output {
+            path,
+            nar: nar_of("text\n"),
+            references: [].into(),
+            ca: Some(ca),
+        };
         let world = World::new(&[&FakeCache::of(&[&file]).await]);
         assert_eq!(world.substitute(&file).await.body, file.nar);
     }
@@ -38,13 +48,20 @@ async fn a_file_that_is_addressed_flat_is_served_without_votes() {
 #[tokio::test]
 async fn bytes_that_do_not_give_the_path_are_refused_and_the_next_source_asked() {
     let source = content_addressed("source.txt", "source\n", &[]);
-    let forged = Output { nar: nar_of("SOURCE\n"), ..source.clone() };
+    let forged = Output {
+        nar: nar_of("SOURCE\n"),
+        ..source.clone()
+    };
     let lying = FakeCache::start().await;
     lying.put_instead(&source, Reply::Bytes(forged.nar.clone()));
     let world = World::new(&[&lying]);
     let answer = world.narinfo(&source).await;
     assert_eq!(answer.status, StatusCode::NOT_FOUND, "{}", answer.text());
-    assert!(world.resolver.source_failures()[0].reason.contains("the content address says"));
+    assert!(
+        world.resolver.source_failures()[0]
+            .reason
+            .contains("the content address says")
+    );
     let world = World::new(&[&lying, &FakeCache::of(&[&source]).await]);
     assert_eq!(world.substitute(&source).await.body, source.nar);
 }
@@ -60,8 +77,15 @@ async fn an_address_that_does_not_lead_to_the_path_is_refused() {
     escaped.references.clear();
     // Two NARs with one such address can be made.
     let ca = ContentAddress::new(Method::Flat, Hash::of(Algorithm::Sha1, b"text\n")).unwrap();
-    let path = ca.store_path(&StoreDir::default(), "a.txt", &[].into()).unwrap();
-    let weak = Output { path, nar: nar_of("text\n"), references: [].into(), ca: Some(ca) };
+    let path = ca
+        .store_path(&StoreDir::default(), "a.txt", &[].into())
+        .unwrap();
+    let weak = Output {
+        path,
+        nar: nar_of("text\n"),
+        references: [].into(),
+        ca: Some(ca),
+    };
     for source in [&other_path, &escaped, &weak] {
         let world = World::new(&[&FakeCache::of(&[source]).await]);
         let answer = world.narinfo(source).await;
@@ -102,19 +126,30 @@ async fn the_checker_tells_an_aggregator_the_fingerprint_of_the_path_and_of_no_o
     let unaddressed = output("hello-2.12", "hello\n");
     let cache = FakeCache::of(&[&source, &unaddressed]).await;
     let world = World::new(&[&cache]);
-    assert_eq!(world.content.verify(&source.path).await, Ok(Some(source.facts())));
+    assert_eq!(
+        world.content.verify(&source.path).await,
+        Ok(Some(source.facts()))
+    );
     assert_eq!(world.content.verify(&unaddressed.path).await, Ok(None));
-    let other_name = format!("{}-other.txt", source.path.hash_part()).parse().unwrap();
+    let other_name = format!("{}-other.txt", source.path.hash_part())
+        .parse()
+        .unwrap();
     assert_eq!(world.content.verify(&other_name).await, Ok(None));
     // What was seen once stays true; what was not there is looked for again.
     cache.requests();
-    assert_eq!(world.content.verify(&source.path).await, Ok(Some(source.facts())));
+    assert_eq!(
+        world.content.verify(&source.path).await,
+        Ok(Some(source.facts()))
+    );
     assert_eq!(world.content.verify(&unaddressed.path).await, Ok(None));
     assert_eq!(cache.requests(), Vec::<String>::new());
     world.clock.advance(30);
     let now_there = content_addressed("later.txt", "later\n", &[]);
     cache.put(&now_there, &Compression::Gzip).await;
-    assert_eq!(world.content.verify(&now_there.path).await, Ok(Some(now_there.facts())));
+    assert_eq!(
+        world.content.verify(&now_there.path).await,
+        Ok(Some(now_there.facts()))
+    );
 }
 
 #[tokio::test]
@@ -126,5 +161,8 @@ async fn that_no_source_could_be_reached_is_another_thing_than_absent() {
     let error = world.content.verify(&source.path).await.unwrap_err();
     assert!(error.contains("status 500"), "{error}");
     cache.put(&source, &Compression::None).await;
-    assert_eq!(world.content.verify(&source.path).await, Ok(Some(source.facts())));
+    assert_eq!(
+        world.content.verify(&source.path).await,
+        Ok(Some(source.facts()))
+    );
 }

@@ -8,12 +8,19 @@ use quorix_nix::store_path::StoreDir;
 
 use super::fakes::FakeCache;
 use super::outputs::{Output, output};
-use super::world::{TWO_OF_THREE, World, builder_key, cache_key, nar_path, narinfo_path, origin, policy, resolver_key};
+use super::world::{
+    TWO_OF_THREE, World, builder_key, cache_key, nar_path, narinfo_path, origin, policy,
+    resolver_key,
+};
 
 #[tokio::test]
-async fn an_accepted_output_is_described_by_its_voted_facts_and_signed_by_the_resolver_and_who_agrees() {
+async fn an_accepted_output_is_described_by_its_voted_facts_and_signed_by_the_resolver_and_who_agrees()
+ {
     let world = World::new(&[]);
-    let (zlib, glibc) = (output("zlib-1.3", "zlib\n"), output("glibc-2.40", "glibc\n"));
+    let (zlib, glibc) = (
+        output("zlib-1.3", "zlib\n"),
+        output("glibc-2.40", "glibc\n"),
+    );
     let hello = output("hello-2.12", "hello\n").referring_to(&[&zlib, &glibc]);
     for one in [&zlib, &glibc, &hello] {
         world.attest(one, &["alice", "bob"]);
@@ -36,7 +43,13 @@ async fn an_accepted_output_is_described_by_its_voted_facts_and_signed_by_the_re
     );
     assert_eq!(answer.text(), expected);
     let narinfo = NarInfo::parse(answer.text(), &StoreDir::default()).unwrap();
-    assert_eq!(resolver_key().public_key().verify(&narinfo.fingerprint(&StoreDir::default()), &narinfo.signatures[0]), Ok(()));
+    assert_eq!(
+        resolver_key().public_key().verify(
+            &narinfo.fingerprint(&StoreDir::default()),
+            &narinfo.signatures[0]
+        ),
+        Ok(())
+    );
 }
 
 #[tokio::test]
@@ -51,7 +64,10 @@ async fn every_refusal_is_a_404_that_says_why() {
     world.attest(&blocked, &["alice", "bob", "carol"]);
     let unheard = output("unheard-1", "unheard\n");
     for (output, sentence) in [
-        (&lonely, "Refused: one more vote needed."),
+        (
+            &lonely,
+            "Refused: too few votes. Only alice has built this.",
+        ),
         (&contested, "Refused: builders disagree."),
         (&blocked, "lonely-1"),
         (&unheard, "Refused:"),
@@ -62,7 +78,11 @@ async fn every_refusal_is_a_404_that_says_why() {
         assert_eq!(answer.header("cache-control"), "no-store");
         let first = answer.text().lines().next().unwrap();
         assert!(first.contains(sentence), "{}", answer.text());
-        assert!(answer.text().contains("How it was decided:"), "{}", answer.text());
+        assert!(
+            answer.text().contains("How it was decided:"),
+            "{}",
+            answer.text()
+        );
         let nar = world.nar(output).await;
         assert_eq!(nar.status, StatusCode::NOT_FOUND, "{}", nar.text());
     }
@@ -95,28 +115,52 @@ async fn a_cache_votes_by_its_signature_and_its_signature_is_handed_on() {
 #[tokio::test]
 async fn an_aggregator_that_does_not_answer_is_no_decision_and_forgets_none_was_made() {
     let world = World::new(&[]);
-    let (hello, other) = (output("hello-2.12", "hello\n"), output("other-1", "other\n"));
+    let (hello, other) = (
+        output("hello-2.12", "hello\n"),
+        output("other-1", "other\n"),
+    );
     world.attest(&hello, &["alice", "bob"]);
     assert_eq!(world.narinfo(&hello).await.status, StatusCode::OK);
     world.aggregator.set_down(true);
     let answer = world.narinfo(&other).await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!((answer.header("retry-after"), answer.header("cache-control")), ("1", "no-store"));
-    assert!(answer.text().starts_with("Could not find out whether this may be served: the aggregator"), "{}", answer.text());
+    assert_eq!(
+        (answer.header("retry-after"), answer.header("cache-control")),
+        ("1", "no-store")
+    );
+    assert!(
+        answer
+            .text()
+            .starts_with("Could not find out whether this may be served: the aggregator"),
+        "{}",
+        answer.text()
+    );
     // Even what was accepted a moment ago, and its NAR.
-    assert_eq!(world.narinfo(&hello).await.status, StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(world.nar(&hello).await.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(
+        world.narinfo(&hello).await.status,
+        StatusCode::SERVICE_UNAVAILABLE
+    );
+    assert_eq!(
+        world.nar(&hello).await.status,
+        StatusCode::SERVICE_UNAVAILABLE
+    );
     world.aggregator.set_down(false);
     assert_eq!(world.narinfo(&hello).await.status, StatusCode::OK);
 }
 
 #[tokio::test]
 async fn a_request_is_held_for_so_long_and_no_longer() {
-    let world = World::with(policy(TWO_OF_THREE), &[], |config| config.hold = Duration::from_millis(50));
+    let world = World::with(policy(TWO_OF_THREE), &[], |config| {
+        config.hold = Duration::from_millis(50)
+    });
     world.aggregator.set_silent();
     let answer = world.narinfo(&output("hello-2.12", "hello\n")).await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
-    assert!(answer.text().contains("still being fetched"), "{}", answer.text());
+    assert!(
+        answer.text().contains("still being fetched"),
+        "{}",
+        answer.text()
+    );
 }
 
 #[tokio::test]
@@ -133,7 +177,13 @@ async fn a_lost_quorum_is_a_404_for_narinfo_and_nar_once_the_decision_is_too_old
     for path in [narinfo_path(&hello), nar_path(&hello)] {
         let answer = world.get(&path).await;
         assert_eq!(answer.status, StatusCode::NOT_FOUND);
-        assert!(answer.text().starts_with("Refused: one more vote needed."), "{}", answer.text());
+        assert!(
+            answer
+                .text()
+                .starts_with("Refused: too few votes. Only alice has built this."),
+            "{}",
+            answer.text()
+        );
     }
 }
 
@@ -151,14 +201,22 @@ async fn a_decision_from_the_future_is_not_used() {
 #[tokio::test]
 async fn a_closure_is_asked_for_once_for_all_of_its_narinfos() {
     let world = World::new(&[]);
-    let leaves: Vec<Output> = (0..20).map(|number| output(&format!("leaf-{number}"), "leaf\n")).collect();
+    let leaves: Vec<Output> = (0..20)
+        .map(|number| output(&format!("leaf-{number}"), "leaf\n"))
+        .collect();
     let top = output("top-1", "top\n").referring_to(&leaves.iter().collect::<Vec<_>>());
     for one in leaves.iter().chain([&top]) {
         world.attest(one, &["alice", "bob"]);
     }
     assert_eq!(world.narinfo(&top).await.status, StatusCode::OK);
     let asked = world.aggregator.questions();
-    assert_eq!(asked.iter().map(|(_, closure)| *closure).collect::<Vec<_>>(), [false, true]);
+    assert_eq!(
+        asked
+            .iter()
+            .map(|(_, closure)| *closure)
+            .collect::<Vec<_>>(),
+        [false, true]
+    );
     for leaf in &leaves {
         assert_eq!(world.narinfo(leaf).await.status, StatusCode::OK);
     }
@@ -183,10 +241,19 @@ async fn a_deriver_that_does_not_fit_or_that_builders_disagree_on_is_left_out() 
     let world = World::new(&[]);
     let (first, second) = (output("first-1", "first\n"), output("second-1", "second\n"));
     for builder in ["alice", "bob"] {
-        world.aggregator.append(&origin(builder), first.built_from("other-1.drv", &builder_key(builder)));
+        world.aggregator.append(
+            &origin(builder),
+            first.built_from("other-1.drv", &builder_key(builder)),
+        );
     }
-    world.aggregator.append(&origin("alice"), second.built_from("second-1.drv", &builder_key("alice")));
-    world.aggregator.append(&origin("bob"), second.built_from("mirror-2.drv", &builder_key("bob")));
+    world.aggregator.append(
+        &origin("alice"),
+        second.built_from("second-1.drv", &builder_key("alice")),
+    );
+    world.aggregator.append(
+        &origin("bob"),
+        second.built_from("mirror-2.drv", &builder_key("bob")),
+    );
     assert_eq!(world.narinfo(&first).await.narinfo().deriver, None);
     assert_eq!(world.narinfo(&second).await.narinfo().deriver, None);
 }
@@ -199,7 +266,14 @@ async fn decisions_are_counted_by_outcome() {
     world.narinfo(&hello).await;
     world.narinfo(&output("unheard-1", "unheard\n")).await;
     let metrics = world.metrics();
-    for line in ["decisions_total{outcome=\"accepted\"} 1", "decisions_total{outcome=\"unknown\"} 1", "answers_total{status=\"200\"} 1"] {
-        assert!(metrics.contains(&format!("quorix_resolver_{line}")), "{metrics}");
+    for line in [
+        "decisions_total{outcome=\"accepted\"} 1",
+        "decisions_total{outcome=\"unknown\"} 1",
+        "answers_total{status=\"200\"} 1",
+    ] {
+        assert!(
+            metrics.contains(&format!("quorix_resolver_{line}")),
+            "{metrics}"
+        );
     }
 }

@@ -40,12 +40,23 @@ impl FakeAggregator {
     pub(crate) fn channel(&self) -> Channel {
         let (channel, incoming) = quorix_wire::channel::in_memory();
         let server = AggregatorServiceServer::new(self.clone());
-        tokio::spawn(tonic::transport::Server::builder().add_service(server).serve_with_incoming(incoming));
+        tokio::spawn(
+            tonic::transport::Server::builder()
+                .add_service(server)
+                .serve_with_incoming(incoming),
+        );
         channel
     }
 
     pub(crate) fn append(&self, origin: &str, entry: Vec<u8>) {
-        self.0.lock().unwrap().logs.entry(origin.to_owned()).or_insert((Vec::new(), true)).0.push(entry);
+        self.0
+            .lock()
+            .unwrap()
+            .logs
+            .entry(origin.to_owned())
+            .or_insert((Vec::new(), true))
+            .0
+            .push(entry);
     }
 
     pub(crate) fn observe(&self, entry: Vec<u8>) {
@@ -93,11 +104,19 @@ impl Aggregator {
         let logs = self.logs.iter().map(|(origin, (entries, is_live))| {
             let mut grower = Grower::new(origin);
             grower.grow(entries);
-            let state = if *is_live { pb::LogState::Live } else { pb::LogState::Stale };
+            let state = if *is_live {
+                pb::LogState::Live
+            } else {
+                pb::LogState::Stale
+            };
             pb::LogEvidence {
                 origin: origin.clone(),
                 state: state.into(),
-                reason: if *is_live { String::new() } else { "it does not answer".to_owned() },
+                reason: if *is_live {
+                    String::new()
+                } else {
+                    "it does not answer".to_owned()
+                },
                 checkpoint: grower.head().checkpoint,
                 last_verified_s: 1,
                 equivocation: None,
@@ -111,22 +130,40 @@ impl Aggregator {
     }
 
     fn evidence(&self, part: &HashPart) -> (pb::OutputEvidence, BTreeSet<HashPart>) {
-        let mut evidence = pb::OutputEvidence { hash_part: part.to_string(), ..pb::OutputEvidence::default() };
+        let mut evidence = pb::OutputEvidence {
+            hash_part: part.to_string(),
+            ..pb::OutputEvidence::default()
+        };
         let mut references = BTreeSet::new();
-        for (origin, (entries, _)) in self.logs.iter().filter(|(origin, _)| !self.withheld.contains(*origin)) {
+        for (origin, (entries, _)) in self
+            .logs
+            .iter()
+            .filter(|(origin, _)| !self.withheld.contains(*origin))
+        {
             let leaves: Vec<Hash> = entries.iter().map(|entry| leaf_hash(entry)).collect();
-            for (index, entry) in entries.iter().enumerate().filter(|(_, entry)| is_about(entry, part)) {
+            for (index, entry) in entries
+                .iter()
+                .enumerate()
+                .filter(|(_, entry)| is_about(entry, part))
+            {
                 references.extend(references_of(entry));
                 evidence.entries.push(pb::LoggedEntry {
                     origin: origin.clone(),
                     index: index as u64,
                     entry: entry.clone(),
-                    inclusion_proof: audit_path(index, &leaves).iter().map(|hash| hash.as_bytes().to_vec()).collect(),
+                    inclusion_proof: audit_path(index, &leaves)
+                        .iter()
+                        .map(|hash| hash.as_bytes().to_vec())
+                        .collect(),
                     retraction: None,
                 });
             }
         }
-        for entry in self.observations.iter().filter(|entry| is_about(entry, part)) {
+        for entry in self
+            .observations
+            .iter()
+            .filter(|entry| is_about(entry, part))
+        {
             references.extend(references_of(entry));
             evidence.observations.push(entry.clone());
         }
@@ -135,7 +172,10 @@ impl Aggregator {
 }
 
 fn is_about(entry: &[u8], part: &HashPart) -> bool {
-    decode(entry).unwrap().output().is_some_and(|(_, path)| path.hash_part() == *part)
+    decode(entry)
+        .unwrap()
+        .output()
+        .is_some_and(|(_, path)| path.hash_part() == *part)
 }
 
 fn references_of(entry: &[u8]) -> BTreeSet<HashPart> {
@@ -144,7 +184,14 @@ fn references_of(entry: &[u8]) -> BTreeSet<HashPart> {
         Entry::Observation(seen) => seen.claim,
         _ => return BTreeSet::new(),
     };
-    claim.facts(None).unwrap().unwrap().references.iter().map(|path| path.hash_part()).collect()
+    claim
+        .facts(None)
+        .unwrap()
+        .unwrap()
+        .references
+        .iter()
+        .map(|path| path.hash_part())
+        .collect()
 }
 
 /// RFC 6962 §2.1.1, by its definition.
@@ -168,11 +215,16 @@ type Answer<T> = Result<tonic::Response<T>, Status>;
 impl AggregatorService for FakeAggregator {
     type WatchEventsStream = BoxStream<'static, Result<pb::Event, Status>>;
 
-    async fn get_evidence(&self, request: Request<pb::GetEvidenceRequest>) -> Answer<pb::GetEvidenceResponse> {
+    async fn get_evidence(
+        &self,
+        request: Request<pb::GetEvidenceRequest>,
+    ) -> Answer<pb::GetEvidenceResponse> {
         let request = request.into_inner();
         let is_silent = {
             let mut aggregator = self.0.lock().unwrap();
-            aggregator.questions.push((request.paths.clone(), request.closure));
+            aggregator
+                .questions
+                .push((request.paths.clone(), request.closure));
             if aggregator.is_down {
                 return Err(Status::unavailable("it is being restarted"));
             }
@@ -181,7 +233,12 @@ impl AggregatorService for FakeAggregator {
         if is_silent {
             std::future::pending::<()>().await;
         }
-        Ok(self.0.lock().unwrap().answer(&request.paths, request.closure).into())
+        Ok(self
+            .0
+            .lock()
+            .unwrap()
+            .answer(&request.paths, request.closure)
+            .into())
     }
 
     /// A lie: whoever believes it serves what nobody voted for.
@@ -192,10 +249,16 @@ impl AggregatorService for FakeAggregator {
             accepted: vec![7; 32],
             ..pb::Decision::default()
         };
-        Ok(pb::DecideResponse { decision: Some(decision) }.into())
+        Ok(pb::DecideResponse {
+            decision: Some(decision),
+        }
+        .into())
     }
 
-    async fn decide_many(&self, _: Request<pb::DecideManyRequest>) -> Answer<pb::DecideManyResponse> {
+    async fn decide_many(
+        &self,
+        _: Request<pb::DecideManyRequest>,
+    ) -> Answer<pb::DecideManyResponse> {
         Err(Status::unimplemented(""))
     }
 
@@ -203,7 +266,10 @@ impl AggregatorService for FakeAggregator {
         Err(Status::unimplemented(""))
     }
 
-    async fn get_overview(&self, _: Request<pb::GetOverviewRequest>) -> Answer<pb::GetOverviewResponse> {
+    async fn get_overview(
+        &self,
+        _: Request<pb::GetOverviewRequest>,
+    ) -> Answer<pb::GetOverviewResponse> {
         Err(Status::unimplemented(""))
     }
 
@@ -218,7 +284,10 @@ impl AggregatorService for FakeAggregator {
         Err(Status::unimplemented(""))
     }
 
-    async fn watch_events(&self, _: Request<pb::WatchEventsRequest>) -> Answer<Self::WatchEventsStream> {
+    async fn watch_events(
+        &self,
+        _: Request<pb::WatchEventsRequest>,
+    ) -> Answer<Self::WatchEventsStream> {
         Err(Status::unimplemented(""))
     }
 }
@@ -228,8 +297,6 @@ impl AggregatorService for FakeAggregator {
 pub(crate) enum Reply {
     Bytes(Vec<u8>),
     Status(u16),
-    /// Redirects there.
-    Redirect(String),
     /// Sends these bytes, then breaks the connection off.
     Cut(Vec<u8>),
     /// Sends these bytes, then nothing more.
@@ -272,14 +339,20 @@ impl FakeCache {
 
     pub(crate) async fn put(&self, output: &Output, compression: &Compression) {
         let narinfo = output.narinfo(compression);
-        self.set(&format!("/{}", narinfo.url), Reply::Bytes(packed(&output.nar, compression).await));
+        self.set(
+            &format!("/{}", narinfo.url),
+            Reply::Bytes(packed(&output.nar, compression).await),
+        );
         self.put_narinfo(&narinfo);
     }
 
     /// Says this of an output.
     pub(crate) fn put_narinfo(&self, narinfo: &NarInfo) {
         let text = narinfo.print(&StoreDir::default());
-        self.set(&format!("/{}.narinfo", narinfo.store_path.hash_part()), Reply::Bytes(text.into_bytes()));
+        self.set(
+            &format!("/{}.narinfo", narinfo.store_path.hash_part()),
+            Reply::Bytes(text.into_bytes()),
+        );
     }
 
     /// Says it has the output, and sends this for its NAR.
@@ -290,7 +363,11 @@ impl FakeCache {
     }
 
     pub(crate) fn set(&self, path: &str, reply: Reply) {
-        self.site.lock().unwrap().replies.insert(path.to_owned(), reply);
+        self.site
+            .lock()
+            .unwrap()
+            .replies
+            .insert(path.to_owned(), reply);
     }
 
     /// Paths asked for since the last call.
@@ -313,12 +390,15 @@ async fn reply(State(site): State<Arc<Mutex<Site>>>, uri: Uri) -> Response {
             }
             Err(std::io::Error::other("broken off"))
         };
-        Body::from_stream(futures::StreamExt::chain(first, futures::stream::once(rest))).into_response()
+        Body::from_stream(futures::StreamExt::chain(
+            first,
+            futures::stream::once(rest),
+        ))
+        .into_response()
     };
     match reply {
         Some(Reply::Bytes(bytes)) => bytes.into_response(),
         Some(Reply::Status(status)) => StatusCode::from_u16(status).unwrap().into_response(),
-        Some(Reply::Redirect(to)) => (StatusCode::FOUND, [("location", to)]).into_response(),
         Some(Reply::Cut(bytes)) => then(bytes, true),
         Some(Reply::Stall(bytes)) => then(bytes, false),
         Some(Reply::Silence) => std::future::pending().await,

@@ -17,7 +17,12 @@ async fn passed_over(arrange: impl AsyncFnOnce(&FakeCache, &Output), kind: Failu
     let world = World::new(&[&bad, &good]);
     world.attest(&hello, &["alice", "bob"]);
     let answer = world.substitute(&hello).await;
-    assert_eq!(answer.status, StatusCode::OK, "{}", String::from_utf8_lossy(&answer.body));
+    assert_eq!(
+        answer.status,
+        StatusCode::OK,
+        "{}",
+        String::from_utf8_lossy(&answer.body)
+    );
     assert_eq!(answer.body, hello.nar);
     let failures = world.resolver.source_failures();
     if kind == FailureKind::Absent {
@@ -25,23 +30,41 @@ async fn passed_over(arrange: impl AsyncFnOnce(&FakeCache, &Output), kind: Failu
         return String::new();
     }
     assert_eq!(failures.len(), 1, "{failures:?}");
-    assert_eq!((failures[0].kind, &failures[0].source), (kind, &bad.url), "{}", failures[0].reason);
+    assert_eq!(
+        (failures[0].kind, &failures[0].source),
+        (kind, &bad.url),
+        "{}",
+        failures[0].reason
+    );
     assert_eq!(failures[0].output, hello.path.to_string());
     let metrics = world.metrics();
-    let line = format!("quorix_resolver_source_failures_total{{reason=\"{}\"}} 1", kind.label());
+    let line = format!(
+        "quorix_resolver_source_failures_total{{reason=\"{}\"}} 1",
+        kind.label()
+    );
     assert!(metrics.contains(&line), "{metrics}");
     failures[0].reason.clone()
 }
 
 #[tokio::test]
 async fn a_nar_is_read_in_every_compression() {
-    for compression in [Compression::None, Compression::Xz, Compression::Zstd, Compression::Bzip2, Compression::Gzip] {
+    for compression in [
+        Compression::None,
+        Compression::Xz,
+        Compression::Zstd,
+        Compression::Bzip2,
+        Compression::Gzip,
+    ] {
         let hello = output("hello-2.12", &"hello\n".repeat(100_000));
         let cache = FakeCache::start().await;
         cache.put(&hello, &compression).await;
         let world = World::new(&[&cache]);
         world.attest(&hello, &["alice", "bob"]);
-        assert_eq!(world.substitute(&hello).await.body, hello.nar, "{compression}");
+        assert_eq!(
+            world.substitute(&hello).await.body,
+            hello.nar,
+            "{compression}"
+        );
     }
 }
 
@@ -51,9 +74,19 @@ async fn a_directory_laid_out_like_a_cache_is_a_source() {
     let directory = tempfile::tempdir().unwrap();
     let narinfo = hello.narinfo(&Compression::Zstd);
     std::fs::create_dir(directory.path().join("nar")).unwrap();
-    std::fs::write(directory.path().join(&narinfo.url), packed(&hello.nar, &Compression::Zstd).await).unwrap();
-    let file = directory.path().join(format!("{}.narinfo", hello.path.hash_part()));
-    std::fs::write(file, narinfo.print(&quorix_nix::store_path::StoreDir::default())).unwrap();
+    std::fs::write(
+        directory.path().join(&narinfo.url),
+        packed(&hello.nar, &Compression::Zstd).await,
+    )
+    .unwrap();
+    let file = directory
+        .path()
+        .join(format!("{}.narinfo", hello.path.hash_part()));
+    std::fs::write(
+        file,
+        narinfo.print(&quorix_nix::store_path::StoreDir::default()),
+    )
+    .unwrap();
     let plain = directory.path().to_str().unwrap().to_owned();
     for source in [plain.clone(), format!("file://{plain}")] {
         let world = World::with(policy(TWO_OF_THREE), &[&source], |_| {});
@@ -76,7 +109,10 @@ async fn corrupted_bytes_never_leave_and_the_next_source_is_used() {
 #[tokio::test]
 async fn bytes_that_are_cut_off_are_passed_over() {
     let short = async |cache: &FakeCache, output: &Output| {
-        cache.put_instead(output, Reply::Bytes(output.nar[..output.nar.len() - 8].to_vec()));
+        cache.put_instead(
+            output,
+            Reply::Bytes(output.nar[..output.nar.len() - 8].to_vec()),
+        );
     };
     passed_over(short, FailureKind::Corrupt).await;
     let broken = async |cache: &FakeCache, output: &Output| {
@@ -91,7 +127,8 @@ async fn a_source_that_stops_sending_is_passed_over() {
         cache.put_instead(output, Reply::Stall(output.nar[..5_000].to_vec()));
     };
     passed_over(stall, FailureKind::Timeout).await;
-    let silence = async |cache: &FakeCache, output: &Output| cache.put_instead(output, Reply::Silence);
+    let silence =
+        async |cache: &FakeCache, output: &Output| cache.put_instead(output, Reply::Silence);
     passed_over(silence, FailureKind::Timeout).await;
 }
 
@@ -100,7 +137,10 @@ async fn a_decompression_bomb_stops_at_the_size_of_the_nar() {
     let bomb = async |cache: &FakeCache, output: &Output| {
         let narinfo = output.narinfo(&Compression::Xz);
         let text = "hello\n".repeat(5_000_000);
-        cache.set(&format!("/{}", narinfo.url), Reply::Bytes(packed(&nar_of(&text), &Compression::Xz).await));
+        cache.set(
+            &format!("/{}", narinfo.url),
+            Reply::Bytes(packed(&nar_of(&text), &Compression::Xz).await),
+        );
         cache.put_narinfo(&narinfo);
     };
     passed_over(bomb, FailureKind::Corrupt).await;
@@ -109,7 +149,10 @@ async fn a_decompression_bomb_stops_at_the_size_of_the_nar() {
 #[tokio::test]
 async fn bytes_after_the_nar_are_refused() {
     let longer = async |cache: &FakeCache, output: &Output| {
-        cache.put_instead(output, Reply::Bytes([output.nar.as_slice(), b"more"].concat()));
+        cache.put_instead(
+            output,
+            Reply::Bytes([output.nar.as_slice(), b"more"].concat()),
+        );
     };
     let reason = passed_over(longer, FailureKind::Corrupt).await;
     assert!(reason.contains("it sent more than the"), "{reason}");
@@ -119,7 +162,10 @@ async fn bytes_after_the_nar_are_refused() {
 async fn bytes_that_do_not_decompress_are_passed_over() {
     let wrong = async |cache: &FakeCache, output: &Output| {
         let narinfo = output.narinfo(&Compression::Xz);
-        cache.set(&format!("/{}", narinfo.url), Reply::Bytes(packed(&output.nar, &Compression::Zstd).await));
+        cache.set(
+            &format!("/{}", narinfo.url),
+            Reply::Bytes(packed(&output.nar, &Compression::Zstd).await),
+        );
         cache.put_narinfo(&narinfo);
     };
     passed_over(wrong, FailureKind::Corrupt).await;
@@ -131,7 +177,9 @@ async fn bytes_that_do_not_decompress_are_passed_over() {
 
 #[tokio::test]
 async fn a_source_that_says_it_has_other_bytes_is_not_even_read() {
-    let other = async |cache: &FakeCache, output: &Output| cache.put(&output.altered(), &Compression::None).await;
+    let other = async |cache: &FakeCache, output: &Output| {
+        cache.put(&output.altered(), &Compression::None).await
+    };
     passed_over(other, FailureKind::Other).await;
     let other_size = async |cache: &FakeCache, output: &Output| {
         let mut narinfo = output.narinfo(&Compression::None);
@@ -144,7 +192,12 @@ async fn a_source_that_says_it_has_other_bytes_is_not_even_read() {
 #[tokio::test]
 async fn a_name_that_leads_out_of_the_source_is_refused() {
     let elsewhere = FakeCache::start().await;
-    for url in [format!("{}/x.nar", elsewhere.url), "../x.nar".to_owned(), "/etc/passwd".to_owned(), "nar/../../x".to_owned()] {
+    for url in [
+        format!("{}/x.nar", elsewhere.url),
+        "../x.nar".to_owned(),
+        "/etc/passwd".to_owned(),
+        "nar/../../x".to_owned(),
+    ] {
         let leading_out = async |cache: &FakeCache, output: &Output| {
             let mut narinfo = output.narinfo(&Compression::None);
             narinfo.url.clone_from(&url);
@@ -168,7 +221,10 @@ async fn a_source_without_the_output_is_no_failure() {
 #[tokio::test]
 async fn a_source_that_was_not_reached_is_asked_last_for_a_while() {
     let (one, two) = (output("one-1", "one\n"), output("two-1", "two\n"));
-    let (bad, good) = (FakeCache::of(&[&two]).await, FakeCache::of(&[&one, &two]).await);
+    let (bad, good) = (
+        FakeCache::of(&[&two]).await,
+        FakeCache::of(&[&one, &two]).await,
+    );
     bad.set(&super::world::narinfo_path(&one), Reply::Status(500));
     let world = World::new(&[&bad, &good]);
     for output in [&one, &two] {
@@ -187,8 +243,18 @@ async fn without_the_right_bytes_anywhere_the_answer_names_every_source_and_its_
     world.attest(&hello, &["alice", "bob"]);
     let answer = world.substitute(&hello).await;
     assert_eq!(answer.status, StatusCode::NOT_FOUND);
-    assert!(answer.text().starts_with(&format!("{} is accepted, and no source has its bytes.\n", hello.path)), "{}", answer.text());
-    for line in [format!("  {}: it sent more than", lying.url), format!("  {}: it does not have this output", empty.url)] {
+    assert!(
+        answer.text().starts_with(&format!(
+            "{} is accepted, and no source has its bytes.\n",
+            hello.path
+        )),
+        "{}",
+        answer.text()
+    );
+    for line in [
+        format!("  {}: it sent more than", lying.url),
+        format!("  {}: it does not have this output", empty.url),
+    ] {
         assert!(answer.text().contains(&line), "{}", answer.text());
     }
     // A source that may be back soon is worth another try.
@@ -205,7 +271,11 @@ async fn a_resolver_without_sources_says_so() {
     world.attest(&hello, &["alice", "bob"]);
     let answer = world.substitute(&hello).await;
     assert_eq!(answer.status, StatusCode::NOT_FOUND);
-    assert!(answer.text().contains("The resolver has no sources"), "{}", answer.text());
+    assert!(
+        answer.text().contains("The resolver has no sources"),
+        "{}",
+        answer.text()
+    );
 }
 
 #[tokio::test]
@@ -220,8 +290,15 @@ async fn many_requests_for_one_nar_are_one_fetch() {
     assert_eq!(cache.requests().len(), 2);
     assert_eq!(world.nar(&hello).await.body, hello.nar);
     assert_eq!(cache.requests().len(), 0);
-    assert!(world.metrics().contains("quorix_resolver_nars_fetched_total 1"));
-    assert!(world.metrics().contains(&format!("quorix_resolver_nar_bytes_total {}", 51 * hello.nar.len())));
+    assert!(
+        world
+            .metrics()
+            .contains("quorix_resolver_nars_fetched_total 1")
+    );
+    assert!(world.metrics().contains(&format!(
+        "quorix_resolver_nar_bytes_total {}",
+        51 * hello.nar.len()
+    )));
 }
 
 #[tokio::test]
@@ -232,7 +309,11 @@ async fn a_nar_is_served_only_for_what_was_accepted_here() {
     world.attest(&hello, &["alice", "bob"]);
     let answer = world.nar(&hello).await;
     assert_eq!(answer.status, StatusCode::NOT_FOUND);
-    assert!(answer.text().contains("Ask for the narinfo first."), "{}", answer.text());
+    assert!(
+        answer.text().contains("Ask for the narinfo first."),
+        "{}",
+        answer.text()
+    );
     assert_eq!(cache.requests(), Vec::<String>::new());
 }
 
@@ -259,20 +340,35 @@ async fn when_other_bytes_are_accepted_by_now_the_old_ones_are_gone() {
     world.aggregator.withhold(&super::world::origin("alice"));
     world.attest(&old.altered(), &["bob"]);
     world.clock.advance(5);
-    assert_eq!(world.narinfo(&old).await.narinfo().nar_hash, old.altered().hash());
+    assert_eq!(
+        world.narinfo(&old).await.narinfo().nar_hash,
+        old.altered().hash()
+    );
     let answer = world.get(&nar_path(&old)).await;
     assert_eq!(answer.status, StatusCode::NOT_FOUND);
-    assert!(answer.text().contains("is accepted with other bytes"), "{}", answer.text());
+    assert!(
+        answer.text().contains("is accepted with other bytes"),
+        "{}",
+        answer.text()
+    );
 }
 
 #[tokio::test]
 async fn an_output_that_is_too_large_is_refused_before_anything_is_promised() {
-    let world = World::with(policy(TWO_OF_THREE), &[], |config| config.nar_size_max = 119);
+    let world = World::with(policy(TWO_OF_THREE), &[], |config| {
+        config.nar_size_max = 119
+    });
     let hello = output("hello-2.12", "hello\n");
     world.attest(&hello, &["alice", "bob"]);
     let answer = world.narinfo(&hello).await;
     assert_eq!(answer.status, StatusCode::NOT_FOUND);
-    assert!(answer.text().contains("has 120 bytes, and this resolver serves at most 119"), "{}", answer.text());
+    assert!(
+        answer
+            .text()
+            .contains("has 120 bytes, and this resolver serves at most 119"),
+        "{}",
+        answer.text()
+    );
 }
 
 #[tokio::test]
@@ -285,6 +381,12 @@ async fn a_spool_that_cannot_be_written_is_nobodys_fault_but_the_disks() {
     std::fs::remove_dir_all(world.spool()).unwrap();
     let answer = world.nar(&hello).await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
-    assert!(answer.text().starts_with("The resolver has no room for the NAR"), "{}", answer.text());
+    assert!(
+        answer
+            .text()
+            .starts_with("The resolver has no room for the NAR"),
+        "{}",
+        answer.text()
+    );
     assert_eq!(world.resolver.source_failures(), []);
 }

@@ -25,19 +25,42 @@ pub(crate) struct Output {
 
 /// The output of this name: one file with this text.
 pub(crate) fn output(name: &str, text: &str) -> Output {
-    Output { path: a_path(name), nar: nar_of(text), references: BTreeSet::new(), ca: None }
+    Output {
+        path: a_path(name),
+        nar: nar_of(text),
+        references: BTreeSet::new(),
+        ca: None,
+    }
 }
 
 /// A source file of this name, whose path follows from its bytes.
 pub(crate) fn content_addressed(name: &str, text: &str, references: &[&Output]) -> Output {
-    let (nar, references) = (nar_of(text), references.iter().map(|output| output.path.clone()).collect());
+    let (nar, references) = (
+        nar_of(text),
+        references
+            .iter()
+            .map(|output| output.path.clone())
+            .collect(),
+    );
     let ca = ContentAddress::new(Method::Recursive, Hash::of(Algorithm::Sha256, &nar)).unwrap();
-    let path = ca.store_path(&StoreDir::default(), name, &references).unwrap();
-    Output { path, nar, references, ca: Some(ca) }
+    let path = ca
+        .store_path(&StoreDir::default(), name, &references)
+        .unwrap();
+    Output {
+        path,
+        nar,
+        references,
+        ca: Some(ca),
+    }
 }
 
 pub(crate) fn nar_of(text: &str) -> Vec<u8> {
-    Node::File { executable: false, contents: text.as_bytes().to_vec() }.to_nar().unwrap()
+    Node::File {
+        executable: false,
+        contents: text.as_bytes().to_vec(),
+    }
+    .to_nar()
+    .unwrap()
 }
 
 impl Output {
@@ -48,7 +71,10 @@ impl Output {
 
     /// The same output with other bytes.
     pub(crate) fn altered(&self) -> Self {
-        Self { nar: nar_of("something else entirely\n"), ..self.clone() }
+        Self {
+            nar: nar_of("something else entirely\n"),
+            ..self.clone()
+        }
     }
 
     pub(crate) fn hash(&self) -> NarHash {
@@ -96,7 +122,11 @@ impl Output {
     /// A cache's signature.
     pub(crate) fn observed(&self, key: &SecretKey) -> Vec<u8> {
         let (public_key, signature) = (key.public_key(), key.sign(&self.facts()));
-        bytes_of(&Entry::Observation(Box::new(Observation { claim: self.claim(), public_key, signature })))
+        bytes_of(&Entry::Observation(Box::new(Observation {
+            claim: self.claim(),
+            public_key,
+            signature,
+        })))
     }
 
     /// What an honest cache says of it.

@@ -52,7 +52,9 @@ impl Answer {
     }
 
     pub(crate) fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
     }
 
     pub(crate) fn narinfo(&self) -> NarInfo {
@@ -82,20 +84,31 @@ pub(crate) fn policy(rules: &str) -> Policy {
     let builder = |name: &str| {
         let (log_key, nix_key) = (log_key(&origin(name)), builder_key(name).public_key());
         let key = log_key.verifier();
-        format!("builder {name} {key} https://{name}.example.org operator={name} nix-key={nix_key}\n")
+        format!(
+            "builder {name} {key} https://{name}.example.org operator={name} nix-key={nix_key}\n"
+        )
     };
     let builders: String = ["alice", "bob", "carol"].map(builder).concat();
-    let cache = format!("cache main {} https://cache.example.org operator=example\n", cache_key().public_key());
+    let cache = format!(
+        "cache main {} https://cache.example.org operator=example\n",
+        cache_key().public_key()
+    );
     Policy::parse(&format!("{builders}{cache}quorum none\n{rules}")).unwrap()
 }
 
-pub(crate) const TWO_OF_THREE: &str = "voters enough 2 alice bob carol\nrule main quorum=enough level=closure\ndefault main\n";
+pub(crate) const TWO_OF_THREE: &str =
+    "voters enough 2 alice bob carol\nrule main quorum=enough level=closure\ndefault main\n";
 
 pub(crate) fn fetcher() -> Fetcher {
     // Another test may have installed it already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let short = Duration::from_millis(300);
-    Fetcher::new(FetchLimits { first_byte_timeout: short, idle_timeout: short, ..FetchLimits::default() }).unwrap()
+    Fetcher::new(FetchLimits {
+        first_byte_timeout: short,
+        idle_timeout: short,
+        ..FetchLimits::default()
+    })
+    .unwrap()
 }
 
 impl World {
@@ -105,10 +118,17 @@ impl World {
         Self::with(policy(TWO_OF_THREE), &sources, |_| {})
     }
 
-    pub(crate) fn with(policy: Policy, sources: &[&str], change: impl FnOnce(&mut ResolverConfig)) -> Self {
+    pub(crate) fn with(
+        policy: Policy,
+        sources: &[&str],
+        change: impl FnOnce(&mut ResolverConfig),
+    ) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut config = ResolverConfig::new(resolver_key(), directory.path().join("spool"));
-        config.sources = sources.iter().map(|source| source.parse().unwrap()).collect();
+        config.sources = sources
+            .iter()
+            .map(|source| source.parse().unwrap())
+            .collect();
         config.source_idle_timeout = Duration::from_millis(300);
         change(&mut config);
         let aggregator = FakeAggregator::default();
@@ -116,7 +136,13 @@ impl World {
             // Something unrelated, so that proofs are not empty.
             aggregator.append(&origin(builder), quorix_testkit::entries::a_small_entry(1));
         }
-        Self::over(aggregator, ManualClock::default(), Arc::new(policy), config, directory)
+        Self::over(
+            aggregator,
+            ManualClock::default(),
+            Arc::new(policy),
+            config,
+            directory,
+        )
     }
 
     fn over(
@@ -128,17 +154,40 @@ impl World {
     ) -> Self {
         let mut registry = Registry::default();
         let client = AggregatorClient::new(aggregator.channel(), policy.clone());
-        let content = ContentChecker::new(&config, &fetcher(), clock.as_fn(), &mut registry).unwrap();
-        let resolver =
-            Resolver::new(client, policy.clone(), config.clone(), content.clone(), clock.as_fn(), &mut registry);
+        let content =
+            ContentChecker::new(&config, &fetcher(), clock.as_fn(), &mut registry).unwrap();
+        let resolver = Resolver::new(
+            client,
+            policy.clone(),
+            config.clone(),
+            content.clone(),
+            clock.as_fn(),
+            &mut registry,
+        );
         let resolver = Arc::new(resolver.unwrap());
         let router = router(resolver.clone());
-        Self { aggregator, resolver, content, clock, registry, router, policy, config, _directory: directory }
+        Self {
+            aggregator,
+            resolver,
+            content,
+            clock,
+            registry,
+            router,
+            policy,
+            config,
+            _directory: directory,
+        }
     }
 
     /// A new process over the same directory.
     pub(crate) fn restarted(self) -> Self {
-        Self::over(self.aggregator, self.clock, self.policy, self.config, self._directory)
+        Self::over(
+            self.aggregator,
+            self.clock,
+            self.policy,
+            self.config,
+            self._directory,
+        )
     }
 
     pub(crate) fn spool(&self) -> &std::path::Path {
@@ -148,19 +197,34 @@ impl World {
     /// These builders attest this output.
     pub(crate) fn attest(&self, output: &Output, builders: &[&str]) {
         for builder in builders {
-            self.aggregator.append(&origin(builder), output.built(&builder_key(builder)));
+            self.aggregator
+                .append(&origin(builder), output.built(&builder_key(builder)));
         }
     }
 
-    pub(crate) async fn request(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+    pub(crate) async fn request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Answer {
         let mut request = Request::builder().method(method).uri(path);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let response = self.router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        let response = self
+            .router
+            .clone()
+            .oneshot(request.body(Body::empty()).unwrap())
+            .await
+            .unwrap();
         let (head, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes().to_vec();
-        Answer { status: head.status, headers: head.headers, body }
+        Answer {
+            status: head.status,
+            headers: head.headers,
+            body,
+        }
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
@@ -168,7 +232,8 @@ impl World {
     }
 
     pub(crate) async fn narinfo(&self, output: &Output) -> Answer {
-        self.get(&format!("/{}.narinfo", output.path.hash_part())).await
+        self.get(&format!("/{}.narinfo", output.path.hash_part()))
+            .await
     }
 
     /// The NAR of an output whose narinfo was asked for before.
@@ -181,6 +246,15 @@ impl World {
         let narinfo = self.narinfo(output).await.narinfo();
         assert_eq!(narinfo.nar_hash, output.hash());
         self.nar(output).await
+    }
+
+    /// Serves on loopback; gives the URL.
+    pub(crate) async fn listen(&self) -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let router = self.router.clone();
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        url
     }
 
     pub(crate) fn metrics(&self) -> String {

@@ -27,6 +27,13 @@ pub enum ClientError {
     Other(String),
 }
 
+impl From<Status> for ClientError {
+    /// What a failed call to an aggregator means.
+    fn from(status: Status) -> Self {
+        Self::from_status("the aggregator", &status)
+    }
+}
+
 impl ClientError {
     pub(super) fn from_status(service: &str, status: &Status) -> Self {
         let said: String = status

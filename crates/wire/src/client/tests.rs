@@ -1,3 +1,5 @@
+//! The clients against services in this process.
+
 use std::sync::Arc;
 
 use futures::StreamExt as _;

@@ -1,3 +1,5 @@
+//! Round trips, and messages that say nothing valid.
+
 use std::collections::BTreeSet;
 
 use quorix_nix::fingerprint::Fingerprint;

@@ -1,7 +1,9 @@
+//! Fetching from a server that does anything, and from directories.
+
 use std::net::SocketAddr;
 
 use quorix_testkit::tree::{hash_bytes, naive_bundle};
-use quorix_tlog::hash::leaf_hash;
+use quorix_tlog::hash::{Hash, leaf_hash};
 use quorix_tlog::tile::TileId;
 use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncWriteExt as _;
@@ -368,8 +370,6 @@ async fn a_deleted_partial_tile_is_read_from_the_full_one() {
     assert!(log.hash_tile(TileId::hashes(0, 0), 0).await.is_err());
     assert!(log.hash_tile(TileId::hashes(0, 0), 257).await.is_err());
 }
-
-use quorix_tlog::hash::Hash;
 
 #[tokio::test]
 async fn a_tile_of_the_wrong_shape_is_refused() {
