@@ -141,6 +141,13 @@ impl Shared {
         builders.chain(self.policy.caches.iter().map(|cache| cache.name.as_str()))
     }
 
+    /// The policy's line with a builder or cache of this name.
+    fn line_of(&self, name: &str) -> Option<usize> {
+        let builders = self.policy.builders.iter().map(|one| (&one.name, one.line));
+        let caches = self.policy.caches.iter().map(|one| (&one.name, one.line));
+        builders.chain(caches).find_map(|(other, line)| (other == name).then_some(line))
+    }
+
     /// The name in the policy of whoever says something; a voice that the policy does not name is shown as it is.
     fn name_of(&self, voice: &str) -> String {
         let builder = self
@@ -243,8 +250,11 @@ fn summary(shared: &Shared, output: &HashPart) -> Result<Option<pb::OutputSummar
         }
     }
     let mut values: Vec<_> = values.into_iter().collect();
-    // Most builders first; the order of the rest is only there to be always the same.
-    values.sort_by(|(a, by_a), (b, by_b)| by_b.len().cmp(&by_a.len()).then(a.cmp(b)));
+    // Most builders first, then in the order of the policy, as decisions give letters to values.
+    values.sort_by_key(|(value, builders)| {
+        let first = builders.iter().filter_map(|name| shared.line_of(name)).min();
+        (usize::MAX - builders.len(), first.unwrap_or(usize::MAX), *value)
+    });
     let value =
         |(value, builders): (quorix_nix::fingerprint::FingerprintDigest, _)| pb::ValueSummary {
             fingerprint: value.as_bytes().to_vec(),

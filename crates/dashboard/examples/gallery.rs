@@ -3,6 +3,7 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     clippy::print_stdout,
     reason = "a tool for developers"
 )]
@@ -33,8 +34,8 @@ async fn main() {
         ("away", away),
     ];
     let mut servers = tokio::task::JoinSet::new();
-    for (port, (name, world)) in (18_485..).zip(worlds) {
-        let listener = tokio::net::TcpListener::bind(("127.0.0.1", port))
+    for (name, world) in worlds {
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0))
             .await
             .unwrap();
         println!("{name}: http://{}/", listener.local_addr().unwrap());

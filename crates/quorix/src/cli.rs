@@ -95,6 +95,9 @@ pub struct Decide {
     /// Fetch the evidence, verify every proof and decide here under this policy, whatever the aggregator thinks.
     #[arg(long, value_name = "FILE")]
     pub policy: Option<PathBuf>,
+    /// With --policy: where bytes of content-addressed paths may come from, instead of what the configuration says.
+    #[arg(long = "source", value_name = "URL", requires = "policy")]
+    pub sources: Vec<String>,
     /// Print the whole decision as JSON.
     #[arg(long)]
     pub json: bool,

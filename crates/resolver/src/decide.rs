@@ -147,7 +147,7 @@ impl Decider {
                 evidence.map_err(|error| NoAnswer::Unavailable(error.to_string()))?;
             evidence.self_verified.extend(question.verified.clone());
             let (decision, evidence) = self.decide_with_content(&mut question, evidence).await?;
-            if self.has_closure_rules && !question.closure && is_blocked(&decision) {
+            if self.needs_closure(&question, &decision) {
                 question.closure = true;
             } else if !question.has_more_to_ask(&evidence) {
                 return self
@@ -173,8 +173,11 @@ impl Decider {
             });
             let (decision, decided_from) = decided.await?;
             evidence = decided_from;
-            let to_check = question.to_check(&decision, &evidence);
-            let verified = self.recompute(to_check, question.deadline).await;
+            if self.needs_closure(question, &decision) {
+                return Ok((decision, evidence));
+            }
+            let checks = question.next_checks(&decision, &evidence);
+            let verified = self.recompute(checks, question.deadline).await;
             if verified.is_empty() {
                 return Ok((decision, evidence));
             }
@@ -188,6 +191,11 @@ impl Decider {
                 return Ok((decision, evidence));
             }
         }
+    }
+
+    /// The decision depends on outputs that were not asked about.
+    fn needs_closure(&self, question: &Question, decision: &Decision) -> bool {
+        self.has_closure_rules && !question.closure && is_blocked(decision)
     }
 
     async fn recompute(&self, outputs: Vec<HashPart>, deadline: Instant) -> Vec<Fingerprint> {
@@ -287,7 +295,7 @@ impl Question {
     }
 
     /// What stands in the way of an acceptance, and might prove itself.
-    fn to_check(&mut self, decision: &Decision, evidence: &Evidence) -> Vec<HashPart> {
+    fn next_checks(&mut self, decision: &Decision, evidence: &Evidence) -> Vec<HashPart> {
         let room = self.checks_max.saturating_sub(self.tried.len());
         let blocking = checkable(decision, evidence).into_iter();
         let new: Vec<HashPart> = blocking

@@ -12,12 +12,13 @@
 //! - [`service`]: decides, signs and fetches
 //! - [`routes`]: the same over HTTP
 //! - [`error`]: why there is no answer
-//! - [`metrics`]: counters
 
 #![cfg_attr(
     test,
     expect(
         clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
         clippy::indexing_slicing,
         reason = "tests fail by panicking"
     )
@@ -26,7 +27,6 @@
 pub mod config;
 pub mod content;
 pub mod error;
-pub mod metrics;
 pub mod routes;
 pub mod service;
 pub mod sources;
@@ -34,6 +34,7 @@ pub mod sources;
 mod decide;
 mod flight;
 mod memo;
+mod metrics;
 mod narinfo;
 mod nars;
 mod promises;

@@ -9,6 +9,7 @@ mod transfer;
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use quorix_nix::content_address::ContentAddress;
 use quorix_nix::fingerprint::Fingerprint;
@@ -17,6 +18,7 @@ use quorix_nix::narinfo::NarInfo;
 use quorix_nix::store_path::HashPart;
 use quorix_wire::fetch::Fetcher;
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 pub use spool::Verified;
 
@@ -36,6 +38,8 @@ const FAILURES_SHOWN: usize = 200;
 const NOWHERE_S: u64 = 2;
 /// How often a NAR that was removed while it was about to be opened is fetched again.
 const ATTEMPTS: usize = 3;
+/// The longest that a source may take to say whether it has an output that nobody voted on.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The sources and the spool.
 pub(crate) struct Nars {
@@ -157,32 +161,36 @@ impl Nars {
         .map(drop)
     }
 
-    /// Looks for a content-addressed output under this hash part whose path follows from its bytes.
+    /// Looks for a content-addressed output under this hash part whose path follows from its bytes. Most outputs are
+    /// none, and a client waits: so sources that could not be reached lately are not asked, and none for long.
     ///
     /// The error says why no source could tell.
     pub(crate) async fn recompute(&self, part: &HashPart) -> Result<Option<Recomputed>, String> {
         let Ok(_permit) = self.permits.acquire().await else {
             return Ok(None);
         };
-        let mut failures = Vec::new();
-        for source in self.in_order() {
+        let now_s = (self.clock)();
+        let mut unheard = Vec::new();
+        for source in &self.sources {
+            if source.is_resting(now_s) {
+                unheard.push(format!("{} could not be reached lately", source.name));
+                continue;
+            }
             match self.recompute_from(source, part).await {
                 Ok(recomputed) => return Ok(Some(recomputed)),
                 Err(TransferError::Source(kind, reason)) => {
-                    failures.push(self.failed(source, part.as_str(), kind, reason));
+                    let failure = self.failed(source, part.as_str(), kind, reason);
+                    if kind.is_passing() {
+                        unheard.push(format!("{}: {}", failure.source, failure.reason));
+                    }
                 }
                 Err(TransferError::Spool(error)) => return Err(spool_failed(&error).explained()),
             }
         }
-        let passing: Vec<String> = failures
-            .into_iter()
-            .filter(|failure| failure.kind.is_passing())
-            .map(|failure| format!("{}: {}", failure.source, failure.reason))
-            .collect();
-        if passing.is_empty() {
+        if unheard.is_empty() {
             Ok(None)
         } else {
-            Err(passing.join("; "))
+            Err(unheard.join("; "))
         }
     }
 
@@ -191,8 +199,19 @@ impl Nars {
         source: &Connected,
         part: &HashPart,
     ) -> Result<Recomputed, TransferError> {
-        let narinfo = source.client.narinfo(part).await?.ok_or_else(absent)?;
-        let address = address_of(&narinfo, &self.config)
+        let probed = timeout(PROBE_TIMEOUT, source.client.narinfo(part))
+            .await
+            .map_err(|_| {
+                let reason = format!(
+                    "it did not say within {} s what it has",
+                    PROBE_TIMEOUT.as_secs()
+                );
+                TransferError::Source(FailureKind::Timeout, reason)
+            });
+        let narinfo = probed??.ok_or_else(absent)?;
+        // Most outputs are not; that is nothing to tell of.
+        let claimed = narinfo.ca.as_ref().ok_or_else(absent)?;
+        let address = checked(claimed, &narinfo, &self.config)
             .map_err(|reason| TransferError::Source(FailureKind::Other, reason))?;
         let check = Check::content(&address, narinfo.nar_size);
         let (nar_hash, nar_size) = self.keep(source, &narinfo, narinfo.nar_size, check).await?;
@@ -325,16 +344,15 @@ fn spool_failed(error: &io::Error) -> NoAnswer {
 
 /// The content address that a narinfo claims, if the path would follow from it. Whether the bytes have it is still
 /// to be seen.
-fn address_of(narinfo: &NarInfo, config: &ResolverConfig) -> Result<ContentAddress, String> {
-    let Some(address) = &narinfo.ca else {
-        return Err("it does not have this output as content-addressed".to_owned());
-    };
-    if matches!(address.hash().algorithm(), Algorithm::Md5 | Algorithm::Sha1) {
+fn checked(
+    address: &ContentAddress,
+    narinfo: &NarInfo,
+    config: &ResolverConfig,
+) -> Result<ContentAddress, String> {
+    let algorithm = address.hash().algorithm();
+    if matches!(algorithm, Algorithm::Md5 | Algorithm::Sha1) {
         // Two NARs with one such address can be made on purpose, so the address does not say which is meant.
-        return Err(format!(
-            "a content address by {} proves nothing",
-            address.hash().algorithm()
-        ));
+        return Err(format!("a content address by {algorithm} proves nothing"));
     }
     let limit = config.nar_limit();
     if narinfo.nar_size > limit {
@@ -343,7 +361,8 @@ fn address_of(narinfo: &NarInfo, config: &ResolverConfig) -> Result<ContentAddre
             narinfo.nar_size
         ));
     }
-    let checked = address.check_path(&config.store_dir, &narinfo.store_path, &narinfo.references);
-    checked.map_err(|error| error.to_string())?;
+    let leads_there =
+        address.check_path(&config.store_dir, &narinfo.store_path, &narinfo.references);
+    leads_there.map_err(|error| error.to_string())?;
     Ok(address.clone())
 }

@@ -1,12 +1,12 @@
 //! The resolver as a Nix binary cache over HTTP: `nix-cache-info`, narinfos and NARs, all of it read-only.
 //!
-//! Specification: Nix's binary-cache protocol. Statuses are chosen for what a Nix client does with them. It takes 404
-//! for "not here", remembers that for an hour and goes on to the next cache or builds, so a refusal is a 404. It
-//! repeats a request after 5xx a few times within two seconds and then gives this cache up for the moment without
-//! remembering anything about the output (with `fallback` it builds, else it stops with our sentence). So what could
-//! not be found out is a 503: nothing unverified is served, and a restart of the aggregator does not make a client
-//! build for an hour what it could have fetched. Likewise 502 where a source that could not be reached may have the
-//! bytes.
+//! Specification: Nix's binary-cache protocol. Statuses are chosen for what a Nix client does with them (seen with
+//! 2.8). It takes 404 for "not here", remembers that for an hour, and goes on to its next cache or builds: so a refusal
+//! is a 404. It repeats a request after 5xx four times within five seconds, then stops with our sentence and remembers
+//! nothing; newer ones with `fallback` leave this cache alone for a minute and go on (2.8.0 aborts there). So what could
+//! not be found out is a 503: nothing is served, the user reads why, and an aggregator that is restarted does not make
+//! them build for an hour what they could have fetched. Likewise 502 where a source that could not be reached may have
+//! the bytes; where each one answered and none has them, 404.
 
 mod range;
 

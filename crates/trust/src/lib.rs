@@ -1,7 +1,3 @@
-#![cfg_attr(
-    test,
-    expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests fail by panicking")
-)]
 //! What Quorix believes, and why: attestations, evidence, policy and decision.
 //!
 //! A decision is a pure function of (policy, evidence, time). This crate does no I/O, reads no clock and knows no
@@ -13,6 +9,11 @@
 //! - [`decision`]: the decision of SEMANTICS §3 with its reasons
 //! - [`explain`]: decisions in plain sentences
 //! - [`ports`]: what the core asks of a store
+
+#![cfg_attr(
+    test,
+    expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests fail by panicking")
+)]
 
 pub mod attestation;
 pub mod decision;

@@ -15,101 +15,25 @@ fn long() -> String {
 
 /// A world in which every text is `text`.
 fn everything_is(text: &str) -> World {
-    let texts = || vec![text.to_owned(); 3];
-    let decision = |state: pb::OperatorState| pb::Decision {
-        path: text.into(),
-        outcome: pb::Outcome::Conflict.into(),
-        sentence: text.into(),
-        rule: text.into(),
-        rule_line: u32::MAX,
-        rule_text: text.into(),
-        values: vec![
-            pb::DecisionValue {
-                letter: text.into(),
-                nar_hash: text.into(),
-                references: texts(),
-                references_known: true,
-                voters: texts(),
-                ..Default::default()
-            },
-            pb::DecisionValue {
-                letter: "B".into(),
-                fingerprint: text.as_bytes().into(),
-                nar_hash: "sha256:x".into(),
-                references_known: true,
-                ..Default::default()
-            },
-        ],
-        operators: vec![
-            pb::OperatorStanding {
-                operator: text.into(),
-                state: state.into(),
-                letters: vec![text.into(), "B".into()],
-                reason: text.into(),
-                sources: vec![
-                    pb::ClaimSource {
-                        letter: text.into(),
-                        name: text.into(),
-                        origin: text.into(),
-                        index: u64::MAX,
-                        checkpoint_size: u64::MAX,
-                        nix_key: text.into(),
-                        system: text.into(),
-                        drv_path: format!("{text}.drv"),
-                        nix_version: text.into(),
-                        finished_at_s: u64::MAX,
-                    },
-                    pb::ClaimSource {
-                        name: text.into(),
-                        nix_key: text.into(),
-                        ..Default::default()
-                    },
-                ],
-            };
-            3
-        ],
-        steps: texts(),
-        accepted: text.as_bytes().into(),
-        blocked_by: text.into(),
-        missing: texts(),
-        valid_until_s: u64::MAX,
-        ..Default::default()
-    };
-    let whole = pb::Decision {
-        warned: Some(Box::new(decision(pb::OperatorState::Votes))),
-        fallen_from: Some(Box::new(decision(pb::OperatorState::Silent))),
-        // The fake finds a decision by its path; what the page shows of it is hostile all the same.
-        path: format!("{text}/71jpi5bf3l22gw0b56r8mfzlrxrrck1i"),
-        ..decision(pb::OperatorState::Stale)
-    };
-    let log = pb::LogStatus {
-        name: "alice".into(),
-        origin: text.into(),
-        operator: text.into(),
-        urls: texts(),
-        state: pb::LogState::Quarantined.into(),
-        reason: text.into(),
-        size: u64::MAX,
-        indexed: 0,
-        opaque: u64::MAX,
-        last_verified_s: u64::MAX,
-        checkpoint: text.as_bytes().into(),
-        equivocation: Some(pb::Equivocation {
-            first_checkpoint: text.as_bytes().into(),
-            second_checkpoint: vec![0xff; 9],
-            consistency_proof: vec![vec![]; 5],
-        }),
-    };
+    let log = hostile_log(text);
     let summary = pb::OutputSummary {
         store_path: text.into(),
         standing: 77,
         values: vec![
             pb::ValueSummary {
                 fingerprint: text.as_bytes().into(),
-                builders: texts()
+                builders: vec![text.into(); 3],
             };
             30
         ],
+    };
+    let decision = |state: pb::OperatorState| hostile_decision(text, state);
+    let whole = pb::Decision {
+        warned: Some(Box::new(decision(pb::OperatorState::Votes))),
+        fallen_from: Some(Box::new(decision(pb::OperatorState::Silent))),
+        // The fake finds a decision by its path; what the page shows of it is hostile all the same.
+        path: format!("{text}/71jpi5bf3l22gw0b56r8mfzlrxrrck1i"),
+        ..decision(pb::OperatorState::Stale)
     };
     World {
         counts: pb::GetOverviewResponse {
@@ -130,6 +54,91 @@ fn everything_is(text: &str) -> World {
         disagreements: vec![summary; 3],
         decisions: vec![whole],
         failure: None,
+    }
+}
+
+fn hostile_log(text: &str) -> pb::LogStatus {
+    pb::LogStatus {
+        name: "alice".into(),
+        origin: text.into(),
+        operator: text.into(),
+        urls: vec![text.into(); 3],
+        state: pb::LogState::Quarantined.into(),
+        reason: text.into(),
+        size: u64::MAX,
+        indexed: 0,
+        opaque: u64::MAX,
+        last_verified_s: u64::MAX,
+        checkpoint: text.as_bytes().into(),
+        equivocation: Some(pb::Equivocation {
+            first_checkpoint: text.as_bytes().into(),
+            second_checkpoint: vec![0xff; 9],
+            consistency_proof: vec![vec![]; 5],
+        }),
+    }
+}
+
+fn hostile_decision(text: &str, state: pb::OperatorState) -> pb::Decision {
+    let texts = || vec![text.to_owned(); 3];
+    let known = pb::DecisionValue {
+        letter: text.into(),
+        nar_hash: text.into(),
+        references: texts(),
+        references_known: true,
+        voters: texts(),
+        store_path: text.into(),
+        ..Default::default()
+    };
+    let other = pb::DecisionValue {
+        letter: "B".into(),
+        fingerprint: text.as_bytes().into(),
+        nar_hash: "sha256:x".into(),
+        references_known: true,
+        ..Default::default()
+    };
+    pb::Decision {
+        path: text.into(),
+        outcome: pb::Outcome::Conflict.into(),
+        sentence: text.into(),
+        rule: text.into(),
+        rule_line: u32::MAX,
+        rule_text: text.into(),
+        values: vec![known, other],
+        operators: vec![hostile_operator(text, state); 3],
+        steps: texts(),
+        accepted: text.as_bytes().into(),
+        blocked_by: text.into(),
+        missing: texts(),
+        valid_until_s: u64::MAX,
+        store_dir: text.into(),
+        ..Default::default()
+    }
+}
+
+fn hostile_operator(text: &str, state: pb::OperatorState) -> pb::OperatorStanding {
+    let logged = pb::ClaimSource {
+        letter: text.into(),
+        name: text.into(),
+        origin: text.into(),
+        index: u64::MAX,
+        checkpoint_size: u64::MAX,
+        nix_key: text.into(),
+        system: text.into(),
+        drv_path: format!("{text}.drv"),
+        nix_version: text.into(),
+        finished_at_s: u64::MAX,
+    };
+    let signed = pb::ClaimSource {
+        name: text.into(),
+        nix_key: text.into(),
+        ..Default::default()
+    };
+    pb::OperatorStanding {
+        operator: text.into(),
+        state: state.into(),
+        letters: vec![text.into(), "B".into()],
+        reason: text.into(),
+        sources: vec![logged, signed],
     }
 }
 

@@ -2,31 +2,41 @@
 
 mod json;
 
+use std::path::Path;
 use std::str::FromStr as _;
 use std::sync::Arc;
 
+use prometheus_client::registry::Registry;
+use quorix_nix::signature::SecretKey;
 use quorix_nix::store_path::{HashPart, StoreDir, StorePath};
-use quorix_trust::decision::{self, Decision};
+use quorix_resolver::config::ResolverConfig;
+use quorix_resolver::content::ContentChecker;
+use quorix_resolver::service::{Clock, Resolver};
+use quorix_resolver::sources::Source;
+use quorix_trust::decision::Decision;
 use quorix_trust::explain;
 use quorix_wire::channel;
 use quorix_wire::client::AggregatorClient;
+use quorix_wire::fetch::{FetchLimits, Fetcher};
 use quorix_wire::pb;
 use quorix_wire::pb::aggregator_service_client::AggregatorServiceClient;
 use tonic::transport::Channel;
 
 use super::{aggregator_address, now_s, read_policy};
 use crate::cli::Decide;
+use crate::config::Config;
 use crate::output::{self, Exit, Failure};
 
 pub(super) async fn decide(arguments: Decide) -> Result<Exit, Failure> {
     let asked = asked(&arguments.path)?;
-    let address = aggregator_address(arguments.aggregator, &arguments.config.config)?;
+    let address = aggregator_address(arguments.aggregator.clone(), &arguments.config.config)?;
     let channel = channel::connect(&address).map_err(Failure::wrong)?;
     let decision = match &arguments.policy {
-        Some(file) => here(channel, Arc::new(read_policy(file)?), &asked).await,
-        None => there(channel, &arguments.path).await,
+        Some(file) => here(channel, &arguments, file, &asked).await?,
+        None => there(channel, &arguments.path).await.map_err(|error| {
+            Failure::unknown(format!("{error} (asked at {address})"))
+        })?,
     };
-    let decision = decision.map_err(|error| Failure::unknown(format!("{error} (asked at {address})")))?;
     if arguments.json {
         output::answer(format_args!("{:#}", json::decision(&decision)));
     } else {
@@ -61,9 +71,31 @@ async fn there(channel: Channel, path: &str) -> Result<Decision, String> {
     Decision::try_from(decision).map_err(|error| format!("it answered with something that is no decision: {error}"))
 }
 
-/// What follows from the evidence under this policy, every proof verified here.
-async fn here(channel: Channel, policy: Arc<quorix_trust::policy::Policy>, asked: &HashPart) -> Result<Decision, String> {
+/// What follows from the evidence under this policy, every proof verified here. Content-addressed paths are fetched
+/// from the sources and recomputed, as the resolver does before it serves one.
+async fn here(channel: Channel, arguments: &Decide, file: &Path, asked: &HashPart) -> Result<Decision, Failure> {
+    let policy = Arc::new(read_policy(file)?);
+    let spool = tempfile::tempdir().map_err(Failure::unknown)?;
+    let key = SecretKey::from_seed("unused-1".parse().map_err(Failure::unknown)?, [0; 32]);
+    let mut config = ResolverConfig::new(key, spool.path().into());
+    let sources = sources(arguments);
+    let sources = sources.iter().map(|source| source.parse::<Source>());
+    config.sources = sources.collect::<Result<_, _>>().map_err(Failure::wrong)?;
+
+    let fetcher = Fetcher::new(FetchLimits::default()).map_err(Failure::unknown)?;
+    let (clock, mut registry): (Clock, _) = (Arc::new(now_s), Registry::default());
+    let content = ContentChecker::new(&config, &fetcher, clock.clone(), &mut registry).map_err(Failure::unknown)?;
     let client = AggregatorClient::new(channel, policy.clone());
-    let evidence = client.evidence(std::slice::from_ref(asked), true).await.map_err(|error| error.to_string())?;
-    Ok(decision::decide(&policy, &evidence, asked, now_s()))
+    let resolver = Resolver::new(client, policy, config, content, clock, &mut registry).map_err(Failure::unknown)?;
+    let decision = resolver.decide(asked).await.map_err(|error| Failure::unknown(error.explained()))?;
+    Ok((*decision).clone())
+}
+
+/// Where bytes may come from: what was typed, else what the configuration says, else nowhere.
+fn sources(arguments: &Decide) -> Vec<String> {
+    if !arguments.sources.is_empty() {
+        return arguments.sources.clone();
+    }
+    let config = Config::read(&arguments.config.config).ok();
+    config.and_then(|config| config.resolver).map(|resolver| resolver.sources).unwrap_or_default()
 }

@@ -63,6 +63,20 @@ impl BuilderHost {
     /// # Errors
     /// Files cannot be made, or no port is free.
     pub fn create(dir: &Path, name: &str, quorix: &Path, hook_user: Option<u32>) -> Result<Self, Failure> {
+        Self::with_store(dir, name, quorix, &dir.join(name).join("store"), hook_user)
+    }
+
+    /// The same with a Nix store that may be there already. Builders only read it; the hook's builds write it.
+    ///
+    /// # Errors
+    /// Files cannot be made, or no port is free.
+    pub fn with_store(
+        dir: &Path,
+        name: &str,
+        quorix: &Path,
+        store: &Path,
+        hook_user: Option<u32>,
+    ) -> Result<Self, Failure> {
         let home = dir.join(name);
         let data_dir = home.join("data");
         fs::create_dir_all(&data_dir).map_err(|error| failed(&home, &error))?;
@@ -70,8 +84,8 @@ impl BuilderHost {
         let nix_key = SecretKey::from_seed(parsed(&format!("{name}-1"))?, seed()?);
         secret(&home.join("log.key"), &log_key.to_text())?;
         secret(&home.join("nix.key"), &nix_key.to_text())?;
-        let (store, submit, public) = (home.join("store"), home.join("submit.sock"), free_port()?);
-        fs::create_dir_all(&store).map_err(|error| failed(&store, &error))?;
+        let (submit, public) = (home.join("submit.sock"), free_port()?);
+        fs::create_dir_all(store).map_err(|error| failed(store, &error))?;
         let config = home.join("quorix.toml");
         let text = format!(
             r#"data_dir = "{data}"
@@ -100,7 +114,7 @@ store   = "{store}"
         fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).map_err(|error| failed(&hook, &error))?;
         Ok(Self {
             name: name.into(),
-            store,
+            store: store.into(),
             hook,
             config,
             public,
@@ -230,6 +244,17 @@ listen = "{metrics}"
     pub async fn stop(&mut self) -> Result<(), Failure> {
         match self.process.take() {
             Some(process) => process.stop().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Kills its process, as a power cut would.
+    ///
+    /// # Errors
+    /// It cannot be killed.
+    pub async fn kill(&mut self) -> Result<(), Failure> {
+        match self.process.take() {
+            Some(process) => process.kill().await,
             None => Ok(()),
         }
     }

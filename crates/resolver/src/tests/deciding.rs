@@ -200,7 +200,8 @@ async fn a_decision_from_the_future_is_not_used() {
 
 #[tokio::test]
 async fn a_closure_is_asked_for_once_for_all_of_its_narinfos() {
-    let world = World::new(&[]);
+    let cache = FakeCache::start().await;
+    let world = World::new(&[&cache]);
     let leaves: Vec<Output> = (0..20)
         .map(|number| output(&format!("leaf-{number}"), "leaf\n"))
         .collect();
@@ -221,6 +222,8 @@ async fn a_closure_is_asked_for_once_for_all_of_its_narinfos() {
         assert_eq!(world.narinfo(leaf).await.status, StatusCode::OK);
     }
     assert_eq!(world.aggregator.questions(), []);
+    // What has its votes is not looked for at the sources.
+    assert_eq!(cache.requests(), Vec::<String>::new());
     world.clock.advance(5);
     assert_eq!(world.narinfo(&leaves[0]).await.status, StatusCode::OK);
     assert_eq!(world.aggregator.questions().len(), 1);

@@ -17,7 +17,6 @@ use super::world::{World, cache_key, resolver_key};
 struct Client {
     directory: TempDir,
     substituters: String,
-    fallback: &'static str,
 }
 
 struct Outcome {
@@ -35,7 +34,6 @@ impl Client {
         Self {
             directory,
             substituters: substituters.join(" "),
-            fallback: "false",
         }
     }
 
@@ -61,7 +59,6 @@ impl Client {
                 &format!("/nix/store/{}", output.path),
             ])
             .args(["--option", "substituters", &self.substituters])
-            .args(["--option", "fallback", self.fallback])
             .args(["--option", "trusted-public-keys", &keys])
             .env("NIX_CONF_DIR", self.at("conf"))
             .env("HOME", self.at("home"))
@@ -166,16 +163,4 @@ async fn nix_gets_nothing_and_soon_while_the_aggregator_is_down_and_everything_o
     world.aggregator.set_down(false);
     let outcome = client.realise(&hello).await;
     assert!(outcome.succeeded, "{}", outcome.said);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nix_with_fallback_goes_on_to_its_next_cache_while_the_aggregator_is_down() {
-    let hello = output("hello-2.12", "hello\n");
-    let world = World::new(&[]);
-    world.aggregator.set_down(true);
-    let mut client = Client::of(&[&world.listen().await, &second_cache(&[&hello]).await.url]);
-    client.fallback = "true";
-    let outcome = client.realise(&hello).await;
-    assert!(outcome.succeeded, "{}", outcome.said);
-    assert_eq!(client.text_of(&hello), Some("hello\n".to_owned()));
 }

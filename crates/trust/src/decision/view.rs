@@ -33,7 +33,7 @@ pub(super) fn decision(evaluator: &Evaluator<'_>, path: &StorePath, settled: &Se
     let tally = Tally::of(evaluator.policy, evaluator.evidence, path);
     let mut decision = blank(evaluator, &path.hash_part());
     decision.path = Some(path.clone());
-    let letters = lettered(&tally, &mut decision);
+    let letters = lettered(evaluator, &tally, &mut decision);
     decision.operators = operators(evaluator, &tally, &letters);
 
     if let Some(facts) = evaluator.self_verified(path) {
@@ -135,15 +135,23 @@ fn quoted(rule: &Rule) -> RuleView {
     RuleView { name: rule.name.clone(), line: rule.line, text: rule.text.clone() }
 }
 
-/// Gives the values letters, most votes first, then most operators that ever said it, then by digest.
-fn lettered(tally: &Tally<'_>, decision: &mut Decision) -> BTreeMap<FingerprintDigest, String> {
+/// Gives the values letters: most votes first, then most operators that say it, then in the policy's order of those.
+fn lettered(
+    evaluator: &Evaluator<'_>,
+    tally: &Tally<'_>,
+    decision: &mut Decision,
+) -> BTreeMap<FingerprintDigest, String> {
     let voters = |value: &FingerprintDigest| -> Vec<String> {
         let all = tally.operators.iter().filter(|(_, operator)| operator.vote() == Some(*value));
         all.map(|(name, _)| (*name).to_owned()).collect()
     };
     let known = |value: &FingerprintDigest| tally.operators.keys().filter(|name| tally.knows(name, value)).count();
+    let order = evaluator.policy.operators();
+    let first = |value: &FingerprintDigest| order.iter().position(|name| tally.knows(name, value));
     let mut values: Vec<_> = tally.values.iter().map(|(value, facts)| (*value, *facts, voters(value))).collect();
-    values.sort_by_key(|(value, _, voters)| (usize::MAX - voters.len(), usize::MAX - known(value), *value));
+    values.sort_by_key(|(value, _, voters)| {
+        (usize::MAX - voters.len(), usize::MAX - known(value), first(value), *value)
+    });
     let mut letters = BTreeMap::new();
     for (index, (fingerprint, facts, voters)) in values.into_iter().enumerate() {
         let letter = letter(index);
