@@ -165,8 +165,9 @@ fn crates_depend_on_one_another_only_along_the_arrows() {
                 DependencyKind::Development => {
                     package.name == "quorix-tests"
                         || below.contains(dependency.name.as_str())
+                        // The test data of wire is made with wire: a circle of tests only.
                         || (dependency.name == "quorix-testkit"
-                            && !self::below("quorix-testkit").contains(package.name.as_str()))
+                            && !PURE.contains(&package.name.as_str()))
                 }
                 _ => below.contains(dependency.name.as_str()),
             };

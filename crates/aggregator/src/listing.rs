@@ -145,7 +145,9 @@ impl Shared {
     fn line_of(&self, name: &str) -> Option<usize> {
         let builders = self.policy.builders.iter().map(|one| (&one.name, one.line));
         let caches = self.policy.caches.iter().map(|one| (&one.name, one.line));
-        builders.chain(caches).find_map(|(other, line)| (other == name).then_some(line))
+        builders
+            .chain(caches)
+            .find_map(|(other, line)| (other == name).then_some(line))
     }
 
     /// The name in the policy of whoever says something; a voice that the policy does not name is shown as it is.
@@ -252,8 +254,15 @@ fn summary(shared: &Shared, output: &HashPart) -> Result<Option<pb::OutputSummar
     let mut values: Vec<_> = values.into_iter().collect();
     // Most builders first, then in the order of the policy, as decisions give letters to values.
     values.sort_by_key(|(value, builders)| {
-        let first = builders.iter().filter_map(|name| shared.line_of(name)).min();
-        (usize::MAX - builders.len(), first.unwrap_or(usize::MAX), *value)
+        let first = builders
+            .iter()
+            .filter_map(|name| shared.line_of(name))
+            .min();
+        (
+            usize::MAX - builders.len(),
+            first.unwrap_or(usize::MAX),
+            *value,
+        )
     });
     let value =
         |(value, builders): (quorix_nix::fingerprint::FingerprintDigest, _)| pb::ValueSummary {

@@ -11,7 +11,7 @@ use quorix_trust::evidence::LogState;
 use quorix_trust::policy::{Builder, Policy};
 use quorix_trust::ports::{Equivocation, IndexStore, StoreError, TileStore};
 use quorix_wire::fetch::{Fetcher, TileClient};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::error::StartError;
 use crate::events::{Event, EventKind, Events};
@@ -36,6 +36,8 @@ pub(crate) struct Log {
     pub(crate) commit: tokio::sync::Mutex<()>,
     /// Wakes the follower before its time.
     pub(crate) wake: Notify,
+    /// True once it was looked at since the start, however that ended.
+    looked_at: watch::Sender<bool>,
     progress: Mutex<Progress>,
 }
 
@@ -98,6 +100,7 @@ impl Log {
             clients: builder.urls.iter().map(client).collect(),
             commit: tokio::sync::Mutex::new(()),
             wake: Notify::new(),
+            looked_at: watch::Sender::new(false),
             progress: Mutex::new(Progress {
                 equivocation: held.map(Arc::new),
                 ..Progress::default()
@@ -125,11 +128,25 @@ impl Log {
         let mut progress = locked(&self.progress);
         progress.last_verified_s = progress.last_verified_s.max(now_s);
         progress.failure = None;
+        self.looked_at.send_replace(true);
     }
 
     /// It did not answer, or what does not verify.
     pub(crate) fn failed(&self, failure: Failure) {
         locked(&self.progress).failure = Some(failure);
+        self.looked_at.send_replace(true);
+    }
+
+    /// Waits until it was looked at once, however that ended.
+    pub(crate) async fn looked_at(&self) {
+        if !self.is_quarantined() {
+            // The sender lives as long as this.
+            let _ = self
+                .looked_at
+                .subscribe()
+                .wait_for(|looked_at| *looked_at)
+                .await;
+        }
     }
 
     /// Proof of equivocation is held; the first one stays.
@@ -137,6 +154,7 @@ impl Log {
         locked(&self.progress)
             .equivocation
             .get_or_insert_with(|| Arc::new(proof));
+        self.looked_at.send_replace(true);
     }
 
     /// Tells of a state that is another than the one told before.

@@ -172,6 +172,14 @@ impl Aggregator {
         }
     }
 
+    /// Waits until every log was looked at once since the start, however that ended, but not longer than `patience`.
+    /// Before that every log counts as stale, and whoever asks is refused what may be accepted a moment later.
+    pub async fn looked_at_all(&self, patience: Duration) {
+        let looks = self.shared.logs.iter().map(|log| log.looked_at());
+        // What has not answered by then is stale, and says so.
+        let _ = tokio::time::timeout(patience, futures::future::join_all(looks)).await;
+    }
+
     /// Stops following. What was committed stays; a batch that is being written is written or not, as a whole.
     pub async fn shutdown(&self) {
         let mut tasks = std::mem::take(&mut *locked(&self.tasks));

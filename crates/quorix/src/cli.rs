@@ -7,14 +7,19 @@ use quorix_wire::address::Address;
 
 /// Install a binary because enough independent builders got the same bytes.
 #[derive(Debug, Parser)]
-#[command(name = "quorix", version, max_term_width = 100, after_help = "\
+#[command(
+    name = "quorix",
+    version,
+    max_term_width = 100,
+    after_help = "\
 Examples:
   quorix demo                                  the whole story on this machine, with real Nix
   quorix serve --config /etc/quorix/quorix.toml
   quorix decide /nix/store/…-hello-2.12        may this be used, and why
   quorix policy check /etc/quorix/policy
 
-Exit codes: 0 yes or done, 1 no, 2 wrong use, 3 could not find out.")]
+Exit codes: 0 yes or done, 1 no, 2 wrong use, 3 could not find out."
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -72,7 +77,12 @@ pub enum Command {
 #[derive(Args, Clone, Debug)]
 pub struct ConfigFile {
     /// The configuration file.
-    #[arg(long, value_name = "FILE", env = "QUORIX_CONFIG", default_value = "/etc/quorix/quorix.toml")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "QUORIX_CONFIG",
+        default_value = "/etc/quorix/quorix.toml"
+    )]
     pub config: PathBuf,
 }
 

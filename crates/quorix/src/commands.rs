@@ -21,18 +21,29 @@ use std::path::Path;
 /// Runs a command to its end.
 #[must_use]
 pub fn run(cli: Cli) -> Exit {
-    telemetry::start(cli.log_format, if matches!(cli.command, Command::Serve(_)) { "info" } else { "error" });
+    telemetry::start(
+        cli.log_format,
+        if matches!(cli.command, Command::Serve(_)) {
+            "info"
+        } else {
+            "error"
+        },
+    );
     let result = match cli.command {
         Command::Serve(file) => blocking(serve::serve(&file.config)),
         Command::Decide(arguments) => blocking(decide::decide(arguments)),
         Command::Demo(arguments) => blocking(demo::demo(arguments)),
         Command::Config(ConfigCommand::Check(file)) => config::check(&file.config),
         Command::Policy(PolicyCommand::Check { file, json }) => policy::check(&file, json),
-        Command::Key(KeyCommand::Generate { kind, name, file }) => key::generate(kind, &name, &file),
-        Command::Key(KeyCommand::Show { file }) => key::show(&file),
-        Command::Log(LogCommand::Status { aggregator, json, config }) => {
-            blocking(log::status(aggregator, json, &config.config))
+        Command::Key(KeyCommand::Generate { kind, name, file }) => {
+            key::generate(kind, &name, &file)
         }
+        Command::Key(KeyCommand::Show { file }) => key::show(&file),
+        Command::Log(LogCommand::Status {
+            aggregator,
+            json,
+            config,
+        }) => blocking(log::status(aggregator, json, &config.config)),
         Command::Attest(arguments) => blocking(attest::attest(arguments)),
         Command::Hook(HookCommand::PostBuild(file)) => return hook::post_build(&file.config),
         Command::Hook(HookCommand::Status { json, config }) => hook::status(json, &config.config),
@@ -49,8 +60,12 @@ pub fn run(cli: Cli) -> Exit {
 }
 
 fn blocking(command: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.map_err(|error| Failure::unknown(format!("the runtime did not start: {error}")))?.block_on(command)
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    runtime
+        .map_err(|error| Failure::unknown(format!("the runtime did not start: {error}")))?
+        .block_on(command)
 }
 
 /// Reads the configuration.
@@ -61,17 +76,26 @@ fn configuration(file: &Path) -> Result<Config, Failure> {
 /// Reads a policy file.
 pub(crate) fn read_policy(file: &Path) -> Result<Policy, Failure> {
     let text = std::fs::read(file).map_err(|error| {
-        Failure::wrong(format!("the policy {} cannot be read: {error}", file.display()))
+        Failure::wrong(format!(
+            "the policy {} cannot be read: {error}",
+            file.display()
+        ))
     })?;
-    let text = String::from_utf8(text)
-        .map_err(|error| Failure::wrong(format!("the policy {} is not UTF-8 text: {error}", file.display())))?;
+    let text = String::from_utf8(text).map_err(|error| {
+        Failure::wrong(format!(
+            "the policy {} is not UTF-8 text: {error}",
+            file.display()
+        ))
+    })?;
     Policy::parse(&text).map_err(|error| Failure::wrong(format!("{}: {error}", file.display())))
 }
 
 /// Seconds since 1970.
 #[must_use]
 pub(crate) fn now_s() -> u64 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
 }
 
 /// Where the aggregator is: what was typed, else what the configuration says.
@@ -83,11 +107,27 @@ fn aggregator_address(
         return Ok(typed);
     }
     let config = configuration(file)?;
-    let named = config.resolver.as_ref().and_then(|resolver| resolver.aggregator.clone());
+    let named = config
+        .resolver
+        .as_ref()
+        .and_then(|resolver| resolver.aggregator.clone());
     named
-        .or_else(|| config.dashboard.as_ref().and_then(|dashboard| dashboard.aggregator.clone()))
-        .or_else(|| config.aggregator.as_ref().map(|aggregator| aggregator.listen.clone()))
+        .or_else(|| {
+            config
+                .dashboard
+                .as_ref()
+                .and_then(|dashboard| dashboard.aggregator.clone())
+        })
+        .or_else(|| {
+            config
+                .aggregator
+                .as_ref()
+                .map(|aggregator| aggregator.listen.clone())
+        })
         .ok_or_else(|| {
-            Failure::wrong(format!("{} names no aggregator; say where one answers: --aggregator ADDRESS", file.display()))
+            Failure::wrong(format!(
+                "{} names no aggregator; say where one answers: --aggregator ADDRESS",
+                file.display()
+            ))
         })
 }

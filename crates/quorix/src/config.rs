@@ -152,12 +152,18 @@ impl Config {
     /// The file cannot be read, is no TOML, has an unknown or missing key or a bad value, or its roles do not fit
     /// together.
     pub fn read(file: &Path) -> Result<Self, ConfigError> {
-        let error = |message: String| ConfigError { file: file.into(), message };
-        let length = std::fs::metadata(file).map_err(|reason| error(format!("cannot be read: {reason}")))?.len();
+        let error = |message: String| ConfigError {
+            file: file.into(),
+            message,
+        };
+        let length = std::fs::metadata(file)
+            .map_err(|reason| error(format!("cannot be read: {reason}")))?
+            .len();
         if length > CONFIG_BYTES_MAX {
             return Err(error("is larger than 1 MiB".into()));
         }
-        let text = std::fs::read_to_string(file).map_err(|reason| error(format!("cannot be read: {reason}")))?;
+        let text = std::fs::read_to_string(file)
+            .map_err(|reason| error(format!("cannot be read: {reason}")))?;
         Self::parse(&text).map_err(error)
     }
 
@@ -166,7 +172,8 @@ impl Config {
     /// # Errors
     /// What is wrong and where.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let config: Self = toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())?;
+        let config: Self =
+            toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())?;
         check::check(&config)?;
         Ok(config)
     }
@@ -187,9 +194,13 @@ fn thirty() -> u32 {
 }
 
 fn from_text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Address, D::Error> {
-    String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    String::deserialize(deserializer)?
+        .parse()
+        .map_err(serde::de::Error::custom)
 }
 
-fn maybe_from_text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Address>, D::Error> {
+fn maybe_from_text<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Address>, D::Error> {
     from_text(deserializer).map(Some)
 }

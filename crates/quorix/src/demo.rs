@@ -27,7 +27,12 @@ use crate::output::{self, Exit, Failure};
 pub async fn demo(arguments: Demo) -> Result<Exit, Failure> {
     let temporary = match &arguments.dir {
         Some(_) => None,
-        None => Some(tempfile::Builder::new().prefix("quorix-demo-").tempdir().map_err(Failure::unknown)?),
+        None => Some(
+            tempfile::Builder::new()
+                .prefix("quorix-demo-")
+                .tempdir()
+                .map_err(Failure::unknown)?,
+        ),
     };
     let dir = match (&arguments.dir, &temporary) {
         (Some(dir), _) => made(dir)?,
@@ -52,7 +57,11 @@ async fn play(arguments: &Demo, dir: &Path, quorix: &Path) -> Result<Exit, Failu
     let mut story = story::Story::new(dir, quorix, arguments.samples)?;
     let as_told = story.tell().await?;
     if arguments.check {
-        output::answer(if as_told { "Everything is as told." } else { "Not everything is as told." });
+        output::answer(if as_told {
+            "Everything is as told."
+        } else {
+            "Not everything is as told."
+        });
         return Ok(if as_told { Exit::Yes } else { Exit::No });
     }
     story.farewell();
@@ -65,14 +74,19 @@ fn made(dir: &Path) -> Result<std::path::PathBuf, Failure> {
     let wrong = |error: std::io::Error| Failure::wrong(format!("--dir {}: {error}", dir.display()));
     std::fs::create_dir_all(dir).map_err(wrong)?;
     if std::fs::read_dir(dir).map_err(wrong)?.next().is_some() {
-        return Err(Failure::wrong(format!("--dir {}: the folder is not empty", dir.display())));
+        return Err(Failure::wrong(format!(
+            "--dir {}: the folder is not empty",
+            dir.display()
+        )));
     }
     dir.canonicalize().map_err(wrong)
 }
 
 async fn interrupted() {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
         return std::future::pending().await;
     };
     tokio::select! {

@@ -32,7 +32,9 @@ pub enum Bound {
 /// # Errors
 /// The address is taken or not of this machine.
 pub async fn tcp(key: &str, address: SocketAddr) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address).await.map_err(|error| taken(key, &address.to_string(), &error))
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| taken(key, &address.to_string(), &error))
 }
 
 /// Binds a gRPC address. A socket that a dead process left behind is replaced.
@@ -42,11 +44,15 @@ pub async fn tcp(key: &str, address: SocketAddr) -> Result<TcpListener, Failure>
 pub async fn grpc(key: &str, address: &Address) -> Result<Bound, Failure> {
     match address {
         Address::Tcp(host) => {
-            let listener = TcpListener::bind(host).await.map_err(|error| taken(key, host, &error))?;
+            let listener = TcpListener::bind(host)
+                .await
+                .map_err(|error| taken(key, host, &error))?;
             Ok(Bound::Tcp(listener))
         }
         Address::Unix(path) => {
-            let listener = unix(path).await.map_err(|error| taken(key, &path.display().to_string(), &error))?;
+            let listener = unix(path)
+                .await
+                .map_err(|error| taken(key, &path.display().to_string(), &error))?;
             Ok(Bound::Unix(listener))
         }
     }
@@ -56,7 +62,8 @@ async fn unix(path: &Path) -> io::Result<UnixListener> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
     }
-    let is_left_behind = std::fs::symlink_metadata(path).is_ok_and(|data| data.file_type().is_socket())
+    let is_left_behind = std::fs::symlink_metadata(path)
+        .is_ok_and(|data| data.file_type().is_socket())
         && UnixStream::connect(path).await.is_err();
     if is_left_behind {
         std::fs::remove_file(path)?;
@@ -75,7 +82,11 @@ fn taken(key: &str, address: &str, error: &io::Error) -> Failure {
 ///
 /// # Errors
 /// The listener failed.
-pub async fn serve_http(listener: TcpListener, router: Router, stop: CancellationToken) -> Result<(), Failure> {
+pub async fn serve_http(
+    listener: TcpListener,
+    router: Router,
+    stop: CancellationToken,
+) -> Result<(), Failure> {
     let stopped = stop.clone();
     let serving = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
     let patience = async move {
@@ -92,7 +103,11 @@ pub async fn serve_http(listener: TcpListener, router: Router, stop: Cancellatio
 ///
 /// # Errors
 /// The listener failed.
-pub async fn serve_grpc(bound: Bound, routes: Routes, stop: CancellationToken) -> Result<(), Failure> {
+pub async fn serve_grpc(
+    bound: Bound,
+    routes: Routes,
+    stop: CancellationToken,
+) -> Result<(), Failure> {
     let stopped = stop.clone();
     let server = Server::builder()
         .timeout(Duration::from_secs(60))
@@ -102,10 +117,20 @@ pub async fn serve_grpc(bound: Bound, routes: Routes, stop: CancellationToken) -
     let serving = async move {
         match bound {
             Bound::Tcp(listener) => {
-                server.serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.cancelled_owned()).await
+                server
+                    .serve_with_incoming_shutdown(
+                        TcpListenerStream::new(listener),
+                        stop.cancelled_owned(),
+                    )
+                    .await
             }
             Bound::Unix(listener) => {
-                server.serve_with_incoming_shutdown(UnixListenerStream::new(listener), stop.cancelled_owned()).await
+                server
+                    .serve_with_incoming_shutdown(
+                        UnixListenerStream::new(listener),
+                        stop.cancelled_owned(),
+                    )
+                    .await
             }
         }
     };

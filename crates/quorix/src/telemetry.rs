@@ -9,9 +9,14 @@ use crate::cli::LogFormat;
 /// Starts telling. The second call in one process does nothing.
 pub fn start(format: LogFormat, default: &str) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr);
     let _ = match format {
-        LogFormat::Text => lines.with_target(false).with_ansi(crate::output::has_viewer()).try_init(),
+        LogFormat::Text => lines
+            .with_target(false)
+            .with_ansi(crate::output::has_viewer())
+            .try_init(),
         LogFormat::Json => lines.json().try_init(),
     };
 }

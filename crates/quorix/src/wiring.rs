@@ -53,23 +53,40 @@ pub struct Start<'a> {
 /// # Errors
 /// A key, the policy or a database cannot be used, or an address is taken. Nothing keeps running then.
 pub async fn start(config: &Config, stop: CancellationToken) -> Result<Node, Failure> {
-    let policy = config.policy.as_deref().map(read_policy).transpose()?.map(Arc::new);
+    let policy = config
+        .policy
+        .as_deref()
+        .map(read_policy)
+        .transpose()?
+        .map(Arc::new);
     for warning in policy.iter().flat_map(|policy| &policy.warnings) {
         tracing::warn!("policy: {warning}");
     }
     let fetcher = Fetcher::new(FetchLimits::default()).map_err(Failure::unknown)?;
     let clock: Clock = Arc::new(now_s);
-    let mut start =
-        Start { config, policy, fetcher, clock, registry: Registry::default(), stop, tasks: JoinSet::new() };
+    let mut start = Start {
+        config,
+        policy,
+        fetcher,
+        clock,
+        registry: Registry::default(),
+        stop,
+        tasks: JoinSet::new(),
+    };
     log::start(&mut start).await?;
     builder::start(&mut start).await?;
     let checker = resolver::checker(&mut start)?;
-    let content = checker.as_ref().map(|checker| checker.content.clone() as Arc<dyn ContentVerifier>);
+    let content = checker
+        .as_ref()
+        .map(|checker| checker.content.clone() as Arc<dyn ContentVerifier>);
     let local = aggregator::start(&mut start, content).await?;
     resolver::start(&mut start, local.as_ref(), checker).await?;
     dashboard::start(&mut start, local.as_ref()).await?;
     metrics::start(&mut start).await?;
-    Ok(Node { tasks: start.tasks, ended: None })
+    Ok(Node {
+        tasks: start.tasks,
+        ended: None,
+    })
 }
 
 impl Node {
@@ -94,7 +111,11 @@ impl Node {
 }
 
 fn flatten(ended: Result<Result<(), Failure>, tokio::task::JoinError>) -> Result<(), Failure> {
-    ended.unwrap_or_else(|error| Err(Failure::unknown(format!("a role ended unexpectedly: {error}"))))
+    ended.unwrap_or_else(|error| {
+        Err(Failure::unknown(format!(
+            "a role ended unexpectedly: {error}"
+        )))
+    })
 }
 
 /// What every public router gets: a panic in one request is a 500, never the end of the role.

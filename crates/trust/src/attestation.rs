@@ -99,7 +99,10 @@ impl Claim {
     ///
     /// # Errors
     /// [`ClaimError::DigestMismatch`] if the facts do not have the digest that is voted (SEMANTICS §2).
-    pub fn facts(&self, references: Option<&BTreeSet<StorePath>>) -> Result<Option<Fingerprint>, ClaimError> {
+    pub fn facts(
+        &self,
+        references: Option<&BTreeSet<StorePath>>,
+    ) -> Result<Option<Fingerprint>, ClaimError> {
         let references = match (&self.references, references) {
             (References::Inline(inline), _) => inline.clone(),
             (References::Blob(_), Some(blob)) => blob.clone(),

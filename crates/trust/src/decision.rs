@@ -90,7 +90,11 @@ impl Decision {
     #[must_use]
     pub fn accepted_facts(&self) -> Option<&Fingerprint> {
         let accepted = self.accepted?;
-        self.values.iter().find(|value| value.fingerprint == accepted)?.facts.as_ref()
+        self.values
+            .iter()
+            .find(|value| value.fingerprint == accepted)?
+            .facts
+            .as_ref()
     }
 }
 
@@ -178,7 +182,12 @@ pub fn decide(policy: &Policy, evidence: &Evidence, asked: &HashPart, now_s: u64
 
 /// Decides many outputs, in their order. The same decisions as [`decide`], with shared work.
 #[must_use]
-pub fn decide_many(policy: &Policy, evidence: &Evidence, asked: &[HashPart], now_s: u64) -> Vec<Decision> {
+pub fn decide_many(
+    policy: &Policy,
+    evidence: &Evidence,
+    asked: &[HashPart],
+    now_s: u64,
+) -> Vec<Decision> {
     let _ = now_s;
     let mut evaluator = closure::Evaluator::new(policy, evidence, closure::World::InForce);
     asked.iter().map(|asked| evaluator.decide(asked)).collect()
@@ -187,20 +196,36 @@ pub fn decide_many(policy: &Policy, evidence: &Evidence, asked: &[HashPart], now
 /// Of the operators that agree with an accepted decision, one verified Nix signature each: a builder's under the
 /// `nix-key` of its policy line, a cache's under its own key. In the order of the policy.
 #[must_use]
-pub fn agreeing_signatures(policy: &Policy, evidence: &Evidence, decision: &Decision) -> Vec<Signature> {
-    let Some(facts) = decision.accepted_facts() else { return Vec::new() };
+pub fn agreeing_signatures(
+    policy: &Policy,
+    evidence: &Evidence,
+    decision: &Decision,
+) -> Vec<Signature> {
+    let Some(facts) = decision.accepted_facts() else {
+        return Vec::new();
+    };
     let digest = facts.digest();
-    let statements = evidence.outputs.get(&decision.asked).map(Vec::as_slice).unwrap_or_default();
-    let voters = decision.operators.iter().filter(|operator| operator.state == OperatorState::Votes);
+    let statements = evidence
+        .outputs
+        .get(&decision.asked)
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    let voters = decision
+        .operators
+        .iter()
+        .filter(|operator| operator.state == OperatorState::Votes);
     let mut signatures: Vec<Signature> = Vec::new();
     for voter in voters {
-        let found = statements.iter().filter(|statement| !statement.withdrawn && statement.value() == digest).find_map(
-            |statement| {
+        let found = statements
+            .iter()
+            .filter(|statement| !statement.withdrawn && statement.value() == digest)
+            .find_map(|statement| {
                 let signature = statement.nix_signature()?;
                 let keys = keys_of(policy, &voter.operator, &statement.said);
-                keys.into_iter().any(|key| key.verify(facts, signature).is_ok()).then(|| signature.clone())
-            },
-        );
+                keys.into_iter()
+                    .any(|key| key.verify(facts, signature).is_ok())
+                    .then(|| signature.clone())
+            });
         // A client counts signatures, so the same one is not given twice.
         if let Some(signature) = found
             && !signatures.contains(&signature)
@@ -211,14 +236,26 @@ pub fn agreeing_signatures(policy: &Policy, evidence: &Evidence, decision: &Deci
     signatures
 }
 
-fn keys_of<'p>(policy: &'p Policy, operator: &str, said: &Said) -> Vec<&'p quorix_nix::signature::PublicKey> {
+fn keys_of<'p>(
+    policy: &'p Policy,
+    operator: &str,
+    said: &Said,
+) -> Vec<&'p quorix_nix::signature::PublicKey> {
     match said {
         Said::Build(_) => {
-            let builders = policy.builders.iter().filter(|builder| builder.operator == operator);
-            builders.filter_map(|builder| builder.nix_key.as_ref()).collect()
+            let builders = policy
+                .builders
+                .iter()
+                .filter(|builder| builder.operator == operator);
+            builders
+                .filter_map(|builder| builder.nix_key.as_ref())
+                .collect()
         }
         Said::Observation(_) => {
-            let caches = policy.caches.iter().filter(|cache| cache.operator == operator);
+            let caches = policy
+                .caches
+                .iter()
+                .filter(|cache| cache.operator == operator);
             caches.map(|cache| &cache.key).collect()
         }
     }

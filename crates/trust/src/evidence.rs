@@ -57,7 +57,8 @@ pub struct Statement {
     pub said: Said,
     /// The whole fingerprint, where the references are known.
     pub facts: Option<Fingerprint>,
-    /// A later entry of the same log withdraws it.
+    /// A later entry of the same log withdraws it. Means nothing for an observation: the signature is the evidence,
+    /// and no log can take back what a cache signed.
     pub withdrawn: bool,
 }
 
@@ -119,8 +120,12 @@ impl Statement {
     /// of the key does not matter; a signature over facts that are not known never verifies.
     #[must_use]
     pub fn is_signed_by(&self, key: &PublicKey) -> bool {
-        let Said::Observation(seen) = &self.said else { return false };
-        let Some(facts) = &self.facts else { return false };
+        let Said::Observation(seen) = &self.said else {
+            return false;
+        };
+        let Some(facts) = &self.facts else {
+            return false;
+        };
         seen.public_key.as_bytes() == key.as_bytes()
             && facts.digest() == seen.claim.fingerprint
             && seen.public_key.verify(facts, &seen.signature).is_ok()
@@ -132,10 +137,17 @@ impl Evidence {
     /// closure has to ask for next.
     #[must_use]
     pub fn frontier(&self) -> BTreeSet<StorePath> {
-        let said = self.outputs.values().flatten().filter_map(|statement| statement.facts.as_ref());
+        let said = self
+            .outputs
+            .values()
+            .flatten()
+            .filter_map(|statement| statement.facts.as_ref());
         said.chain(self.self_verified.values())
             .flat_map(|facts| &facts.references)
-            .filter(|path| !self.outputs.contains_key(&path.hash_part()) && !self.self_verified.contains_key(*path))
+            .filter(|path| {
+                !self.outputs.contains_key(&path.hash_part())
+                    && !self.self_verified.contains_key(*path)
+            })
             .cloned()
             .collect()
     }

@@ -19,14 +19,28 @@ pub fn sentence(decision: &Decision) -> String {
         Outcome::Unknown => unknown(decision),
         Outcome::Conflict => conflict(decision),
         Outcome::Vetoed => "Refused: vetoed. An operator with a veto says otherwise.".into(),
-        Outcome::VetoUnavailable => "Refused: a log with a veto cannot be heard, so nothing is accepted without it.".into(),
+        Outcome::VetoUnavailable => {
+            "Refused: a log with a veto cannot be heard, so nothing is accepted without it.".into()
+        }
         Outcome::BlockedBy => blocked(decision),
-        Outcome::Denied => format!("Refused: the policy's rule {} denies this path.", decision.rule.name),
-        Outcome::Waiting => "Waiting: it has its votes and has not been observed for long enough.".into(),
+        Outcome::Denied => format!(
+            "Refused: the policy's rule {} denies this path.",
+            decision.rule.name
+        ),
+        Outcome::Waiting => {
+            "Waiting: it has its votes and has not been observed for long enough.".into()
+        }
     };
-    let warned = decision.warned.as_ref().filter(|warned| !warned.is_accepted()).map(|warned| {
-        format!(" Rule {} is in warn mode and would say: {}", warned.rule.name, warned.sentence)
-    });
+    let warned = decision
+        .warned
+        .as_ref()
+        .filter(|warned| !warned.is_accepted())
+        .map(|warned| {
+            format!(
+                " Rule {} is in warn mode and would say: {}",
+                warned.rule.name, warned.sentence
+            )
+        });
     first + &warned.unwrap_or_default()
 }
 
@@ -44,8 +58,13 @@ pub fn listed<T: AsRef<str>>(names: &[T], conjunction: &str) -> String {
 }
 
 fn accepted(decision: &Decision) -> String {
-    let accepted = decision.values.iter().find(|value| Some(value.fingerprint) == decision.accepted);
-    let voters = accepted.map(|value| value.voters.as_slice()).unwrap_or_default();
+    let accepted = decision
+        .values
+        .iter()
+        .find(|value| Some(value.fingerprint) == decision.accepted);
+    let voters = accepted
+        .map(|value| value.voters.as_slice())
+        .unwrap_or_default();
     let others = dissent(decision);
     match voters {
         [] => "Accepted. The path is named after its content, which was fetched and checked; no votes are needed.".into(),
@@ -56,43 +75,77 @@ fn accepted(decision: &Decision) -> String {
 
 /// Who said something else, or said the same and cannot be heard.
 fn dissent(decision: &Decision) -> String {
-    let accepted = decision.values.iter().find(|value| Some(value.fingerprint) == decision.accepted);
-    let letter = accepted.map(|value| value.letter.as_str()).unwrap_or_default();
-    let else_where: Vec<_> = decision.operators.iter().filter(|one| one.letters.iter().any(|other| other != letter)).collect();
+    let accepted = decision
+        .values
+        .iter()
+        .find(|value| Some(value.fingerprint) == decision.accepted);
+    let letter = accepted
+        .map(|value| value.letter.as_str())
+        .unwrap_or_default();
+    let else_where: Vec<_> = decision
+        .operators
+        .iter()
+        .filter(|one| one.letters.iter().any(|other| other != letter))
+        .collect();
     let mut text = String::new();
     if !else_where.is_empty() {
-        text += &format!(" {} got something else.", listed(&names(&else_where), "and"));
+        text += &format!(
+            " {} got something else.",
+            listed(&names(&else_where), "and")
+        );
     }
     text + &unheard(decision)
 }
 
 fn unheard(decision: &Decision) -> String {
-    let unheard = decision.operators.iter().filter(|one| one.state != OperatorState::Votes && !one.reason.is_empty());
+    let unheard = decision
+        .operators
+        .iter()
+        .filter(|one| one.state != OperatorState::Votes && !one.reason.is_empty());
     let unheard = unheard.filter(|one| one.state != OperatorState::Contradicted);
-    let sentences: Vec<String> = unheard.map(|one| format!(" {} does not count: {}.", one.operator, one.reason)).collect();
+    let sentences: Vec<String> = unheard
+        .map(|one| format!(" {} does not count: {}.", one.operator, one.reason))
+        .collect();
     sentences.concat()
 }
 
 fn insufficient(decision: &Decision) -> String {
-    let voters = decision.values.first().map(|value| value.voters.as_slice()).unwrap_or_default();
+    let voters = decision
+        .values
+        .first()
+        .map(|value| value.voters.as_slice())
+        .unwrap_or_default();
     let have = match voters {
         [] => "Nobody whose log can be heard has built this".to_owned(),
         [only] => format!("Only {only} has built this"),
-        _ => format!("{} built the same bytes, which is not enough", listed(voters, "and")),
+        _ => format!(
+            "{} built the same bytes, which is not enough",
+            listed(voters, "and")
+        ),
     };
     let would = match decision.missing.as_slice() {
         [] => String::new(),
         missing => format!(" An agreeing vote by {} would help.", listed(missing, "or")),
     };
-    format!("Refused: too few votes. {have}.{would}{}", unheard(decision))
+    format!(
+        "Refused: too few votes. {have}.{would}{}",
+        unheard(decision)
+    )
 }
 
 fn unknown(decision: &Decision) -> String {
-    format!("Refused: no data. None of the policy's builders and caches has said anything about this path.{}", unheard(decision))
+    format!(
+        "Refused: no data. None of the policy's builders and caches has said anything about this path.{}",
+        unheard(decision)
+    )
 }
 
 fn conflict(decision: &Decision) -> String {
-    let with_letters: Vec<_> = decision.operators.iter().filter(|one| !one.letters.is_empty()).collect();
+    let with_letters: Vec<_> = decision
+        .operators
+        .iter()
+        .filter(|one| !one.letters.is_empty())
+        .collect();
     let names = names(&with_letters);
     let got = match (decision.values.len(), names.len()) {
         (0, _) => "Different names have votes under one hash".to_owned(),
@@ -102,21 +155,39 @@ fn conflict(decision: &Decision) -> String {
         (_, 1) => format!("{} got different things", listed(&names, "and")),
         (values, _) => format!("{} got {values} different things", listed(&names, "and")),
     };
-    format!("Refused: builders disagree. {got}. Nobody's bytes are served; Nix will build it here.{}", unheard(decision))
+    format!(
+        "Refused: builders disagree. {got}. Nobody's bytes are served; Nix will build it here.{}",
+        unheard(decision)
+    )
 }
 
 fn blocked(decision: &Decision) -> String {
     let own = match decision.values.first() {
-        Some(value) if value.voters.len() > 1 => format!("{} built the same bytes, but ", listed(&value.voters, "and")),
+        Some(value) if value.voters.len() > 1 => format!(
+            "{} built the same bytes, but ",
+            listed(&value.voters, "and")
+        ),
         _ => String::new(),
     };
-    let by = decision.blocked_by.as_ref().map(ToString::to_string).unwrap_or_default();
-    let why = decision.steps.last().and_then(|step| step.split_once(": ")).map_or("", |(_, why)| why);
+    let by = decision
+        .blocked_by
+        .as_ref()
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    let why = decision
+        .steps
+        .last()
+        .and_then(|step| step.split_once(": "))
+        .map_or("", |(_, why)| why);
     let why = why.trim_end_matches('.');
     if own.is_empty() {
-        format!("Refused: blocked. It refers, directly or not, to {by}, which is not accepted ({why}).")
+        format!(
+            "Refused: blocked. It refers, directly or not, to {by}, which is not accepted ({why})."
+        )
     } else {
-        format!("Refused: blocked. {own}it refers, directly or not, to {by}, which is not accepted ({why}).")
+        format!(
+            "Refused: blocked. {own}it refers, directly or not, to {by}, which is not accepted ({why})."
+        )
     }
 }
 

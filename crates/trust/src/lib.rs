@@ -12,7 +12,12 @@
 
 #![cfg_attr(
     test,
-    expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests fail by panicking")
+    expect(
+        clippy::unwrap_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        reason = "tests fail by panicking"
+    )
 )]
 
 pub mod attestation;

@@ -163,17 +163,32 @@ impl Policy {
     #[must_use]
     pub fn operators(&self) -> Vec<&str> {
         let mut named: Vec<(usize, &str)> = Vec::new();
-        named.extend(self.builders.iter().map(|builder| (builder.line, builder.operator.as_str())));
-        named.extend(self.caches.iter().map(|cache| (cache.line, cache.operator.as_str())));
+        named.extend(
+            self.builders
+                .iter()
+                .map(|builder| (builder.line, builder.operator.as_str())),
+        );
+        named.extend(
+            self.caches
+                .iter()
+                .map(|cache| (cache.line, cache.operator.as_str())),
+        );
         named.sort_unstable();
         let mut seen = BTreeSet::new();
-        named.into_iter().map(|(_, operator)| operator).filter(|operator| seen.insert(*operator)).collect()
+        named
+            .into_iter()
+            .map(|(_, operator)| operator)
+            .filter(|operator| seen.insert(*operator))
+            .collect()
     }
 
     /// The rule selected for a path: the first one with exactly this path, else the default.
     #[must_use]
     pub fn rule_for(&self, path: &StorePath) -> Option<&Rule> {
-        self.rules.iter().find(|rule| rule.path.as_ref() == Some(path)).or_else(|| self.rules.get(self.default))
+        self.rules
+            .iter()
+            .find(|rule| rule.path.as_ref() == Some(path))
+            .or_else(|| self.rules.get(self.default))
     }
 
     /// The operators in a group, at any depth, in the order of the file.
@@ -196,7 +211,9 @@ impl Policy {
     /// `sat(G, v)` of SEMANTICS §3: enough members of the group are satisfied, where `votes` says of an operator
     /// whether it is. The denominator is the listed members, whoever is silent.
     pub fn is_satisfied(&self, group: usize, votes: &impl Fn(&str) -> bool) -> bool {
-        let Some(voters) = self.voters.get(group) else { return false };
+        let Some(voters) = self.voters.get(group) else {
+            return false;
+        };
         let satisfied = voters.members.iter().filter(|member| match member {
             Member::Operator(operator) => votes(operator),
             Member::Voters(inner) => *inner < group && self.is_satisfied(*inner, votes),

@@ -155,9 +155,17 @@ pub enum Room {
 /// replaces one that it withdrew, or, where it says a value that the voice has not said, another one of the voice's:
 /// a voice that has said a thousand things about one output can still be heard to contradict itself.
 #[must_use]
-pub fn room_for<'a>(kept: impl Iterator<Item = &'a IndexedStatement>, new: &IndexedStatement) -> Room {
-    let is_unlogged = |statement: &IndexedStatement| matches!(statement.place, Place::Unlogged { .. });
-    let voice_max = if is_unlogged(new) { UNLOGGED_PER_VOICE_MAX } else { STATEMENTS_PER_VOICE_MAX };
+pub fn room_for<'a>(
+    kept: impl Iterator<Item = &'a IndexedStatement>,
+    new: &IndexedStatement,
+) -> Room {
+    let is_unlogged =
+        |statement: &IndexedStatement| matches!(statement.place, Place::Unlogged { .. });
+    let voice_max = if is_unlogged(new) {
+        UNLOGGED_PER_VOICE_MAX
+    } else {
+        STATEMENTS_PER_VOICE_MAX
+    };
     let (mut total, mut of_voice) = (0_usize, 0_usize);
     let (mut withdrawn, mut last, mut repeats) = (None, None, false);
     for (position, statement) in kept.enumerate() {
@@ -250,7 +258,10 @@ impl Standing {
     pub fn among<'a>(statements: impl IntoIterator<Item = &'a IndexedStatement>) -> Self {
         let mut voices = std::collections::BTreeSet::new();
         let mut values = std::collections::BTreeSet::new();
-        for statement in statements.into_iter().filter(|statement| statement.withdrawn_by.is_none()) {
+        for statement in statements
+            .into_iter()
+            .filter(|statement| statement.withdrawn_by.is_none())
+        {
             voices.insert(statement.voice.as_str());
             values.insert((&statement.path, statement.value));
         }
@@ -287,7 +298,12 @@ pub trait IndexStore: Send + Sync + 'static {
     ///
     /// # Errors
     /// As [`LogStore::commit`].
-    fn advance(&self, origin: &str, expected: u64, batch: &FollowBatch) -> Result<Vec<StandingChange>, CommitError>;
+    fn advance(
+        &self,
+        origin: &str,
+        expected: u64,
+        batch: &FollowBatch,
+    ) -> Result<Vec<StandingChange>, CommitError>;
 
     /// Entries of this log that do not parse.
     ///
@@ -330,7 +346,11 @@ pub trait IndexStore: Send + Sync + 'static {
     ///
     /// # Errors
     /// The store failed.
-    fn disagreements(&self, after: Option<&HashPart>, limit: usize) -> Result<Vec<HashPart>, StoreError>;
+    fn disagreements(
+        &self,
+        after: Option<&HashPart>,
+        limit: usize,
+    ) -> Result<Vec<HashPart>, StoreError>;
 
     /// Store paths whose name starts with `prefix`, by name, at most `limit`.
     ///

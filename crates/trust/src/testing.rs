@@ -46,16 +46,23 @@ pub(crate) fn facts(path: &StorePath, contents: &str, references: &[&StorePath])
 /// A policy with builders of these names, one operator each, and further lines.
 pub(crate) fn policy_of(builders: &[&str], lines: &str) -> Policy {
     let builders: String = builders.iter().map(|name| builder_line(name)).collect();
-    Policy::parse(&format!("{builders}quorum none\n{lines}")).unwrap_or_else(|error| panic!("{error}"))
+    Policy::parse(&format!("{builders}quorum none\n{lines}"))
+        .unwrap_or_else(|error| panic!("{error}"))
 }
 
 pub(crate) fn builder_line(name: &str) -> String {
     let (vkey, key) = (log_key(name), nix_key(name).public_key());
-    format!("builder {name} {} https://{name}.example operator={name} nix-key={key}\n", vkey.verifier())
+    format!(
+        "builder {name} {} https://{name}.example operator={name} nix-key={key}\n",
+        vkey.verifier()
+    )
 }
 
 pub(crate) fn cache_line(name: &str) -> String {
-    format!("cache {name} {} https://{name}.example operator={name}\n", nix_key(name).public_key())
+    format!(
+        "cache {name} {} https://{name}.example operator={name}\n",
+        nix_key(name).public_key()
+    )
 }
 
 /// Evidence under construction.
@@ -74,12 +81,19 @@ impl Known {
 
     pub(crate) fn log(mut self, name: &str, state: LogState) -> Self {
         let origin = log_key(name).verifier().name().as_str().to_owned();
-        self.0.logs.insert(origin, LogEvidence { state, size: 1_000 });
+        self.0
+            .logs
+            .insert(origin, LogEvidence { state, size: 1_000 });
         self
     }
 
     pub(crate) fn stale(self, name: &str) -> Self {
-        self.log(name, LogState::Stale { reason: "it has not answered for 3 hours".into() })
+        self.log(
+            name,
+            LogState::Stale {
+                reason: "it has not answered for 3 hours".into(),
+            },
+        )
     }
 
     /// A build in a builder's log.
@@ -88,7 +102,10 @@ impl Known {
     }
 
     pub(crate) fn withdrew(self, builder: &str, facts: &Fingerprint) -> Self {
-        self.statement(Statement { withdrawn: true, ..built(builder, facts) })
+        self.statement(Statement {
+            withdrawn: true,
+            ..built(builder, facts)
+        })
     }
 
     /// A cache's signature.
@@ -97,12 +114,18 @@ impl Known {
     }
 
     pub(crate) fn statement(mut self, statement: Statement) -> Self {
-        self.0.outputs.entry(statement.path().hash_part()).or_default().push(statement);
+        self.0
+            .outputs
+            .entry(statement.path().hash_part())
+            .or_default()
+            .push(statement);
         self
     }
 
     pub(crate) fn content_checked(mut self, facts: &Fingerprint) -> Self {
-        self.0.self_verified.insert(facts.path.clone(), facts.clone());
+        self.0
+            .self_verified
+            .insert(facts.path.clone(), facts.clone());
         self
     }
 
@@ -126,7 +149,10 @@ pub(crate) fn built(builder: &str, facts: &Fingerprint) -> Statement {
         environment: Environment::default(),
     };
     Statement {
-        source: Source::Log { origin: log_key(builder).verifier().name().as_str().into(), index: 7 },
+        source: Source::Log {
+            origin: log_key(builder).verifier().name().as_str().into(),
+            index: 7,
+        },
         said: Said::Build(Box::new(build)),
         facts: Some(facts.clone()),
         withdrawn: false,
@@ -135,7 +161,11 @@ pub(crate) fn built(builder: &str, facts: &Fingerprint) -> Statement {
 
 pub(crate) fn observed(cache: &str, facts: &Fingerprint) -> Statement {
     let key = nix_key(cache);
-    let seen = Observation { claim: claim(facts), public_key: key.public_key(), signature: key.sign(facts) };
+    let seen = Observation {
+        claim: claim(facts),
+        public_key: key.public_key(),
+        signature: key.sign(facts),
+    };
     Statement {
         source: Source::Unlogged,
         said: Said::Observation(Box::new(seen)),

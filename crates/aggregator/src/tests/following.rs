@@ -489,3 +489,22 @@ async fn a_log_that_the_policy_gives_another_key_is_stale_and_fails_no_decision(
         (Outcome::Accepted, &["bob".to_owned()][..])
     );
 }
+
+#[tokio::test]
+async fn after_a_start_it_is_known_when_every_log_was_looked_at_even_one_that_does_not_answer() {
+    let (alice, bob) = (FakeLog::start("alice").await, FakeLog::start("bob").await);
+    alice.append(&attestations(0..3));
+    bob.at.all_instead(Some(Answer::Missing));
+    let mut world = World::of(&[&alice, &bob]);
+    let aggregator = world.aggregator.clone();
+    let looked_at =
+        tokio::spawn(async move { aggregator.looked_at_all(Duration::from_secs(60)).await });
+
+    assert!(world.look("alice").await);
+    assert!(!looked_at.is_finished());
+    assert!(!world.look("bob").await);
+
+    looked_at.await.unwrap();
+    assert_eq!(world.state("alice"), LogState::Live);
+    assert_ne!(world.state("bob"), LogState::Live);
+}

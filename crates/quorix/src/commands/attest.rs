@@ -28,21 +28,36 @@ pub(super) async fn attest(arguments: Attest) -> Result<Exit, Failure> {
             arguments.config.config.display()
         )));
     };
-    let location = section.store.as_deref().map_or_else(Location::system, Location::at_root);
+    let location = section
+        .store
+        .as_deref()
+        .map_or_else(Location::system, Location::at_root);
     let paths = paths(&arguments.paths, &location)?;
     let attester = wiring::builder::attester(&section)?;
     let client = LogClient::new(channel::connect(&section.log).map_err(Failure::wrong)?);
-    let provenance = if arguments.rebuilt { Provenance::Rebuilt } else { Provenance::Built };
+    let provenance = if arguments.rebuilt {
+        Provenance::Rebuilt
+    } else {
+        Provenance::Built
+    };
 
-    let attestations = tokio::task::spawn_blocking(move || attested(&attester, location, paths, provenance));
+    let attestations =
+        tokio::task::spawn_blocking(move || attested(&attester, location, paths, provenance));
     let attestations = attestations.await.map_err(Failure::unknown)??;
     let mut receipts = Vec::new();
     for batch in attestations.chunks(BATCH) {
-        let entries = batch.iter().map(|attestation| attestation.entry.clone()).collect();
-        let blobs = batch.iter().flat_map(|attestation| attestation.blobs.clone()).collect();
-        let submitted = client.submit(entries, blobs).await.map_err(|error| {
-            Failure::unknown(format!("{error} (the log at {})", section.log))
-        })?;
+        let entries = batch
+            .iter()
+            .map(|attestation| attestation.entry.clone())
+            .collect();
+        let blobs = batch
+            .iter()
+            .flat_map(|attestation| attestation.blobs.clone())
+            .collect();
+        let submitted = client
+            .submit(entries, blobs)
+            .await
+            .map_err(|error| Failure::unknown(format!("{error} (the log at {})", section.log)))?;
         receipts.extend(submitted.indices);
     }
     report(&attestations, &receipts, arguments.json);
@@ -51,7 +66,11 @@ pub(super) async fn attest(arguments: Attest) -> Result<Exit, Failure> {
 
 fn paths(texts: &[String], location: &Location) -> Result<Vec<StorePath>, Failure> {
     let parsed = texts.iter().map(|text| {
-        let path = if text.starts_with('/') { location.store_dir.parse(text) } else { StorePath::from_str(text) };
+        let path = if text.starts_with('/') {
+            location.store_dir.parse(text)
+        } else {
+            StorePath::from_str(text)
+        };
         path.map_err(|error| Failure::wrong(format!("`{text}` is not a store path: {error}")))
     });
     parsed.collect()
@@ -64,14 +83,21 @@ fn attested(
     provenance: Provenance,
 ) -> Result<Vec<Attestation>, Failure> {
     let store = Store::open(location).map_err(Failure::unknown)?;
-    let bar = if output::has_viewer() { ProgressBar::new(paths.len() as u64) } else { ProgressBar::hidden() };
+    let bar = if output::has_viewer() {
+        ProgressBar::new(paths.len() as u64)
+    } else {
+        ProgressBar::hidden()
+    };
     if let Ok(style) = ProgressStyle::with_template("hashing {pos} of {len}, {eta} left  {msg}") {
         bar.set_style(style);
     }
     let mut attestations = Vec::new();
     for path in paths {
         bar.set_message(path.name().to_owned());
-        let request = Request { provenance, ..Request::built(path) };
+        let request = Request {
+            provenance,
+            ..Request::built(path)
+        };
         attestations.push(attester.attest(&store, &request).map_err(Failure::wrong)?);
         bar.inc(1);
     }
@@ -85,10 +111,19 @@ fn report(attestations: &[Attestation], receipts: &[(u64, bool)], json: bool) {
         let path = claim.store_dir.join(&claim.path);
         if json {
             let fingerprint = claim.fingerprint.to_string();
-            output::answer(json!({"path": path, "index": index, "duplicate": duplicate, "fingerprint": fingerprint}));
+            output::answer(
+                json!({"path": path, "index": index, "duplicate": duplicate, "fingerprint": fingerprint}),
+            );
         } else {
-            let word = if *duplicate { "was attested before as" } else { "is attested as" };
-            output::answer(format_args!("{path}\n  {word} entry {index}, value {}", claim.fingerprint.short()));
+            let word = if *duplicate {
+                "was attested before as"
+            } else {
+                "is attested as"
+            };
+            output::answer(format_args!(
+                "{path}\n  {word} entry {index}, value {}",
+                claim.fingerprint.short()
+            ));
         }
     }
 }

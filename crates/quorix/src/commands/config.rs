@@ -26,13 +26,19 @@ pub(super) fn check(file: &Path) -> Result<Exit, Failure> {
     }
     roles.extend(config.aggregator.as_ref().map(|_| "aggregator"));
     roles.extend(config.dashboard.as_ref().map(|_| "dashboard"));
-    output::answer(format_args!("{} is good: {}.", file.display(), roles.join(", ")));
+    output::answer(format_args!(
+        "{} is good: {}.",
+        file.display(),
+        roles.join(", ")
+    ));
     warn_of_policy(&config)?;
     Ok(Exit::Yes)
 }
 
 fn warn_of_policy(config: &Config) -> Result<(), Failure> {
-    let Some(file) = &config.policy else { return Ok(()) };
+    let Some(file) = &config.policy else {
+        return Ok(());
+    };
     let policy = read_policy(file)?;
     output::answer(format_args!(
         "{} is good: {} builders, {} caches, {} rules.",

@@ -33,16 +33,20 @@ pub(super) async fn decide(arguments: Decide) -> Result<Exit, Failure> {
     let channel = channel::connect(&address).map_err(Failure::wrong)?;
     let decision = match &arguments.policy {
         Some(file) => here(channel, &arguments, file, &asked).await?,
-        None => there(channel, &arguments.path).await.map_err(|error| {
-            Failure::unknown(format!("{error} (asked at {address})"))
-        })?,
+        None => there(channel, &arguments.path)
+            .await
+            .map_err(|error| Failure::unknown(format!("{error} (asked at {address})")))?,
     };
     if arguments.json {
         output::answer(format_args!("{:#}", json::decision(&decision)));
     } else {
         output::answer(explain::terminal(&decision).trim_end());
     }
-    Ok(if decision.is_accepted() { Exit::Yes } else { Exit::No })
+    Ok(if decision.is_accepted() {
+        Exit::Yes
+    } else {
+        Exit::No
+    })
 }
 
 /// The hash part of a store path, base name or hash part.
@@ -66,14 +70,24 @@ pub(super) fn asked(text: &str) -> Result<HashPart, Failure> {
 async fn there(channel: Channel, path: &str) -> Result<Decision, String> {
     let request = pb::DecideRequest { path: path.into() };
     let answer = AggregatorServiceClient::new(channel).decide(request).await;
-    let answer = answer.map_err(|status| quorix_wire::client::ClientError::from(status).to_string())?;
-    let decision = answer.into_inner().decision.ok_or("it answered without a decision")?;
-    Decision::try_from(decision).map_err(|error| format!("it answered with something that is no decision: {error}"))
+    let answer =
+        answer.map_err(|status| quorix_wire::client::ClientError::from(status).to_string())?;
+    let decision = answer
+        .into_inner()
+        .decision
+        .ok_or("it answered without a decision")?;
+    Decision::try_from(decision)
+        .map_err(|error| format!("it answered with something that is no decision: {error}"))
 }
 
 /// What follows from the evidence under this policy, every proof verified here. Content-addressed paths are fetched
 /// from the sources and recomputed, as the resolver does before it serves one.
-async fn here(channel: Channel, arguments: &Decide, file: &Path, asked: &HashPart) -> Result<Decision, Failure> {
+async fn here(
+    channel: Channel,
+    arguments: &Decide,
+    file: &Path,
+    asked: &HashPart,
+) -> Result<Decision, Failure> {
     let policy = Arc::new(read_policy(file)?);
     let spool = tempfile::tempdir().map_err(Failure::unknown)?;
     let key = SecretKey::from_seed("unused-1".parse().map_err(Failure::unknown)?, [0; 32]);
@@ -84,10 +98,15 @@ async fn here(channel: Channel, arguments: &Decide, file: &Path, asked: &HashPar
 
     let fetcher = Fetcher::new(FetchLimits::default()).map_err(Failure::unknown)?;
     let (clock, mut registry): (Clock, _) = (Arc::new(now_s), Registry::default());
-    let content = ContentChecker::new(&config, &fetcher, clock.clone(), &mut registry).map_err(Failure::unknown)?;
+    let content = ContentChecker::new(&config, &fetcher, clock.clone(), &mut registry)
+        .map_err(Failure::unknown)?;
     let client = AggregatorClient::new(channel, policy.clone());
-    let resolver = Resolver::new(client, policy, config, content, clock, &mut registry).map_err(Failure::unknown)?;
-    let decision = resolver.decide(asked).await.map_err(|error| Failure::unknown(error.explained()))?;
+    let resolver = Resolver::new(client, policy, config, content, clock, &mut registry)
+        .map_err(Failure::unknown)?;
+    let decision = resolver
+        .decide(asked)
+        .await
+        .map_err(|error| Failure::unknown(error.explained()))?;
     Ok((*decision).clone())
 }
 
@@ -97,5 +116,8 @@ fn sources(arguments: &Decide) -> Vec<String> {
         return arguments.sources.clone();
     }
     let config = Config::read(&arguments.config.config).ok();
-    config.and_then(|config| config.resolver).map(|resolver| resolver.sources).unwrap_or_default()
+    config
+        .and_then(|config| config.resolver)
+        .map(|resolver| resolver.sources)
+        .unwrap_or_default()
 }

@@ -16,12 +16,15 @@ pub(super) fn post_build(file: &Path) -> Exit {
     let config = match configuration(file) {
         Ok(config) => config,
         Err(failure) => {
-            output::remark(format_args!("quorix: this build is not attested: {failure}"));
+            output::remark(format_args!(
+                "quorix: this build is not attested: {failure}"
+            ));
             return Exit::Yes;
         }
     };
     let read = |name: &str| env::var(name).ok();
-    let (drv_path, out_paths, nix_config) = (read("DRV_PATH"), read("OUT_PATHS"), read("NIX_CONFIG"));
+    let (drv_path, out_paths, nix_config) =
+        (read("DRV_PATH"), read("OUT_PATHS"), read("NIX_CONFIG"));
     let (nix_store_dir, nix_state_dir) = (read("NIX_STORE_DIR"), read("NIX_STATE_DIR"));
     let current_dir = env::current_dir().ok();
     let variables = HookVariables {
@@ -41,12 +44,17 @@ pub(super) fn post_build(file: &Path) -> Exit {
 /// What waits, and what was set aside and why.
 pub(super) fn status(json: bool, file: &Path) -> Result<Exit, Failure> {
     let config = configuration(file)?;
-    let outbox = Outbox::open(&config.role_dir("builder").join("outbox")).map_err(Failure::unknown)?;
+    let outbox =
+        Outbox::open(&config.role_dir("builder").join("outbox")).map_err(Failure::unknown)?;
     let counts = outbox.counts().map_err(Failure::unknown)?;
     let rejected = outbox.rejected().map_err(Failure::unknown)?;
     if json {
-        let rejected: Vec<_> = rejected.iter().map(|(id, reason)| json!({"job": id.to_string(), "reason": reason})).collect();
-        let value = json!({"waiting": counts.waiting, "rejected": rejected, "unreadable": counts.bad});
+        let rejected: Vec<_> = rejected
+            .iter()
+            .map(|(id, reason)| json!({"job": id.to_string(), "reason": reason}))
+            .collect();
+        let value =
+            json!({"waiting": counts.waiting, "rejected": rejected, "unreadable": counts.bad});
         output::answer(format_args!("{value:#}"));
         return Ok(Exit::Yes);
     }

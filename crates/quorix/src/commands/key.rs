@@ -14,24 +14,34 @@ use crate::wiring::keys::{self, AnyKey};
 
 pub(super) fn generate(kind: KeyKind, name: &str, file: &Path) -> Result<Exit, Failure> {
     let mut seed = [0_u8; 32];
-    getrandom::fill(&mut seed).map_err(|error| Failure::unknown(format!("no randomness from the system: {error}")))?;
-    let bad_name = |error: String| Failure::wrong(format!("`{name}` cannot be the name of a key: {error}"));
+    getrandom::fill(&mut seed)
+        .map_err(|error| Failure::unknown(format!("no randomness from the system: {error}")))?;
+    let bad_name =
+        |error: String| Failure::wrong(format!("`{name}` cannot be the name of a key: {error}"));
     let (secret, public) = match kind {
         KeyKind::Log => {
-            let name = name.parse().map_err(|error: quorix_tlog::note::KeyError| bad_name(error.to_string()))?;
+            let name = name
+                .parse()
+                .map_err(|error: quorix_tlog::note::KeyError| bad_name(error.to_string()))?;
             let key = SigningKey::from_seed(name, seed);
             (key.to_text(), key.verifier().to_string())
         }
         KeyKind::Nix => {
-            let name = name.parse().map_err(|error: quorix_nix::signature::SignatureError| bad_name(error.to_string()))?;
+            let name = name
+                .parse()
+                .map_err(|error: quorix_nix::signature::SignatureError| {
+                    bad_name(error.to_string())
+                })?;
             let key = SecretKey::from_seed(name, seed);
             (key.to_text(), key.public_key().to_string())
         }
     };
-    write_secret(file, &secret).map_err(|error| {
-        Failure::wrong(format!("{} was not made: {error}", file.display()))
-    })?;
-    output::remark(format_args!("Wrote the secret key to {}. The public key:", file.display()));
+    write_secret(file, &secret)
+        .map_err(|error| Failure::wrong(format!("{} was not made: {error}", file.display())))?;
+    output::remark(format_args!(
+        "Wrote the secret key to {}. The public key:",
+        file.display()
+    ));
     output::answer(public);
     Ok(Exit::Yes)
 }
@@ -47,7 +57,11 @@ pub(super) fn show(file: &Path) -> Result<Exit, Failure> {
 /// Makes a file that only its owner can read, synced with its folder. An existing file is never touched.
 fn write_secret(file: &Path, text: &str) -> std::io::Result<()> {
     let mut options = OpenOptions::new();
-    let mut made = options.write(true).create_new(true).mode(0o600).open(file)?;
+    let mut made = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(file)?;
     made.write_all(text.as_bytes())?;
     made.write_all(b"\n")?;
     made.sync_all()?;

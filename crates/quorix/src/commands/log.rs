@@ -13,7 +13,11 @@ use super::{aggregator_address, configuration, now_s};
 use crate::output::{self, Exit, Failure};
 
 /// The followed logs; on a machine with a log and no aggregator, that log.
-pub(super) async fn status(aggregator: Option<Address>, json: bool, file: &Path) -> Result<Exit, Failure> {
+pub(super) async fn status(
+    aggregator: Option<Address>,
+    json: bool,
+    file: &Path,
+) -> Result<Exit, Failure> {
     if aggregator.is_none()
         && let Ok(config) = configuration(file)
         && config.aggregator.is_none()
@@ -23,9 +27,14 @@ pub(super) async fn status(aggregator: Option<Address>, json: bool, file: &Path)
     }
     let address = aggregator_address(aggregator, file)?;
     let channel = channel::connect(&address).map_err(Failure::wrong)?;
-    let answer = AggregatorServiceClient::new(channel).list_logs(pb::ListLogsRequest {}).await;
+    let answer = AggregatorServiceClient::new(channel)
+        .list_logs(pb::ListLogsRequest {})
+        .await;
     let answer = answer.map_err(|status| {
-        Failure::unknown(format!("{} (asked at {address})", ClientError::from(status)))
+        Failure::unknown(format!(
+            "{} (asked at {address})",
+            ClientError::from(status)
+        ))
     })?;
     let logs = answer.into_inner().logs;
     if json {
@@ -40,21 +49,33 @@ pub(super) async fn status(aggregator: Option<Address>, json: bool, file: &Path)
 
 async fn own(address: &Address, json: bool) -> Result<Exit, Failure> {
     let client = LogClient::new(channel::connect(address).map_err(Failure::wrong)?);
-    let status = client.status().await.map_err(|error| Failure::unknown(format!("{error} (asked at {address})")))?;
+    let status = client
+        .status()
+        .await
+        .map_err(|error| Failure::unknown(format!("{error} (asked at {address})")))?;
     if json {
         let checkpoint = String::from_utf8_lossy(&status.checkpoint);
         let value = json!({"origin": status.origin, "vkey": status.vkey, "size": status.size, "checkpoint": checkpoint});
         output::answer(format_args!("{value:#}"));
     } else {
-        output::answer(format_args!("The log {} has {} entries.\n\n{}", status.origin, status.size, status.vkey));
+        output::answer(format_args!(
+            "The log {} has {} entries.\n\n{}",
+            status.origin, status.size, status.vkey
+        ));
     }
     Ok(Exit::Yes)
 }
 
 fn table(logs: &[pb::LogStatus]) {
-    let live = logs.iter().filter(|log| log.state() == pb::LogState::Live).count();
+    let live = logs
+        .iter()
+        .filter(|log| log.state() == pb::LogState::Live)
+        .count();
     output::answer(format_args!("{live} of {} logs are live.\n", logs.len()));
-    output::answer(format_args!("  {:14} {:14} {:>10}  {:12} {}", "log", "operator", "entries", "verified", "state"));
+    output::answer(format_args!(
+        "  {:14} {:14} {:>10}  {:12} {}",
+        "log", "operator", "entries", "verified", "state"
+    ));
     let now = now_s();
     for log in logs {
         let verified = ago(now, log.last_verified_s);
@@ -67,7 +88,10 @@ fn table(logs: &[pb::LogStatus]) {
             output::answer(format_args!("    {}", log.reason));
         }
         if log.opaque > 0 {
-            output::answer(format_args!("    {} entries do not parse; they count for nobody", log.opaque));
+            output::answer(format_args!(
+                "    {} entries do not parse; they count for nobody",
+                log.opaque
+            ));
         }
     }
 }

@@ -13,7 +13,9 @@ pub(super) fn completions(shell: clap_complete::Shell) {
 
 pub(super) fn manual() -> Result<Exit, Failure> {
     let mut text = Vec::new();
-    clap_mangen::Man::new(Cli::command()).render(&mut text).map_err(Failure::unknown)?;
+    clap_mangen::Man::new(Cli::command())
+        .render(&mut text)
+        .map_err(Failure::unknown)?;
     output::raw(&text);
     Ok(Exit::Yes)
 }

@@ -9,7 +9,11 @@ use crate::output::{self, Exit, Failure};
 
 pub(super) fn check(file: &Path, json: bool) -> Result<Exit, Failure> {
     let policy = read_policy(file)?;
-    let default = policy.rules.get(policy.default).map(|rule| rule.name.as_str()).unwrap_or_default();
+    let default = policy
+        .rules
+        .get(policy.default)
+        .map(|rule| rule.name.as_str())
+        .unwrap_or_default();
     if json {
         let value = json!({
             "file": file,
@@ -28,12 +32,25 @@ pub(super) fn check(file: &Path, json: bool) -> Result<Exit, Failure> {
         return Ok(Exit::Yes);
     }
     output::answer(format_args!("{} is good.\n", file.display()));
-    output::answer(format_args!("  operators  {}", policy.operators().join(", ")));
+    output::answer(format_args!(
+        "  operators  {}",
+        policy.operators().join(", ")
+    ));
     for builder in &policy.builders {
-        output::answer(format_args!("  builder    {} votes for {}, log {}", builder.name, builder.operator, builder.origin()));
+        output::answer(format_args!(
+            "  builder    {} votes for {}, log {}",
+            builder.name,
+            builder.operator,
+            builder.origin()
+        ));
     }
     for cache in &policy.caches {
-        output::answer(format_args!("  cache      {} votes for {}, key {}", cache.name, cache.operator, cache.key.name()));
+        output::answer(format_args!(
+            "  cache      {} votes for {}, key {}",
+            cache.name,
+            cache.operator,
+            cache.key.name()
+        ));
     }
     output::answer(format_args!("  default    rule {default}"));
     if !policy.warnings.is_empty() {

@@ -39,12 +39,15 @@ async fn stopped(node: &mut wiring::Node) -> Result<&'static str, Failure> {
 fn notify(message: &str) {
     use std::os::linux::net::SocketAddrExt as _;
     use std::os::unix::net::{SocketAddr, UnixDatagram};
-    let Ok(socket) = std::env::var("NOTIFY_SOCKET") else { return };
+    let Ok(socket) = std::env::var("NOTIFY_SOCKET") else {
+        return;
+    };
     let address = match socket.strip_prefix('@') {
         Some(name) => SocketAddr::from_abstract_name(name),
         None => SocketAddr::from_pathname(&socket),
     };
-    let sent = address.and_then(|address| UnixDatagram::unbound()?.send_to_addr(message.as_bytes(), &address));
+    let sent = address
+        .and_then(|address| UnixDatagram::unbound()?.send_to_addr(message.as_bytes(), &address));
     if let Err(error) = sent {
         tracing::warn!("systemd was not told {message}: {error}");
     }

@@ -9,12 +9,27 @@ use super::Config;
 /// # Errors
 /// A sentence that names section and key, and says what to do.
 pub(super) fn check(config: &Config) -> Result<(), String> {
-    let Config { log, builder, aggregator, resolver, dashboard, .. } = config;
-    if log.is_none() && builder.is_none() && aggregator.is_none() && resolver.is_none() && dashboard.is_none() {
+    let Config {
+        log,
+        builder,
+        aggregator,
+        resolver,
+        dashboard,
+        ..
+    } = config;
+    if log.is_none()
+        && builder.is_none()
+        && aggregator.is_none()
+        && resolver.is_none()
+        && dashboard.is_none()
+    {
         return Err("no role is switched on: add a section [log], [builder], [aggregator], [resolver] or [dashboard]".into());
     }
     if !config.data_dir.is_absolute() {
-        return Err(format!("data_dir: `{}` is not an absolute path", config.data_dir.display()));
+        return Err(format!(
+            "data_dir: `{}` is not an absolute path",
+            config.data_dir.display()
+        ));
     }
     let needs_policy = aggregator.is_some() || resolver.is_some() || dashboard.is_some();
     if needs_policy && config.policy.is_none() {
@@ -24,13 +39,19 @@ pub(super) fn check(config: &Config) -> Result<(), String> {
         && resolver.aggregator.is_none()
         && aggregator.is_none()
     {
-        return Err("resolver.aggregator: there is no [aggregator] in this file; say where one answers".into());
+        return Err(
+            "resolver.aggregator: there is no [aggregator] in this file; say where one answers"
+                .into(),
+        );
     }
     if let Some(dashboard) = dashboard
         && dashboard.aggregator.is_none()
         && aggregator.is_none()
     {
-        return Err("dashboard.aggregator: there is no [aggregator] in this file; say where one answers".into());
+        return Err(
+            "dashboard.aggregator: there is no [aggregator] in this file; say where one answers"
+                .into(),
+        );
     }
     if let Some(log) = log {
         private("log.listen.submit", &log.listen.submit)?;
@@ -47,11 +68,16 @@ fn private(key: &str, address: &Address) -> Result<(), String> {
         Address::Unix(_) => return Ok(()),
         Address::Tcp(host) => host,
     };
-    let name = host.rsplit_once(':').map_or(host.as_str(), |(name, _)| name);
+    let name = host
+        .rsplit_once(':')
+        .map_or(host.as_str(), |(name, _)| name);
     let name = name.trim_start_matches('[').trim_end_matches(']');
-    let is_loopback = name == "localhost" || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    let is_loopback =
+        name == "localhost" || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
     if is_loopback {
         return Ok(());
     }
-    Err(format!("{key}: `{host}` can be reached from other machines, and this version has no TLS or tokens; use unix:PATH or 127.0.0.1:PORT"))
+    Err(format!(
+        "{key}: `{host}` can be reached from other machines, and this version has no TLS or tokens; use unix:PATH or 127.0.0.1:PORT"
+    ))
 }

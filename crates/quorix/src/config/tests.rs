@@ -44,21 +44,32 @@ listen = "127.0.0.1:9480"
     assert_eq!(aggregator.poll_interval.0.as_millis(), 500);
     assert_eq!(aggregator.stale_after.0.as_secs(), 60);
     assert_eq!(config.resolver.as_ref().unwrap().priority, 30);
-    assert_eq!(config.role_dir("log"), std::path::Path::new("/var/lib/quorix/log"));
+    assert_eq!(
+        config.role_dir("log"),
+        std::path::Path::new("/var/lib/quorix/log")
+    );
 }
 
 #[test]
 fn an_unknown_key_is_named_with_its_line() {
     let error = refused(&format!("{LOG}colour = \"red\"\n"));
-    assert!(error.contains("unknown field `colour`") && error.contains("line 7"), "{error}");
+    assert!(
+        error.contains("unknown field `colour`") && error.contains("line 7"),
+        "{error}"
+    );
 }
 
 #[test]
 fn a_bad_address_or_length_of_time_is_named() {
     let error = refused("[aggregator]\nlisten = \"nowhere\"\n");
     assert!(error.contains("`nowhere` is no address"), "{error}");
-    let error = refused("policy = \"/p\"\n[aggregator]\nlisten = \"127.0.0.1:1\"\npoll_interval = \"ten\"\n");
-    assert!(error.contains("`ten` is not a length of time: write 500ms, 10s, 5m or 1h"), "{error}");
+    let error = refused(
+        "policy = \"/p\"\n[aggregator]\nlisten = \"127.0.0.1:1\"\npoll_interval = \"ten\"\n",
+    );
+    assert!(
+        error.contains("`ten` is not a length of time: write 500ms, 10s, 5m or 1h"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -68,22 +79,42 @@ fn no_role_is_an_error() {
 
 #[test]
 fn roles_that_decide_need_a_policy() {
-    assert!(refused(AGGREGATOR).starts_with("policy: [aggregator], [resolver] and [dashboard] need a policy file"));
+    assert!(
+        refused(AGGREGATOR)
+            .starts_with("policy: [aggregator], [resolver] and [dashboard] need a policy file")
+    );
 }
 
 #[test]
 fn a_resolver_without_any_aggregator_is_refused() {
-    let error = refused("policy = \"/p\"\n[resolver]\nlisten = \"127.0.0.1:1\"\nkey = \"/k\"\nsources = []\n");
-    assert!(error.starts_with("resolver.aggregator: there is no [aggregator] in this file"), "{error}");
+    let error = refused(
+        "policy = \"/p\"\n[resolver]\nlisten = \"127.0.0.1:1\"\nkey = \"/k\"\nsources = []\n",
+    );
+    assert!(
+        error.starts_with("resolver.aggregator: there is no [aggregator] in this file"),
+        "{error}"
+    );
 }
 
 #[test]
 fn trustix_the_write_side_of_a_log_is_never_reachable_from_other_machines() {
-    for address in ["0.0.0.0:8480", "192.0.2.1:8480", "[::]:8480", "logs.example.org:8480"] {
+    for address in [
+        "0.0.0.0:8480",
+        "192.0.2.1:8480",
+        "[::]:8480",
+        "logs.example.org:8480",
+    ] {
         let error = refused(&LOG.replace("unix:/run/quorix/submit.sock", address));
-        assert!(error.starts_with("log.listen.submit:") && error.contains("can be reached from other machines"), "{error}");
+        assert!(
+            error.starts_with("log.listen.submit:")
+                && error.contains("can be reached from other machines"),
+            "{error}"
+        );
     }
     for address in ["127.0.0.1:1", "[::1]:1", "localhost:1", "unix:/run/x.sock"] {
-        assert!(parse(&LOG.replace("unix:/run/quorix/submit.sock", address)).is_ok(), "{address}");
+        assert!(
+            parse(&LOG.replace("unix:/run/quorix/submit.sock", address)).is_ok(),
+            "{address}"
+        );
     }
 }

@@ -32,9 +32,14 @@ impl Client {
     /// # Errors
     /// The addresses are no addresses.
     pub fn new(aggregator: SocketAddr, resolver: &str) -> Result<Self, Failure> {
-        let channel = channel::connect(&Address::Tcp(aggregator.to_string())).map_err(Failure::unknown)?;
+        let channel =
+            channel::connect(&Address::Tcp(aggregator.to_string())).map_err(Failure::unknown)?;
         let fetcher = Fetcher::new(FetchLimits::default()).map_err(Failure::unknown)?;
-        Ok(Self { service: AggregatorServiceClient::new(channel), fetcher, resolver: resolver.into() })
+        Ok(Self {
+            service: AggregatorServiceClient::new(channel),
+            fetcher,
+            resolver: resolver.into(),
+        })
     }
 
     /// The aggregator's decision on a path.
@@ -42,9 +47,19 @@ impl Client {
     /// # Errors
     /// It does not answer.
     pub async fn decide(&self, path: &StorePath) -> Result<Decision, Failure> {
-        let request = pb::DecideRequest { path: StoreDir::default().join(path) };
-        let answer = self.service.clone().decide(request).await.map_err(Failure::unknown)?.into_inner();
-        let decision = answer.decision.ok_or_else(|| Failure::unknown("no decision"))?;
+        let request = pb::DecideRequest {
+            path: StoreDir::default().join(path),
+        };
+        let answer = self
+            .service
+            .clone()
+            .decide(request)
+            .await
+            .map_err(Failure::unknown)?
+            .into_inner();
+        let decision = answer
+            .decision
+            .ok_or_else(|| Failure::unknown("no decision"))?;
         Decision::try_from(decision).map_err(Failure::unknown)
     }
 
@@ -75,7 +90,11 @@ impl Client {
     /// # Errors
     /// Nobody answers there, or not with success.
     pub async fn text(&self, url: &str) -> Result<String, Failure> {
-        let bytes = self.fetcher.get(url, 8 << 20).await.map_err(Failure::unknown)?;
+        let bytes = self
+            .fetcher
+            .get(url, 8 << 20)
+            .await
+            .map_err(Failure::unknown)?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 }
@@ -91,7 +110,10 @@ pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> Re
             return Ok(answer);
         }
         if Instant::now() > end {
-            return Err(Failure::unknown(format!("it did not happen within {} s: {what}", PATIENCE.as_secs())));
+            return Err(Failure::unknown(format!(
+                "it did not happen within {} s: {what}",
+                PATIENCE.as_secs()
+            )));
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

@@ -15,7 +15,9 @@ use crate::output::Failure;
 /// The package set.
 const PACKAGES: &str = include_str!("packages.nix");
 /// Tools that the packages are built with.
-const APPLETS: [&str; 9] = ["sh", "mkdir", "cp", "cat", "chmod", "date", "head", "ln", "od"];
+const APPLETS: [&str; 9] = [
+    "sh", "mkdir", "cp", "cat", "chmod", "date", "head", "ln", "od",
+];
 
 /// How Nix is run.
 #[derive(Clone, Debug)]
@@ -42,7 +44,9 @@ impl Nix {
     pub fn missing() -> Option<String> {
         for program in ["nix-build", "nix-store", "nix"] {
             if find(program).is_none() {
-                return Some(format!("`{program}` is not installed (Debian and Ubuntu: apt-get install nix-bin)"));
+                return Some(format!(
+                    "`{program}` is not installed (Debian and Ubuntu: apt-get install nix-bin)"
+                ));
             }
         }
         if busybox().is_none() {
@@ -56,7 +60,8 @@ impl Nix {
     /// # Errors
     /// Files cannot be made.
     pub fn prepare(dir: &Path) -> Result<Self, Failure> {
-        let failed = |error: std::io::Error| Failure::unknown(format!("{}: {error}", dir.display()));
+        let failed =
+            |error: std::io::Error| Failure::unknown(format!("{}: {error}", dir.display()));
         for folder in ["conf", "home", "cache", "packages/busybox/bin"] {
             fs::create_dir_all(dir.join(folder)).map_err(failed)?;
         }
@@ -64,12 +69,16 @@ impl Nix {
         fs::write(dir.join("conf/nix.conf"), settings).map_err(failed)?;
         fs::write(dir.join("packages/default.nix"), PACKAGES).map_err(failed)?;
         let tools = dir.join("packages/busybox/bin");
-        let busybox = busybox().ok_or_else(|| Failure::unknown("a static busybox is not installed"))?;
+        let busybox =
+            busybox().ok_or_else(|| Failure::unknown("a static busybox is not installed"))?;
         fs::copy(busybox, tools.join("busybox")).map_err(failed)?;
         for applet in APPLETS {
             symlink("busybox", tools.join(applet)).map_err(failed)?;
         }
-        Ok(Self { dir: dir.into(), sudo: needs_sudo() })
+        Ok(Self {
+            dir: dir.into(),
+            sudo: needs_sudo(),
+        })
     }
 
     /// True if builds run through sudo.
@@ -94,7 +103,11 @@ impl Nix {
             ("HOME", self.dir.join("home")),
             ("XDG_CACHE_HOME", self.dir.join("cache")),
         ];
-        let mut command = if self.sudo { Command::new("sudo") } else { Command::new("env") };
+        let mut command = if self.sudo {
+            Command::new("sudo")
+        } else {
+            Command::new("env")
+        };
         if self.sudo {
             command.args(["-n", "env"]);
         }
@@ -105,9 +118,14 @@ impl Nix {
             assignment.push(value);
             command.arg(assignment);
         }
-        command.arg(program).args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+        command
+            .arg(program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
         let output = command.output().await;
-        let output = output.map_err(|error| Failure::unknown(format!("{program} does not start: {error}")))?;
+        let output = output
+            .map_err(|error| Failure::unknown(format!("{program} does not start: {error}")))?;
         Ok(Ran {
             is_success: output.status.success(),
             out: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -122,7 +140,10 @@ impl Nix {
         }
         let end: Vec<&str> = ran.err.lines().rev().take(4).collect();
         let end: Vec<&str> = end.into_iter().rev().collect();
-        Err(Failure::unknown(format!("{program} failed:\n  {}", end.join("\n  "))))
+        Err(Failure::unknown(format!(
+            "{program} failed:\n  {}",
+            end.join("\n  ")
+        )))
     }
 
     /// Builds attributes of the package set in the store under `store`; `hook` is told of every build.
@@ -137,14 +158,17 @@ impl Nix {
     ) -> Result<BTreeMap<String, StorePath>, Failure> {
         let mut outputs = BTreeMap::new();
         for attribute in attributes {
-            let mut arguments: Vec<OsString> = vec![self.packages().into(), "-A".into(), attribute.into()];
+            let mut arguments: Vec<OsString> =
+                vec![self.packages().into(), "-A".into(), attribute.into()];
             arguments.extend(["--no-out-link".into(), "--store".into(), store.into()]);
             if let Some(hook) = hook {
                 arguments.extend(["--option".into(), "post-build-hook".into(), hook.into()]);
             }
             let out = self.must("nix-build", &arguments).await?;
             let path = StoreDir::default().parse(out.trim());
-            let path = path.map_err(|error| Failure::unknown(format!("nix-build printed `{}`: {error}", out.trim())))?;
+            let path = path.map_err(|error| {
+                Failure::unknown(format!("nix-build printed `{}`: {error}", out.trim()))
+            })?;
             outputs.insert((*attribute).to_owned(), path);
         }
         Ok(outputs)
@@ -162,9 +186,14 @@ impl Nix {
         cache: &Path,
         settings: &str,
     ) -> Result<(), Failure> {
-        let mut arguments: Vec<OsString> = vec!["copy".into(), "--store".into(), store.into(), "--to".into()];
+        let mut arguments: Vec<OsString> =
+            vec!["copy".into(), "--store".into(), store.into(), "--to".into()];
         arguments.push(format!("file://{}?{settings}", cache.display()).into());
-        arguments.extend(paths.into_iter().map(|path| StoreDir::default().join(path).into()));
+        arguments.extend(
+            paths
+                .into_iter()
+                .map(|path| StoreDir::default().join(path).into()),
+        );
         self.must("nix", &arguments).await.map(|_| ())
     }
 
@@ -172,9 +201,19 @@ impl Nix {
     ///
     /// # Errors
     /// Nix cannot be started; that it refuses is no error.
-    pub async fn install(&self, store: &Path, paths: &[&StorePath], substituter: &str, key: &str) -> Result<Ran, Failure> {
+    pub async fn install(
+        &self,
+        store: &Path,
+        paths: &[&StorePath],
+        substituter: &str,
+        key: &str,
+    ) -> Result<Ran, Failure> {
         let mut arguments: Vec<OsString> = vec!["--store".into(), store.into(), "--realise".into()];
-        arguments.extend(paths.iter().map(|path| StoreDir::default().join(path).into()));
+        arguments.extend(
+            paths
+                .iter()
+                .map(|path| StoreDir::default().join(path).into()),
+        );
         arguments.extend(["--substituters".into(), substituter.into()]);
         arguments.extend(["--trusted-public-keys".into(), key.into()]);
         self.run("nix-store", &arguments).await
@@ -186,7 +225,13 @@ impl Nix {
     /// The file cannot be written.
     pub async fn alter(&self, file: &Path, text: &str) -> Result<(), Failure> {
         let script = r#"chmod u+w "$(dirname "$1")" "$1" && printf '%s' "$2" > "$1" && chmod a-w "$1" "$(dirname "$1")""#;
-        let arguments: Vec<OsString> = vec!["-ec".into(), script.into(), "sh".into(), file.into(), text.into()];
+        let arguments: Vec<OsString> = vec![
+            "-ec".into(),
+            script.into(),
+            "sh".into(),
+            file.into(),
+            text.into(),
+        ];
         self.must("sh", &arguments).await.map(|_| ())
     }
 
@@ -201,7 +246,9 @@ impl Nix {
 /// Where a program is on the path.
 fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| is_executable(file))
+    std::env::split_paths(&path)
+        .map(|folder| folder.join(program))
+        .find(|file| is_executable(file))
 }
 
 fn is_executable(file: &Path) -> bool {

@@ -27,10 +27,18 @@ impl Process {
     ///
     /// # Errors
     /// It does not start, ends, or does not answer in time; with the end of what it printed.
-    pub async fn serve(quorix: &Path, name: &str, config: &Path, answers: &[SocketAddr]) -> Result<Self, Failure> {
+    pub async fn serve(
+        quorix: &Path,
+        name: &str,
+        config: &Path,
+        answers: &[SocketAddr],
+    ) -> Result<Self, Failure> {
         let log = config.with_extension("log");
         let open = || File::options().create(true).append(true).open(&log);
-        let (out, err) = (open().map_err(Failure::unknown)?, open().map_err(Failure::unknown)?);
+        let (out, err) = (
+            open().map_err(Failure::unknown)?,
+            open().map_err(Failure::unknown)?,
+        );
         let child = Command::new(quorix)
             .arg("serve")
             .arg("--config")
@@ -40,8 +48,14 @@ impl Process {
             .stderr(err)
             .kill_on_drop(true)
             .spawn()
-            .map_err(|error| Failure::unknown(format!("{} does not start: {error}", quorix.display())))?;
-        let mut process = Self { name: name.into(), child, log };
+            .map_err(|error| {
+                Failure::unknown(format!("{} does not start: {error}", quorix.display()))
+            })?;
+        let mut process = Self {
+            name: name.into(),
+            child,
+            log,
+        };
         process.wait_for(answers).await?;
         Ok(process)
     }
@@ -66,7 +80,11 @@ impl Process {
         let log = fs::read_to_string(&self.log).unwrap_or_default();
         let end: Vec<&str> = log.lines().rev().take(5).collect();
         let end: Vec<&str> = end.into_iter().rev().collect();
-        Failure::unknown(format!("{} {what}; its last words:\n  {}", self.name, end.join("\n  ")))
+        Failure::unknown(format!(
+            "{} {what}; its last words:\n  {}",
+            self.name,
+            end.join("\n  ")
+        ))
     }
 
     /// Asks it to stop, as systemd would, and waits for its end.
@@ -75,7 +93,11 @@ impl Process {
     /// It does not end in time or fails.
     pub async fn stop(mut self) -> Result<(), Failure> {
         if let Some(id) = self.child.id() {
-            let asked = Command::new("kill").arg("-TERM").arg(id.to_string()).status().await;
+            let asked = Command::new("kill")
+                .arg("-TERM")
+                .arg(id.to_string())
+                .status()
+                .await;
             asked.map_err(|error| Failure::unknown(format!("kill: {error}")))?;
         }
         match tokio::time::timeout(PATIENCE, self.child.wait()).await {

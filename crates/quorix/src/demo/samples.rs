@@ -49,17 +49,44 @@ impl Samples {
     ) -> Result<BTreeMap<String, StorePath>, Failure> {
         let (notes, notes_address) = notes()?;
         let path = |name: &str| named(name);
-        let (greeting, hello, manual) = (path("greeting-1.0")?, path("hello-2.12")?, path("manual-1.0")?);
+        let (greeting, hello, manual) = (
+            path("greeting-1.0")?,
+            path("hello-2.12")?,
+            path("manual-1.0")?,
+        );
         let (clock, alarm) = (path("clock-0.9")?, path("alarm-0.9")?);
         let said = lie.unwrap_or(TRUTH).trim_end();
         let once = format!("{:?}\n", seed()?);
         let script = format!("#!/bin/sh\necho '{said}'\n");
         let trees = [
-            ("greeting", &greeting, folder([("greeting", file(TRUTH))]), vec![]),
-            ("hello", &hello, folder([("bin", folder([("hello", file(&script))])), ("greeting", link(&greeting))]), vec![&greeting]),
-            ("manual", &manual, folder([("manual", file("See notes.\n")), ("notes", link(&notes))]), vec![&notes]),
+            (
+                "greeting",
+                &greeting,
+                folder([("greeting", file(TRUTH))]),
+                vec![],
+            ),
+            (
+                "hello",
+                &hello,
+                folder([
+                    ("bin", folder([("hello", file(&script))])),
+                    ("greeting", link(&greeting)),
+                ]),
+                vec![&greeting],
+            ),
+            (
+                "manual",
+                &manual,
+                folder([("manual", file("See notes.\n")), ("notes", link(&notes))]),
+                vec![&notes],
+            ),
             ("clock", &clock, folder([("built", file(&once))]), vec![]),
-            ("alarm", &alarm, folder([("alarm", file(&format!("ring {clock}\n")))]), vec![&clock]),
+            (
+                "alarm",
+                &alarm,
+                folder([("alarm", file(&format!("ring {clock}\n")))]),
+                vec![&clock],
+            ),
         ];
         let mut paths = BTreeMap::new();
         let mut entries = Vec::new();
@@ -73,14 +100,19 @@ impl Samples {
         }
         let (facts, nar) = packed(&notes, &file(NOTES), Vec::new())?;
         self.built.push((facts, nar, Some(notes_address)));
-        let channel = channel::connect(&Address::Unix(builder.submit.clone())).map_err(Failure::unknown)?;
-        LogClient::new(channel).submit(entries, Vec::new()).await.map_err(Failure::unknown)?;
+        let channel =
+            channel::connect(&Address::Unix(builder.submit.clone())).map_err(Failure::unknown)?;
+        LogClient::new(channel)
+            .submit(entries, Vec::new())
+            .await
+            .map_err(Failure::unknown)?;
         Ok(paths)
     }
 
     /// Writes everything into a folder laid out as a binary cache.
     pub(super) fn export(&self, cache: &Path) -> Result<(), Failure> {
-        let failed = |error: std::io::Error| Failure::unknown(format!("{}: {error}", cache.display()));
+        let failed =
+            |error: std::io::Error| Failure::unknown(format!("{}: {error}", cache.display()));
         let store_dir = StoreDir::default();
         fs::create_dir_all(cache.join("nar")).map_err(failed)?;
         fs::write(cache.join("nix-cache-info"), "StoreDir: /nix/store\n").map_err(failed)?;
@@ -120,8 +152,15 @@ impl Samples {
         let mut wanted: Vec<StorePath> = paths.iter().map(|path| (*path).clone()).collect();
         let mut seen: BTreeSet<StorePath> = wanted.iter().cloned().collect();
         while let Some(path) = wanted.pop() {
-            match self.install_one(&fetcher, store, &path, substituter, key).await {
-                Ok(references) => wanted.extend(references.into_iter().filter(|path| seen.insert(path.clone()))),
+            match self
+                .install_one(&fetcher, store, &path, substituter, key)
+                .await
+            {
+                Ok(references) => wanted.extend(
+                    references
+                        .into_iter()
+                        .filter(|path| seen.insert(path.clone())),
+                ),
                 Err(reason) => return Ok(Some(reason)),
             }
         }
@@ -138,15 +177,23 @@ impl Samples {
     ) -> Result<BTreeSet<StorePath>, String> {
         let store_dir = StoreDir::default();
         let url = format!("{substituter}/{}.narinfo", path.hash_part().as_str());
-        let text = fetcher.get(&url, SAMPLE_BYTES_MAX).await.map_err(|error| error.to_string())?;
+        let text = fetcher
+            .get(&url, SAMPLE_BYTES_MAX)
+            .await
+            .map_err(|error| error.to_string())?;
         let text = String::from_utf8(text.to_vec()).map_err(|error| error.to_string())?;
         let narinfo = NarInfo::parse(&text, &store_dir).map_err(|error| error.to_string())?;
         let facts = narinfo.fingerprint(&store_dir);
-        let is_signed = narinfo.signatures.iter().any(|signature| key.verify(&facts, signature).is_ok());
+        let is_signed = narinfo
+            .signatures
+            .iter()
+            .any(|signature| key.verify(&facts, signature).is_ok());
         if narinfo.store_path != *path || !is_signed {
             return Err(format!("{path}: not signed by the one trusted key"));
         }
-        let nar = fetcher.get(&format!("{substituter}/{}", narinfo.url), SAMPLE_BYTES_MAX).await;
+        let nar = fetcher
+            .get(&format!("{substituter}/{}", narinfo.url), SAMPLE_BYTES_MAX)
+            .await;
         let nar = nar.map_err(|error| error.to_string())?;
         let mut hasher = Hasher::new();
         hasher.push(&nar).map_err(|error| error.to_string())?;
@@ -196,12 +243,19 @@ fn named(name: &str) -> Result<StorePath, Failure> {
 
 /// The content-addressed file's path.
 fn notes() -> Result<(StorePath, ContentAddress), Failure> {
-    let address = ContentAddress::new(Method::Text, Hash::of(Algorithm::Sha256, NOTES.as_bytes())).map_err(Failure::unknown)?;
-    let path = address.store_path(&StoreDir::default(), "notes.txt", &BTreeSet::new()).map_err(Failure::unknown)?;
+    let address = ContentAddress::new(Method::Text, Hash::of(Algorithm::Sha256, NOTES.as_bytes()))
+        .map_err(Failure::unknown)?;
+    let path = address
+        .store_path(&StoreDir::default(), "notes.txt", &BTreeSet::new())
+        .map_err(Failure::unknown)?;
     Ok((path, address))
 }
 
-fn packed(path: &StorePath, tree: &Node, references: Vec<&StorePath>) -> Result<(Fingerprint, Vec<u8>), Failure> {
+fn packed(
+    path: &StorePath,
+    tree: &Node,
+    references: Vec<&StorePath>,
+) -> Result<(Fingerprint, Vec<u8>), Failure> {
     let nar = tree.to_nar().map_err(Failure::unknown)?;
     let facts = Fingerprint {
         store_dir: StoreDir::default(),
@@ -214,25 +268,39 @@ fn packed(path: &StorePath, tree: &Node, references: Vec<&StorePath>) -> Result<
 }
 
 fn file(text: &str) -> Node {
-    Node::File { executable: false, contents: text.into() }
+    Node::File {
+        executable: false,
+        contents: text.into(),
+    }
 }
 
 fn link(target: &StorePath) -> Node {
-    Node::Symlink { target: StoreDir::default().join(target).into() }
+    Node::Symlink {
+        target: StoreDir::default().join(target).into(),
+    }
 }
 
 fn folder<const N: usize>(entries: [(&str, Node); N]) -> Node {
-    Node::Directory(entries.into_iter().map(|(name, node)| (name.into(), node)).collect())
+    Node::Directory(
+        entries
+            .into_iter()
+            .map(|(name, node)| (name.into(), node))
+            .collect(),
+    )
 }
 
 fn unpack(node: &Node, target: &Path) -> std::io::Result<()> {
     match node {
         Node::File { contents, .. } => fs::write(target, contents),
-        Node::Symlink { target: to } => std::os::unix::fs::symlink(std::ffi::OsStr::from_bytes(to), target),
+        Node::Symlink { target: to } => {
+            std::os::unix::fs::symlink(std::ffi::OsStr::from_bytes(to), target)
+        }
         Node::Directory(entries) => {
             fs::create_dir_all(target)?;
             // The parser refuses names with slashes and dots alone, so this stays inside.
-            entries.iter().try_for_each(|(name, node)| unpack(node, &target.join(std::ffi::OsStr::from_bytes(name))))
+            entries.iter().try_for_each(|(name, node)| {
+                unpack(node, &target.join(std::ffi::OsStr::from_bytes(name)))
+            })
         }
     }
 }

@@ -8,11 +8,11 @@ use quorix_nix::store_path::{StoreDir, StorePath};
 use quorix_trust::decision::{Decision, Outcome};
 use quorix_trust::explain;
 
+use super::caches;
 use super::client::{Client, until};
 use super::nix::Nix;
 use super::samples::Samples;
 use super::world::{BuilderHost, UserHost};
-use super::caches;
 use crate::output::{self, Failure};
 
 /// Everything that is built.
@@ -48,16 +48,22 @@ impl Story {
             None if !samples => Stage::Nix(Nix::prepare(dir)?),
             _ => Stage::Samples(Samples::new()),
         };
-        output::answer("Quorix installs a binary because enough independent builders got the same bytes.\n");
+        output::answer(
+            "Quorix installs a binary because enough independent builders got the same bytes.\n",
+        );
         match (&stage, missing) {
             (Stage::Nix(nix), _) if nix.uses_sudo() => {
-                output::answer("Nix runs through sudo here: this user may not make user namespaces.\n");
+                output::answer(
+                    "Nix runs through sudo here: this user may not make user namespaces.\n",
+                );
             }
             (Stage::Nix(_), _) => {}
             (Stage::Samples(_), Some(missing)) => output::answer(format_args!(
                 "Without Nix here ({missing}),\nthe story is told with built-in sample trees and our own client.\n"
             )),
-            (Stage::Samples(_), None) => output::answer("The story is told with built-in sample trees and our own client.\n"),
+            (Stage::Samples(_), None) => {
+                output::answer("The story is told with built-in sample trees and our own client.\n")
+            }
         }
         Ok(Self {
             dir: dir.into(),
@@ -101,7 +107,11 @@ impl Story {
         for name in ["alice", "bob", "carol"] {
             let mut builder = BuilderHost::create(&self.dir, name, &self.quorix, self.hook_user())?;
             builder.start().await?;
-            output::answer(format_args!("   {name:6} log {}  at {}", builder.vkey().name().as_str(), builder.url()));
+            output::answer(format_args!(
+                "   {name:6} log {}  at {}",
+                builder.vkey().name().as_str(),
+                builder.url()
+            ));
             self.builders.push(builder);
         }
         Ok(())
@@ -109,44 +119,78 @@ impl Story {
 
     fn hook_user(&self) -> Option<u32> {
         use std::os::unix::fs::MetadataExt as _;
-        let Stage::Nix(nix) = &self.stage else { return None };
+        let Stage::Nix(nix) = &self.stage else {
+            return None;
+        };
         let user = std::fs::metadata(&self.dir).ok()?.uid();
         nix.uses_sudo().then_some(user)
     }
 
     async fn builders_build(&mut self) -> Result<(), Failure> {
-        self.chapter("Each builds the same five packages; Nix's post-build hook attests what came out");
-        let carol_store = self.builders.get(2).map(|carol| carol.store.clone()).unwrap_or_default();
+        self.chapter(
+            "Each builds the same five packages; Nix's post-build hook attests what came out",
+        );
+        let carol_store = self
+            .builders
+            .get(2)
+            .map(|carol| carol.store.clone())
+            .unwrap_or_default();
         for (number, builder) in self.builders.iter().enumerate() {
             let is_carol = number == 2;
             match &mut self.stage {
                 Stage::Nix(nix) => {
                     if is_carol {
-                        let first = nix.build(&builder.store, &["greeting"], Some(&builder.hook)).await?;
+                        let first = nix
+                            .build(&builder.store, &["greeting"], Some(&builder.hook))
+                            .await?;
                         attested(builder, 1).await?;
-                        let greeting = first.get("greeting").ok_or_else(|| Failure::unknown("nothing was built"))?;
-                        let file = carol_store.join("nix/store").join(greeting.as_str()).join("greeting");
+                        let greeting = first
+                            .get("greeting")
+                            .ok_or_else(|| Failure::unknown("nothing was built"))?;
+                        let file = carol_store
+                            .join("nix/store")
+                            .join(greeting.as_str())
+                            .join("greeting");
                         nix.alter(&file, LIE).await?;
                     }
-                    self.paths = nix.build(&builder.store, &ATTRIBUTES, Some(&builder.hook)).await?;
+                    self.paths = nix
+                        .build(&builder.store, &ATTRIBUTES, Some(&builder.hook))
+                        .await?;
                 }
-                Stage::Samples(samples) => self.paths = samples.build(builder, is_carol.then_some(LIE)).await?,
+                Stage::Samples(samples) => {
+                    self.paths = samples.build(builder, is_carol.then_some(LIE)).await?
+                }
             }
             let entries = attested(builder, ATTRIBUTES.len() as u64).await?;
-            output::answer(format_args!("   {:6} built {}, log has {entries} entries", builder.name, ATTRIBUTES.len()));
+            output::answer(format_args!(
+                "   {:6} built {}, log has {entries} entries",
+                builder.name,
+                ATTRIBUTES.len()
+            ));
         }
-        output::answer("   On carol's machine, a file of greeting was altered before hello was built from it.");
+        output::answer(
+            "   On carol's machine, a file of greeting was altered before hello was built from it.",
+        );
         Ok(())
     }
 
     async fn caches_open(&mut self) -> Result<Vec<String>, Failure> {
         self.chapter("Two caches carry the bytes; nobody needs to trust them, and the first one is corrupted");
         let (first, second) = (self.dir.join("cache-1"), self.dir.join("cache-2"));
-        let [alice, bob, ..] = self.builders.as_slice() else { return Err(Failure::unknown("no builders")) };
+        let [alice, bob, ..] = self.builders.as_slice() else {
+            return Err(Failure::unknown("no builders"));
+        };
         match &self.stage {
             Stage::Nix(nix) => {
-                nix.export(&alice.store, self.paths.values(), &first, "compression=none").await?;
-                nix.export(&bob.store, self.paths.values(), &second, "compression=zstd").await?;
+                nix.export(
+                    &alice.store,
+                    self.paths.values(),
+                    &first,
+                    "compression=none",
+                )
+                .await?;
+                nix.export(&bob.store, self.paths.values(), &second, "compression=zstd")
+                    .await?;
             }
             Stage::Samples(samples) => {
                 samples.export(&first)?;
@@ -155,8 +199,14 @@ impl Story {
         }
         let altered = caches::corrupt(&first)?;
         let sources = vec![caches::serve(&first).await?, caches::serve(&second).await?];
-        output::answer(format_args!("   cache 1  {}  one byte altered in each of {altered} files", source(&sources, 0)));
-        output::answer(format_args!("   cache 2  {}  as bob made it", source(&sources, 1)));
+        output::answer(format_args!(
+            "   cache 1  {}  one byte altered in each of {altered} files",
+            source(&sources, 0)
+        ));
+        output::answer(format_args!(
+            "   cache 2  {}  as bob made it",
+            source(&sources, 1)
+        ));
         Ok(sources)
     }
 
@@ -172,10 +222,15 @@ impl Story {
         let client = Client::new(user.aggregator, &user.substituter())?;
         let followed = until("the aggregator follows all three logs", async || {
             let logs = client.logs().await.ok()?;
-            let all = logs.iter().all(|log| log.indexed >= ATTRIBUTES.len() as u64);
+            let all = logs
+                .iter()
+                .all(|log| log.indexed >= ATTRIBUTES.len() as u64);
             all.then(|| logs.iter().map(|log| log.indexed).sum::<u64>())
         });
-        output::answer(format_args!("   The aggregator read and verified {} entries of 3 logs.", followed.await?));
+        output::answer(format_args!(
+            "   The aggregator read and verified {} entries of 3 logs.",
+            followed.await?
+        ));
         self.user = Some(user);
         Ok(())
     }
@@ -200,9 +255,15 @@ impl Story {
             for line in explain::matrix(&decision).lines() {
                 output::answer(format_args!("   {line}"));
             }
-            self.check(decision.outcome == outcome, &format!("{attribute}: {}", named(outcome)));
+            self.check(
+                decision.outcome == outcome,
+                &format!("{attribute}: {}", named(outcome)),
+            );
             if attribute == "hello" {
-                self.check(has_dissent(&decision, "carol"), "hello: carol's other bytes are seen and do not count");
+                self.check(
+                    has_dissent(&decision, "carol"),
+                    "hello: carol's other bytes are seen and do not count",
+                );
             }
         }
         Ok(())
@@ -219,12 +280,19 @@ impl Story {
             output::answer(format_args!("   {refusal}"));
         }
         let installed = store.join("nix/store");
-        let text = std::fs::read_to_string(installed.join(hello.as_str()).join("bin/hello")).unwrap_or_default();
-        self.check(text.contains("Hello, world'") && !text.contains("passwords"), "the installed hello is the honest one");
+        let text = std::fs::read_to_string(installed.join(hello.as_str()).join("bin/hello"))
+            .unwrap_or_default();
+        self.check(
+            text.contains("Hello, world'") && !text.contains("passwords"),
+            "the installed hello is the honest one",
+        );
         let metrics = self.metrics().await?;
         let rejected = source_failures(&metrics);
         self.check(rejected > 0, "corrupted bytes of cache 1 were refused before they left the resolver, and cache 2 was asked");
-        output::answer(format_args!("   {:.1} s from the start to the first installation through a quorum.", took.as_secs_f64()));
+        output::answer(format_args!(
+            "   {:.1} s from the start to the first installation through a quorum.",
+            took.as_secs_f64()
+        ));
         Ok(())
     }
 
@@ -236,7 +304,10 @@ impl Story {
             let refusal = self.install(&store, &[&path]).await?;
             self.check(refusal.is_some(), &format!("{attribute} is not installed"));
             let answer = self.client()?.narinfo(&path).await?;
-            self.check(answer.is_err(), &format!("{attribute} is 404, and Nix would build it here"));
+            self.check(
+                answer.is_err(),
+                &format!("{attribute} is 404, and Nix would build it here"),
+            );
         }
         Ok(())
     }
@@ -246,10 +317,17 @@ impl Story {
         let user = self.user()?;
         match &self.stage {
             Stage::Nix(nix) => {
-                let ran = nix.install(store, paths, &user.substituter(), &user.key.to_string()).await?;
-                Ok((!ran.is_success).then(|| ran.err.lines().last().unwrap_or("refused").to_owned()))
+                let ran = nix
+                    .install(store, paths, &user.substituter(), &user.key.to_string())
+                    .await?;
+                Ok((!ran.is_success)
+                    .then(|| ran.err.lines().last().unwrap_or("refused").to_owned()))
             }
-            Stage::Samples(samples) => samples.install(store, paths, &user.substituter(), &user.key).await,
+            Stage::Samples(samples) => {
+                samples
+                    .install(store, paths, &user.substituter(), &user.key)
+                    .await
+            }
         }
     }
 
@@ -264,11 +342,16 @@ impl Story {
     }
 
     fn user(&self) -> Result<&UserHost, Failure> {
-        self.user.as_ref().ok_or_else(|| Failure::unknown("the user's quorix does not run"))
+        self.user
+            .as_ref()
+            .ok_or_else(|| Failure::unknown("the user's quorix does not run"))
     }
 
     fn path(&self, attribute: &str) -> Result<StorePath, Failure> {
-        self.paths.get(attribute).cloned().ok_or_else(|| Failure::unknown(format!("{attribute} was not built")))
+        self.paths
+            .get(attribute)
+            .cloned()
+            .ok_or_else(|| Failure::unknown(format!("{attribute} was not built")))
     }
 
     fn chapter(&mut self, title: &str) {
@@ -278,7 +361,10 @@ impl Story {
 
     fn check(&mut self, is_so: bool, what: &str) {
         self.is_as_told &= is_so;
-        output::answer(format_args!("   {} {what}", if is_so { "✓" } else { "✗ NOT SO:" }));
+        output::answer(format_args!(
+            "   {} {what}",
+            if is_so { "✓" } else { "✗ NOT SO:" }
+        ));
     }
 }
 
@@ -286,24 +372,37 @@ impl Story {
 async fn attested(builder: &BuilderHost, entries: u64) -> Result<u64, Failure> {
     let checkpoints = Client::new(builder.public, &builder.url())?;
     let url = format!("{}/checkpoint", builder.url());
-    until(&format!("{} attests {entries} builds", builder.name), async || {
-        let checkpoint = checkpoints.text(&url).await.ok()?;
-        let size: u64 = checkpoint.lines().nth(1)?.parse().ok()?;
-        (size >= entries).then_some(size)
-    })
+    until(
+        &format!("{} attests {entries} builds", builder.name),
+        async || {
+            let checkpoint = checkpoints.text(&url).await.ok()?;
+            let size: u64 = checkpoint.lines().nth(1)?.parse().ok()?;
+            (size >= entries).then_some(size)
+        },
+    )
     .await
 }
 
 fn has_dissent(decision: &Decision, operator: &str) -> bool {
-    let accepted = decision.values.iter().find(|value| Some(value.fingerprint) == decision.accepted);
+    let accepted = decision
+        .values
+        .iter()
+        .find(|value| Some(value.fingerprint) == decision.accepted);
     let letter = accepted.map(|value| &value.letter);
-    decision.operators.iter().any(|one| one.operator == operator && !one.letters.is_empty() && one.letters.first() != letter)
+    decision.operators.iter().any(|one| {
+        one.operator == operator && !one.letters.is_empty() && one.letters.first() != letter
+    })
 }
 
 /// How often a source gave bytes that were refused, from the resolver's metrics.
 fn source_failures(metrics: &str) -> u64 {
-    let lines = metrics.lines().filter(|line| line.starts_with("quorix_resolver_source_failures"));
-    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).map(|count| count as u64).sum()
+    let lines = metrics
+        .lines()
+        .filter(|line| line.starts_with("quorix_resolver_source_failures"));
+    lines
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+        .map(|count| count as u64)
+        .sum()
 }
 
 fn named(outcome: Outcome) -> &'static str {
@@ -321,9 +420,13 @@ fn source(sources: &[String], index: usize) -> &str {
 
 /// A policy line without the middle of its keys.
 fn shortened(line: &str) -> String {
-    let words = line.split(' ').map(|word| match word.char_indices().nth(30) {
-        Some((end, _)) if word.contains('+') || word.contains("key=") => format!("{}…", word.get(..end).unwrap_or(word)),
-        _ => word.to_owned(),
-    });
+    let words = line
+        .split(' ')
+        .map(|word| match word.char_indices().nth(30) {
+            Some((end, _)) if word.contains('+') || word.contains("key=") => {
+                format!("{}…", word.get(..end).unwrap_or(word))
+            }
+            _ => word.to_owned(),
+        });
     words.collect::<Vec<_>>().join(" ")
 }

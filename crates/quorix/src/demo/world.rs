@@ -62,7 +62,12 @@ impl BuilderHost {
     ///
     /// # Errors
     /// Files cannot be made, or no port is free.
-    pub fn create(dir: &Path, name: &str, quorix: &Path, hook_user: Option<u32>) -> Result<Self, Failure> {
+    pub fn create(
+        dir: &Path,
+        name: &str,
+        quorix: &Path,
+        hook_user: Option<u32>,
+    ) -> Result<Self, Failure> {
         Self::with_store(dir, name, quorix, &dir.join(name).join("store"), hook_user)
     }
 
@@ -109,9 +114,14 @@ store   = "{store}"
         let as_user = hook_user.map_or(String::new(), |user| {
             format!("sudo --preserve-env=DRV_PATH,OUT_PATHS,NIX_CONFIG -u '#{user}' ")
         });
-        let script = format!("#!/bin/sh\nexec {as_user}'{}' hook post-build --config '{}'\n", quorix.display(), config.display());
+        let script = format!(
+            "#!/bin/sh\nexec {as_user}'{}' hook post-build --config '{}'\n",
+            quorix.display(),
+            config.display()
+        );
         write(&hook, &script)?;
-        fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).map_err(|error| failed(&hook, &error))?;
+        fs::set_permissions(&hook, fs::Permissions::from_mode(0o755))
+            .map_err(|error| failed(&hook, &error))?;
         Ok(Self {
             name: name.into(),
             store: store.into(),
@@ -143,7 +153,12 @@ store   = "{store}"
     #[must_use]
     pub fn policy_line(&self) -> String {
         let Self { name, nix_key, .. } = self;
-        format!("builder {name} {} {} operator={name} nix-key={}\n", self.vkey(), self.url(), nix_key.public_key())
+        format!(
+            "builder {name} {} {} operator={name} nix-key={}\n",
+            self.vkey(),
+            self.url(),
+            nix_key.public_key()
+        )
     }
 
     /// Starts its process.
@@ -151,7 +166,8 @@ store   = "{store}"
     /// # Errors
     /// It does not start.
     pub async fn start(&mut self) -> Result<(), Failure> {
-        self.process = Some(Process::serve(&self.quorix, &self.name, &self.config, &[self.public]).await?);
+        self.process =
+            Some(Process::serve(&self.quorix, &self.name, &self.config, &[self.public]).await?);
         Ok(())
     }
 
@@ -183,7 +199,13 @@ impl UserHost {
     ///
     /// # Errors
     /// Files cannot be made, or no port is free.
-    pub fn create(dir: &Path, name: &str, quorix: &Path, policy: &str, sources: &[String]) -> Result<Self, Failure> {
+    pub fn create(
+        dir: &Path,
+        name: &str,
+        quorix: &Path,
+        policy: &str,
+        sources: &[String],
+    ) -> Result<Self, Failure> {
         let home = dir.join(name);
         let data_dir = home.join("data");
         fs::create_dir_all(&data_dir).map_err(|error| failed(&home, &error))?;
@@ -191,7 +213,8 @@ impl UserHost {
         secret(&home.join("resolver.key"), &key.to_text())?;
         let policy_file = home.join("policy");
         write(&policy_file, policy)?;
-        let [aggregator, resolver, dashboard, metrics] = [free_port()?, free_port()?, free_port()?, free_port()?];
+        let [aggregator, resolver, dashboard, metrics] =
+            [free_port()?, free_port()?, free_port()?, free_port()?];
         let sources: Vec<String> = sources.iter().map(|source| format!("{source:?}")).collect();
         let config = home.join("quorix.toml");
         let text = format!(
@@ -218,7 +241,17 @@ listen = "{metrics}"
         write(&config, &text)?;
         let key = key.public_key();
         let quorix = quorix.into();
-        Ok(Self { config, policy: policy_file, aggregator, resolver, dashboard, metrics, key, quorix, process: None })
+        Ok(Self {
+            config,
+            policy: policy_file,
+            aggregator,
+            resolver,
+            dashboard,
+            metrics,
+            key,
+            quorix,
+            process: None,
+        })
     }
 
     /// The substituter's URL.
@@ -233,7 +266,8 @@ listen = "{metrics}"
     /// It does not start.
     pub async fn start(&mut self) -> Result<(), Failure> {
         let answers = [self.aggregator, self.resolver, self.dashboard, self.metrics];
-        self.process = Some(Process::serve(&self.quorix, "the user's quorix", &self.config, &answers).await?);
+        self.process =
+            Some(Process::serve(&self.quorix, "the user's quorix", &self.config, &answers).await?);
         Ok(())
     }
 
@@ -266,13 +300,18 @@ listen = "{metrics}"
 /// There is none.
 pub fn free_port() -> Result<SocketAddr, Failure> {
     let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)));
-    listener.and_then(|listener| listener.local_addr()).map_err(|error| Failure::unknown(format!("no free port: {error}")))
+    listener
+        .and_then(|listener| listener.local_addr())
+        .map_err(|error| Failure::unknown(format!("no free port: {error}")))
 }
 
 /// Removes a folder with stores in it, whose folders are read-only.
 pub fn remove(dir: &Path) {
     let script = r#"chmod -R u+w "$1" 2>/dev/null; rm -rf "$1" 2>/dev/null || sudo -n rm -rf "$1""#;
-    let _ = std::process::Command::new("sh").args(["-c", script, "sh"]).arg(dir).status();
+    let _ = std::process::Command::new("sh")
+        .args(["-c", script, "sh"])
+        .arg(dir)
+        .status();
 }
 
 /// Fresh randomness for a key.
@@ -281,18 +320,25 @@ pub fn remove(dir: &Path) {
 /// The system has none.
 pub fn seed() -> Result<[u8; 32], Failure> {
     let mut seed = [0; 32];
-    getrandom::fill(&mut seed).map_err(|error| Failure::unknown(format!("no randomness: {error}")))?;
+    getrandom::fill(&mut seed)
+        .map_err(|error| Failure::unknown(format!("no randomness: {error}")))?;
     Ok(seed)
 }
 
 fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, Failure> {
-    text.parse().map_err(|error| Failure::unknown(format!("`{text}`: {error}")))
+    text.parse()
+        .map_err(|error| Failure::unknown(format!("`{text}`: {error}")))
 }
 
 fn secret(file: &Path, text: &str) -> Result<(), Failure> {
     use std::io::Write as _;
-    let made = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
-    made.and_then(|mut made| made.write_all(text.as_bytes())).map_err(|error| failed(file, &error))
+    let made = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(file);
+    made.and_then(|mut made| made.write_all(text.as_bytes()))
+        .map_err(|error| failed(file, &error))
 }
 
 fn write(file: &Path, text: &str) -> Result<(), Failure> {

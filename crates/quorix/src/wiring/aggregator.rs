@@ -1,6 +1,7 @@
 //! The aggregator role, and the channel to it for roles in the same process.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use quorix_aggregator::config::AggregatorConfig;
 use quorix_aggregator::service::Aggregator;
@@ -14,6 +15,9 @@ use super::Start;
 use crate::listen;
 use crate::output::Failure;
 
+/// How long the other roles wait for the first look at every log.
+const FIRST_LOOK: Duration = Duration::from_secs(10);
+
 /// Starts the aggregator, if there is one in the configuration. Returns the channel to it.
 ///
 /// # Errors
@@ -22,7 +26,9 @@ pub async fn start(
     start: &mut Start<'_>,
     content: Option<Arc<dyn ContentVerifier>>,
 ) -> Result<Option<Channel>, Failure> {
-    let (Some(section), Some(policy)) = (&start.config.aggregator, &start.policy) else { return Ok(None) };
+    let (Some(section), Some(policy)) = (&start.config.aggregator, &start.policy) else {
+        return Ok(None);
+    };
     let bound = listen::grpc("aggregator.listen", &section.listen).await?;
     let index = RocksIndex::open(&start.config.role_dir("aggregator")).map_err(Failure::unknown)?;
     let config = AggregatorConfig {
@@ -40,12 +46,19 @@ pub async fn start(
         &mut start.registry,
     )
     .map_err(Failure::unknown)?;
-    tracing::info!("aggregator: {}, following {} logs", section.listen, policy.builders.len());
+    tracing::info!(
+        "aggregator: {}, following {} logs",
+        section.listen,
+        policy.builders.len()
+    );
 
+    let running = aggregator.clone();
     let routes = routes(&aggregator).await?;
     let serving = listen::serve_grpc(bound, routes.clone(), start.stop.clone());
     let (local, incoming) = channel::in_memory();
-    let inside = Server::builder().add_routes(routes).serve_with_incoming_shutdown(incoming, start.stop.clone().cancelled_owned());
+    let inside = Server::builder()
+        .add_routes(routes)
+        .serve_with_incoming_shutdown(incoming, start.stop.clone().cancelled_owned());
     let stop = start.stop.clone();
     start.tasks.spawn(async move {
         let inside = tokio::spawn(inside);
@@ -55,18 +68,28 @@ pub async fn start(
         aggregator.shutdown().await;
         served
     });
+    // Nix remembers a refusal for an hour: nobody is answered before the logs were asked.
+    running.looked_at_all(FIRST_LOOK).await;
     Ok(Some(local))
 }
 
 /// The service with health and reflection.
 async fn routes(aggregator: &Aggregator) -> Result<Routes, Failure> {
     let (reporter, health) = tonic_health::server::health_reporter();
-    reporter.set_service_status("quorix.v1.AggregatorService", tonic_health::ServingStatus::Serving).await;
+    reporter
+        .set_service_status(
+            "quorix.v1.AggregatorService",
+            tonic_health::ServingStatus::Serving,
+        )
+        .await;
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(quorix_wire::pb::FILE_DESCRIPTOR_SET)
         .build_v1()
         .map_err(Failure::unknown)?;
     let mut routes = Routes::builder();
-    routes.add_service(quorix_aggregator::grpc::server(aggregator.clone())).add_service(health).add_service(reflection);
+    routes
+        .add_service(quorix_aggregator::grpc::server(aggregator.clone()))
+        .add_service(health)
+        .add_service(reflection);
     Ok(routes.routes())
 }

@@ -21,7 +21,9 @@ use crate::output::Failure;
 /// # Errors
 /// Key or outbox cannot be used.
 pub async fn start(start: &mut Start<'_>) -> Result<(), Failure> {
-    let Some(section) = &start.config.builder else { return Ok(()) };
+    let Some(section) = &start.config.builder else {
+        return Ok(());
+    };
     let dir = start.config.role_dir("builder").join("outbox");
     let outbox = Outbox::open(&dir).map_err(Failure::unknown)?;
     let section = section.clone();
@@ -47,19 +49,28 @@ pub async fn start(start: &mut Start<'_>) -> Result<(), Failure> {
 /// The Nix key cannot be used.
 pub fn attester(section: &BuilderSection) -> Result<Attester, Failure> {
     let nix_key = section.nix_key.as_deref().map(keys::nix_key).transpose()?;
-    let (implementation, version) = match NixVersion::ask(Path::new("nix-store"), Duration::from_secs(5)) {
-        Ok(nix) => (nix.implementation, nix.version),
-        Err(error) => {
-            tracing::warn!("attestations will not tell the version of Nix: {error}");
-            (String::new(), String::new())
-        }
+    let (implementation, version) =
+        match NixVersion::ask(Path::new("nix-store"), Duration::from_secs(5)) {
+            Ok(nix) => (nix.implementation, nix.version),
+            Err(error) => {
+                tracing::warn!("attestations will not tell the version of Nix: {error}");
+                (String::new(), String::new())
+            }
+        };
+    let environment = Environment {
+        nix_implementation: implementation,
+        nix_version: version,
+        kernel: kernel_release(),
+        cores: 0,
     };
-    let environment =
-        Environment { nix_implementation: implementation, nix_version: version, kernel: kernel_release(), cores: 0 };
     let config = BuilderConfig {
         include_remote_built: section.include_remote_built,
         publish_inputs: section.publish_inputs,
         ..BuilderConfig::default()
     };
-    Ok(Attester { nix_key, environment, config })
+    Ok(Attester {
+        nix_key,
+        environment,
+        config,
+    })
 }

@@ -14,17 +14,30 @@ use crate::output::Failure;
 /// # Errors
 /// The address cannot be used.
 pub async fn start(start: &mut Start<'_>, local: Option<&Channel>) -> Result<(), Failure> {
-    let (Some(section), Some(policy)) = (&start.config.dashboard, &start.policy) else { return Ok(()) };
+    let (Some(section), Some(policy)) = (&start.config.dashboard, &start.policy) else {
+        return Ok(());
+    };
     let listener = listen::tcp("dashboard.listen", section.listen).await?;
     let channel = match (&section.aggregator, local) {
         (Some(address), _) => channel::connect(address).map_err(Failure::wrong)?,
         (None, Some(local)) => local.clone(),
-        (None, None) => return Err(Failure::wrong("dashboard.aggregator: say where an aggregator answers")),
+        (None, None) => {
+            return Err(Failure::wrong(
+                "dashboard.aggregator: say where an aggregator answers",
+            ));
+        }
     };
     let client = AggregatorClient::new(channel, policy.clone());
-    let dashboard = Dashboard::new(client, policy.text.clone(), start.clock.clone(), &mut start.registry);
+    let dashboard = Dashboard::new(
+        client,
+        policy.text.clone(),
+        start.clock.clone(),
+        &mut start.registry,
+    );
     tracing::info!("dashboard: http://{}", section.listen);
     let router = observe(quorix_dashboard::routes::router(dashboard));
-    start.tasks.spawn(listen::serve_http(listener, router, start.stop.clone()));
+    start
+        .tasks
+        .spawn(listen::serve_http(listener, router, start.stop.clone()));
     Ok(())
 }

@@ -57,9 +57,17 @@ pub fn nix_key(file: &Path) -> Result<SecretKey, Failure> {
 /// # Errors
 /// The file cannot be read or is neither.
 pub fn any_key(file: &Path) -> Result<AnyKey, Failure> {
-    let unreadable = |error: std::io::Error| Failure::wrong(format!("the key {} cannot be read: {error}", file.display()));
+    let unreadable = |error: std::io::Error| {
+        Failure::wrong(format!(
+            "the key {} cannot be read: {error}",
+            file.display()
+        ))
+    };
     if std::fs::metadata(file).map_err(unreadable)?.len() > KEY_BYTES_MAX {
-        return Err(Failure::wrong(format!("{} is too large to be a key", file.display())));
+        return Err(Failure::wrong(format!(
+            "{} is too large to be a key",
+            file.display()
+        )));
     }
     let text = std::fs::read_to_string(file).map_err(unreadable)?;
     if !text.starts_with("PRIVATE+KEY+") {
@@ -68,13 +76,19 @@ pub fn any_key(file: &Path) -> Result<AnyKey, Failure> {
     warn_of_readers(file);
     let key = text.trim().parse();
     key.map(AnyKey::Log)
-        .map_err(|error: quorix_tlog::note::KeyError| Failure::wrong(format!("the key {}: {error}", file.display())))
+        .map_err(|error: quorix_tlog::note::KeyError| {
+            Failure::wrong(format!("the key {}: {error}", file.display()))
+        })
 }
 
 fn warn_of_readers(file: &Path) {
     use std::os::unix::fs::PermissionsExt as _;
     let readable = std::fs::metadata(file).is_ok_and(|data| data.permissions().mode() & 0o077 != 0);
     if readable {
-        tracing::warn!("others can read the secret key {}; run: chmod 600 {}", file.display(), file.display());
+        tracing::warn!(
+            "others can read the secret key {}; run: chmod 600 {}",
+            file.display(),
+            file.display()
+        );
     }
 }

@@ -16,20 +16,33 @@ use crate::output::Failure;
 /// # Errors
 /// Key, database or address cannot be used.
 pub async fn start(start: &mut Start<'_>) -> Result<(), Failure> {
-    let Some(section) = &start.config.log else { return Ok(()) };
+    let Some(section) = &start.config.log else {
+        return Ok(());
+    };
     let key = keys::log_key(&section.key, &section.origin)?;
     let public = listen::tcp("log.listen.public", section.listen.public).await?;
     let submit = listen::grpc("log.listen.submit", &section.listen.submit).await?;
     let dir = start.config.role_dir("log");
     let store = RocksLog::open(&dir).map_err(Failure::unknown)?;
     let config = LogConfig::new(&section.origin);
-    let log = Log::start(Arc::new(store), key, config, &mut start.registry).map_err(Failure::unknown)?;
-    tracing::info!("log {}: public http://{}, submissions {}", section.origin, section.listen.public, section.listen.submit);
+    let log =
+        Log::start(Arc::new(store), key, config, &mut start.registry).map_err(Failure::unknown)?;
+    tracing::info!(
+        "log {}: public http://{}, submissions {}",
+        section.origin,
+        section.listen.public,
+        section.listen.submit
+    );
 
     let router = observe(quorix_log::routes::router(&log));
-    start.tasks.spawn(listen::serve_http(public, router, start.stop.clone()));
+    start
+        .tasks
+        .spawn(listen::serve_http(public, router, start.stop.clone()));
     let routes = Routes::new(quorix_log::grpc::server(log.clone()));
-    let (stop, serving) = (start.stop.clone(), listen::serve_grpc(submit, routes, start.stop.clone()));
+    let (stop, serving) = (
+        start.stop.clone(),
+        listen::serve_grpc(submit, routes, start.stop.clone()),
+    );
     start.tasks.spawn(async move {
         let served = serving.await;
         stop.cancelled().await;

@@ -21,7 +21,9 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 /// # Errors
 /// The address cannot be used.
 pub async fn start(start: &mut Start<'_>) -> Result<(), Failure> {
-    let Some(section) = &start.config.metrics else { return Ok(()) };
+    let Some(section) = &start.config.metrics else {
+        return Ok(());
+    };
     let listener = listen::tcp("metrics.listen", section.listen).await?;
     tracing::info!("metrics: http://{}/metrics", section.listen);
     let registry = Arc::new(std::mem::take(&mut start.registry));
@@ -29,7 +31,9 @@ pub async fn start(start: &mut Start<'_>) -> Result<(), Failure> {
         .route("/metrics", get(metrics))
         .route("/health", get(|| async { "ok\n" }))
         .with_state(registry);
-    start.tasks.spawn(listen::serve_http(listener, router, start.stop.clone()));
+    start
+        .tasks
+        .spawn(listen::serve_http(listener, router, start.stop.clone()));
     Ok(())
 }
 
@@ -37,6 +41,10 @@ async fn metrics(State(registry): State<Arc<Registry>>) -> Response {
     let mut text = String::new();
     match prometheus_client::encoding::text::encode(&mut text, &registry) {
         Ok(()) => ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
-        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be written\n").into_response(),
+        Err(_) => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the metrics could not be written\n",
+        )
+            .into_response(),
     }
 }

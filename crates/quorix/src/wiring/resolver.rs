@@ -26,39 +26,71 @@ pub struct Checker {
 /// # Errors
 /// Key, sources or spool cannot be used.
 pub fn checker(start: &mut Start<'_>) -> Result<Option<Checker>, Failure> {
-    let Some(section) = &start.config.resolver else { return Ok(None) };
+    let Some(section) = &start.config.resolver else {
+        return Ok(None);
+    };
     let key = keys::nix_key(&section.key)?;
-    let sources = section.sources.iter().map(|source| source.parse::<Source>());
+    let sources = section
+        .sources
+        .iter()
+        .map(|source| source.parse::<Source>());
     let config = ResolverConfig {
         sources: sources.collect::<Result<_, _>>().map_err(Failure::wrong)?,
         priority: section.priority,
         ..ResolverConfig::new(key, start.config.role_dir("resolver"))
     };
-    let content = ContentChecker::new(&config, &start.fetcher, start.clock.clone(), &mut start.registry);
-    Ok(Some(Checker { config, content: content.map_err(Failure::unknown)? }))
+    let content = ContentChecker::new(
+        &config,
+        &start.fetcher,
+        start.clock.clone(),
+        &mut start.registry,
+    );
+    Ok(Some(Checker {
+        config,
+        content: content.map_err(Failure::unknown)?,
+    }))
 }
 
 /// Starts the substituter, if there is a resolver in the configuration.
 ///
 /// # Errors
 /// The spool or the address cannot be used.
-pub async fn start(start: &mut Start<'_>, local: Option<&Channel>, checker: Option<Checker>) -> Result<(), Failure> {
-    let (Some(section), Some(policy), Some(checker)) = (&start.config.resolver, &start.policy, checker) else {
+pub async fn start(
+    start: &mut Start<'_>,
+    local: Option<&Channel>,
+    checker: Option<Checker>,
+) -> Result<(), Failure> {
+    let (Some(section), Some(policy), Some(checker)) =
+        (&start.config.resolver, &start.policy, checker)
+    else {
         return Ok(());
     };
     let listener = listen::tcp("resolver.listen", section.listen).await?;
     let channel = match (&section.aggregator, local) {
         (Some(address), _) => channel::connect(address).map_err(Failure::wrong)?,
         (None, Some(local)) => local.clone(),
-        (None, None) => return Err(Failure::wrong("resolver.aggregator: say where an aggregator answers")),
+        (None, None) => {
+            return Err(Failure::wrong(
+                "resolver.aggregator: say where an aggregator answers",
+            ));
+        }
     };
     let client = AggregatorClient::new(channel, policy.clone());
     let key = checker.config.key.public_key();
     let Checker { config, content } = checker;
-    let resolver = Resolver::new(client, policy.clone(), config, content, start.clock.clone(), &mut start.registry);
+    let resolver = Resolver::new(
+        client,
+        policy.clone(),
+        config,
+        content,
+        start.clock.clone(),
+        &mut start.registry,
+    );
     let resolver = Arc::new(resolver.map_err(Failure::unknown)?);
     tracing::info!("resolver: http://{}, key {key}", section.listen);
     let router = observe(quorix_resolver::routes::router(resolver));
-    start.tasks.spawn(listen::serve_http(listener, router, start.stop.clone()));
+    start
+        .tasks
+        .spawn(listen::serve_http(listener, router, start.stop.clone()));
     Ok(())
 }

@@ -161,8 +161,21 @@ async fn that_no_source_could_be_reached_is_another_thing_than_absent() {
     let error = world.content.verify(&source.path).await.unwrap_err();
     assert!(error.contains("status 500"), "{error}");
     cache.put(&source, &Compression::None).await;
+    world.clock.advance(10);
     assert_eq!(
         world.content.verify(&source.path).await,
         Ok(Some(source.facts()))
     );
+}
+
+#[tokio::test]
+async fn a_source_that_never_answers_does_not_keep_refusals_waiting() {
+    let (first, second) = (output("first-1", "first\n"), output("second-1", "second\n"));
+    let (silent, empty) = (FakeCache::start().await, FakeCache::start().await);
+    silent.set(&super::world::narinfo_path(&first), Reply::Silence);
+    let world = World::new(&[&silent, &empty]);
+    for output in [&first, &second] {
+        assert_eq!(world.narinfo(output).await.status, StatusCode::NOT_FOUND);
+    }
+    assert_eq!((silent.requests().len(), empty.requests().len()), (1, 2));
 }

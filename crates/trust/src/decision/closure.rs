@@ -29,6 +29,8 @@ pub(super) struct Evaluator<'a> {
     pub(super) evidence: &'a Evidence,
     pub(super) world: World,
     settled: BTreeMap<StorePath, Settled>,
+    /// The same evidence as if every `mode=warn` rule were in force; made when the first one is met.
+    enforced: Option<Box<Self>>,
 }
 
 /// What holds for one path, its closure included.
@@ -62,7 +64,13 @@ struct Frame {
 
 impl<'a> Evaluator<'a> {
     pub(super) fn new(policy: &'a Policy, evidence: &'a Evidence, world: World) -> Self {
-        Self { policy, evidence, world, settled: BTreeMap::new() }
+        Self {
+            policy,
+            evidence,
+            world,
+            settled: BTreeMap::new(),
+            enforced: None,
+        }
     }
 
     /// Decides what stands under a hash part: every store path attested under it is decided, and exactly one may
@@ -72,17 +80,29 @@ impl<'a> Evaluator<'a> {
         for path in self.paths_under(asked) {
             decisions.push(self.decide_path(&path));
         }
-        let accepted = decisions.iter().filter(|decision| decision.is_accepted()).count();
+        let accepted = decisions
+            .iter()
+            .filter(|decision| decision.is_accepted())
+            .count();
         if accepted >= 2 {
             return view::two_names(self, asked, &decisions);
         }
-        let best = decisions.iter().position(Decision::is_accepted).or_else(|| {
-            // Nothing accepted: show the one that most was said about.
-            (0..decisions.len()).max_by_key(|index| {
-                let said = decisions.get(*index).map(|decision| decision.operators.iter());
-                said.map_or(0, |operators| operators.filter(|operator| !operator.letters.is_empty()).count())
-            })
-        });
+        let best = decisions
+            .iter()
+            .position(Decision::is_accepted)
+            .or_else(|| {
+                // Nothing accepted: show the one that most was said about.
+                (0..decisions.len()).max_by_key(|index| {
+                    let said = decisions
+                        .get(*index)
+                        .map(|decision| decision.operators.iter());
+                    said.map_or(0, |operators| {
+                        operators
+                            .filter(|operator| !operator.letters.is_empty())
+                            .count()
+                    })
+                })
+            });
         match best {
             Some(index) => decisions.swap_remove(index),
             None => view::nothing_known(self, asked),
@@ -90,34 +110,68 @@ impl<'a> Evaluator<'a> {
     }
 
     fn paths_under(&self, asked: &HashPart) -> BTreeSet<StorePath> {
-        let statements = self.evidence.outputs.get(asked).map(Vec::as_slice).unwrap_or_default();
-        let ours = statements.iter().filter(|statement| statement.claim().store_dir == self.evidence.store_dir);
-        let verified = self.evidence.self_verified.keys().filter(|path| path.hash_part() == *asked);
-        ours.map(|statement| statement.path()).chain(verified).cloned().collect()
+        let statements = self
+            .evidence
+            .outputs
+            .get(asked)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        let ours = statements
+            .iter()
+            .filter(|statement| statement.claim().store_dir == self.evidence.store_dir);
+        let verified = self
+            .evidence
+            .self_verified
+            .keys()
+            .filter(|path| path.hash_part() == *asked);
+        ours.map(|statement| statement.path())
+            .chain(verified)
+            .cloned()
+            .collect()
     }
 
     fn decide_path(&mut self, path: &StorePath) -> Decision {
         let settled = self.settle(path);
         let decision = view::decision(self, path, &settled);
-        let is_warned = self.world == World::InForce && self.choose(path).is_some_and(|chosen| chosen.warned.is_some());
+        let is_warned = self.world == World::InForce
+            && self
+                .choose(path)
+                .is_some_and(|chosen| chosen.warned.is_some());
         if !is_warned {
             return decision;
         }
-        let warned = Evaluator::new(self.policy, self.evidence, World::Enforced).decide_path(path);
+        let (policy, evidence) = (self.policy, self.evidence);
+        let enforced = self
+            .enforced
+            .get_or_insert_with(|| Box::new(Self::new(policy, evidence, World::Enforced)));
+        let warned = enforced.decide_path(path);
         view::with_warned(decision, warned)
     }
 
     /// The verdict on a path by itself.
     pub(super) fn choose(&self, path: &StorePath) -> Option<Chosen<'a>> {
         let tally = Tally::of(self.policy, self.evidence, path);
-        choose(self.policy, self.evidence, path, &tally, self.world == World::Enforced)
+        choose(
+            self.policy,
+            self.evidence,
+            path,
+            &tally,
+            self.world == World::Enforced,
+        )
     }
 
     /// What a content-addressed path was verified to be, unless the policy denies the path.
     pub(super) fn self_verified(&self, path: &StorePath) -> Option<&'a Fingerprint> {
         let facts = self.evidence.self_verified.get(path)?;
-        let rule = self.policy.rule_for(path)?;
-        (rule.mode != Mode::Deny && facts.path == *path && facts.store_dir == self.evidence.store_dir).then_some(facts)
+        let mut rule = self.policy.rule_for(path)?;
+        // A fallback is defined before the rule that names it, so this ends.
+        while rule.mode == Mode::Warn && self.world == World::InForce {
+            rule = self.policy.rules.get(rule.fallback?)?;
+        }
+        (rule.mode != Mode::Deny
+            && facts.path == *path
+            && facts.store_dir == self.evidence.store_dir)
+            .then_some(facts)
     }
 
     /// Settles a path and everything below it.
@@ -138,11 +192,18 @@ impl<'a> Evaluator<'a> {
             match self.settled.get(&reference) {
                 Some(Settled::Accepted) => frame.next = frame.next.saturating_add(1),
                 Some(Settled::Refused(outcome)) => {
-                    let why = format!("{} is not accepted: {}", reference.name(), view::words(*outcome));
+                    let why = format!(
+                        "{} is not accepted: {}",
+                        reference.name(),
+                        view::words(*outcome)
+                    );
                     self.finish(path, Settled::Blocked { by: reference, why }, &mut stack);
                 }
                 Some(Settled::Blocked { by, why }) => {
-                    let blocked = Settled::Blocked { by: by.clone(), why: why.clone() };
+                    let blocked = Settled::Blocked {
+                        by: by.clone(),
+                        why: why.clone(),
+                    };
                     self.finish(path, blocked, &mut stack);
                 }
                 None if walked.contains(&reference) => {
@@ -157,16 +218,28 @@ impl<'a> Evaluator<'a> {
                 None => self.visit(&reference, &mut stack, &mut walked),
             }
         }
-        self.settled.get(path).cloned().unwrap_or(Settled::Refused(Outcome::Unknown))
+        self.settled
+            .get(path)
+            .cloned()
+            .unwrap_or(Settled::Refused(Outcome::Unknown))
     }
 
-    fn visit(&mut self, path: &StorePath, stack: &mut Vec<Frame>, walked: &mut BTreeSet<StorePath>) {
+    fn visit(
+        &mut self,
+        path: &StorePath,
+        stack: &mut Vec<Frame>,
+        walked: &mut BTreeSet<StorePath>,
+    ) {
         walked.insert(path.clone());
         match self.own(path) {
             Own::Settled(settled) => {
                 self.settled.insert(path.clone(), settled);
             }
-            Own::If(references) => stack.push(Frame { path: path.clone(), references, next: 0 }),
+            Own::If(references) => stack.push(Frame {
+                path: path.clone(),
+                references,
+                next: 0,
+            }),
         }
     }
 
@@ -176,14 +249,23 @@ impl<'a> Evaluator<'a> {
     }
 
     fn own(&self, path: &StorePath) -> Own {
-        let others = |facts: &Fingerprint| facts.references.iter().filter(|other| *other != path).cloned().collect();
-        if let Some(facts) = self.self_verified(path) {
-            return Own::If(others(facts));
-        }
+        let others = |facts: &Fingerprint| {
+            facts
+                .references
+                .iter()
+                .filter(|other| *other != path)
+                .cloned()
+                .collect()
+        };
         if self.paths_under(&path.hash_part()).len() > 1 && self.two_accepted(path) {
             return Own::Settled(Settled::Refused(Outcome::Conflict));
         }
-        let Some(chosen) = self.choose(path) else { return Own::Settled(Settled::Refused(Outcome::Unknown)) };
+        if let Some(facts) = self.self_verified(path) {
+            return Own::If(others(facts));
+        }
+        let Some(chosen) = self.choose(path) else {
+            return Own::Settled(Settled::Refused(Outcome::Unknown));
+        };
         let verdict = chosen.verdict;
         let (Outcome::Accepted, Some(value)) = (verdict.outcome, verdict.candidate) else {
             return Own::Settled(Settled::Refused(verdict.outcome));
@@ -203,10 +285,15 @@ impl<'a> Evaluator<'a> {
 
     /// True if another store path with the same hash part wins its vote as well: exactly one may.
     fn two_accepted(&self, path: &StorePath) -> bool {
-        let accepted = self.paths_under(&path.hash_part()).into_iter().filter(|path| {
-            self.self_verified(path).is_some()
-                || self.choose(path).is_some_and(|chosen| chosen.verdict.outcome == Outcome::Accepted)
-        });
+        let accepted = self
+            .paths_under(&path.hash_part())
+            .into_iter()
+            .filter(|path| {
+                self.self_verified(path).is_some()
+                    || self
+                        .choose(path)
+                        .is_some_and(|chosen| chosen.verdict.outcome == Outcome::Accepted)
+            });
         accepted.count() >= 2
     }
 }

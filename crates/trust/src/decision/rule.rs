@@ -57,15 +57,21 @@ pub(super) fn choose<'a>(
             continue;
         }
         let verdict = apply(policy, evidence, rule, tally);
-        let may_fall_back =
-            matches!(verdict.outcome, Outcome::Insufficient | Outcome::Unknown) && all_answer(policy, evidence, rule);
+        let may_fall_back = matches!(verdict.outcome, Outcome::Insufficient | Outcome::Unknown)
+            && all_answer(policy, evidence, rule);
         match fallback {
             // A rule that is only shown is shown as it stands.
             Some(next) if may_fall_back && rule.mode != Mode::Warn => {
                 fallen_from.push(verdict);
                 rule = next;
             }
-            _ => return Some(Chosen { verdict, fallen_from, warned }),
+            _ => {
+                return Some(Chosen {
+                    verdict,
+                    fallen_from,
+                    warned,
+                });
+            }
         }
     }
 }
@@ -73,33 +79,65 @@ pub(super) fn choose<'a>(
 /// Every log of every operator that the rule names is live: nobody reaches a fallback by cutting a wire.
 fn all_answer(policy: &Policy, evidence: &Evidence, rule: &Rule) -> bool {
     let named = named_operators(policy, rule);
-    let logs = policy.builders.iter().filter(|builder| named.contains(builder.operator.as_str()));
-    logs.map(|builder| evidence.logs.get(builder.origin())).all(|log| log.is_some_and(|log| log.state == LogState::Live))
+    let logs = policy
+        .builders
+        .iter()
+        .filter(|builder| named.contains(builder.operator.as_str()));
+    logs.map(|builder| evidence.logs.get(builder.origin()))
+        .all(|log| log.is_some_and(|log| log.state == LogState::Live))
 }
 
 fn named_operators<'p>(policy: &'p Policy, rule: &Rule) -> BTreeSet<&'p str> {
-    [rule.quorum, rule.require, rule.veto].into_iter().flatten().flat_map(|group| policy.operators_of(group)).collect()
+    [rule.quorum, rule.require, rule.veto]
+        .into_iter()
+        .flatten()
+        .flat_map(|group| policy.operators_of(group))
+        .collect()
 }
 
-fn apply<'a>(policy: &Policy, evidence: &Evidence, rule: &'a Rule, tally: &Tally<'_>) -> Verdict<'a> {
-    let mut verdict =
-        Verdict { rule, outcome: Outcome::Denied, candidate: None, missing: Vec::new(), steps: Vec::new() };
+fn apply<'a>(
+    policy: &Policy,
+    evidence: &Evidence,
+    rule: &'a Rule,
+    tally: &Tally<'_>,
+) -> Verdict<'a> {
+    let mut verdict = Verdict {
+        rule,
+        outcome: Outcome::Denied,
+        candidate: None,
+        missing: Vec::new(),
+        steps: Vec::new(),
+    };
     let (Some(quorum), false) = (rule.quorum, rule.mode == Mode::Deny) else {
-        verdict.steps.push("The rule accepts nothing (`mode=deny`).".into());
+        verdict
+            .steps
+            .push("The rule accepts nothing (`mode=deny`).".into());
         return verdict;
     };
     let groups = [Some(quorum), rule.require];
     let satisfied = |votes: &dyn Fn(&str) -> bool| {
-        groups.iter().flatten().all(|group| policy.is_satisfied(*group, &|operator: &str| votes(operator)))
+        groups
+            .iter()
+            .flatten()
+            .all(|group| policy.is_satisfied(*group, &|operator: &str| votes(operator)))
     };
-    let possible = tally.values.keys().filter(|value| satisfied(&|operator| tally.knows(operator, value)));
+    let possible = tally
+        .values
+        .keys()
+        .filter(|value| satisfied(&|operator| tally.knows(operator, value)));
     let possible: Vec<_> = possible.copied().collect();
-    let candidate = tally.values.keys().find(|value| satisfied(&|operator| tally.vote(operator) == Some(**value)));
+    let candidate = tally
+        .values
+        .keys()
+        .find(|value| satisfied(&|operator| tally.vote(operator) == Some(**value)));
 
     verdict.steps.push(quorum_step(policy, quorum, tally));
     if possible.len() >= 2 {
         verdict.outcome = Outcome::Conflict;
-        verdict.steps.push(format!("{} different values could each have enough votes: none wins.", possible.len()));
+        verdict.steps.push(format!(
+            "{} different values could each have enough votes: none wins.",
+            possible.len()
+        ));
         return verdict;
     }
     let Some(candidate) = candidate.copied() else {
@@ -112,7 +150,10 @@ fn apply<'a>(policy: &Policy, evidence: &Evidence, rule: &'a Rule, tally: &Tally
         verdict.steps.push(match verdict.outcome {
             Outcome::Unknown => "No value is known.".into(),
             Outcome::Insufficient => "One value is known; it has too few votes.".into(),
-            _ => format!("{} different values are known; none has enough votes, and no tie is broken.", tally.values.len()),
+            _ => format!(
+                "{} different values are known; none has enough votes, and no tie is broken.",
+                tally.values.len()
+            ),
         });
         return verdict;
     };
@@ -143,26 +184,38 @@ fn apply_veto(
         });
         if dissents {
             verdict.outcome = Outcome::Vetoed;
-            verdict.steps.push(format!("{operator} has a veto and says otherwise."));
+            verdict
+                .steps
+                .push(format!("{operator} has a veto and says otherwise."));
             return;
         }
     }
     let has_veto: BTreeSet<_> = policy.operators_of(veto).into_iter().collect();
     let unheard = policy.builders.iter().find(|builder| {
         let log = evidence.logs.get(builder.origin());
-        has_veto.contains(builder.operator.as_str()) && log.is_none_or(|log| log.state != LogState::Live)
+        has_veto.contains(builder.operator.as_str())
+            && log.is_none_or(|log| log.state != LogState::Live)
     });
     if let Some(builder) = unheard {
         verdict.outcome = Outcome::VetoUnavailable;
-        verdict.steps.push(format!("{} has a veto and its log {} cannot be heard.", builder.operator, builder.name));
+        verdict.steps.push(format!(
+            "{} has a veto and its log {} cannot be heard.",
+            builder.operator, builder.name
+        ));
     } else {
         verdict.steps.push("No veto.".into());
     }
 }
 
 fn quorum_step(policy: &Policy, quorum: usize, tally: &Tally<'_>) -> String {
-    let Some(voters) = policy.voters.get(quorum) else { return String::new() };
-    let votes = policy.operators_of(quorum).into_iter().filter(|operator| tally.vote(operator).is_some()).count();
+    let Some(voters) = policy.voters.get(quorum) else {
+        return String::new();
+    };
+    let votes = policy
+        .operators_of(quorum)
+        .into_iter()
+        .filter(|operator| tally.vote(operator).is_some())
+        .count();
     format!(
         "Quorum {}: {} of {} must agree; {votes} {} on this output.",
         voters.name,
@@ -175,7 +228,9 @@ fn quorum_step(policy: &Policy, quorum: usize, tally: &Tally<'_>) -> String {
 /// Operators of unsatisfied groups that do not vote for the leading value and are not known to say otherwise.
 fn missing(policy: &Policy, rule: &Rule, tally: &Tally<'_>) -> Vec<String> {
     let mut known = tally.values.keys();
-    let (only, None) = (known.next(), known.next()) else { return Vec::new() };
+    let (only, None) = (known.next(), known.next()) else {
+        return Vec::new();
+    };
     let mut missing: Vec<String> = Vec::new();
     for group in [rule.quorum, rule.require].into_iter().flatten() {
         let votes = |operator: &str| only.is_some_and(|value| tally.vote(operator) == Some(*value));

@@ -94,8 +94,15 @@ impl OperatorTally<'_> {
 impl<'a> Tally<'a> {
     /// Counts what was said about exactly this path in the evidence's store directory.
     pub(super) fn of(policy: &'a Policy, evidence: &'a Evidence, path: &StorePath) -> Self {
-        let mut tally = Self { operators: BTreeMap::new(), values: BTreeMap::new() };
-        let statements = evidence.outputs.get(&path.hash_part()).map(Vec::as_slice).unwrap_or_default();
+        let mut tally = Self {
+            operators: BTreeMap::new(),
+            values: BTreeMap::new(),
+        };
+        let statements = evidence
+            .outputs
+            .get(&path.hash_part())
+            .map(Vec::as_slice)
+            .unwrap_or_default();
         for statement in statements {
             if statement.path() == path && statement.claim().store_dir == evidence.store_dir {
                 for voice in voices(policy, statement) {
@@ -109,7 +116,8 @@ impl<'a> Tally<'a> {
     fn count(&mut self, evidence: &Evidence, statement: &'a Statement, voice: Voice<'a>) {
         let value = statement.value();
         let operator = self.operators.entry(voice.operator()).or_default();
-        if statement.withdrawn {
+        // A log takes back only what it said itself: a cache's signature stays a signature, whichever log carried it.
+        if statement.withdrawn && matches!(voice, Voice::Builder(_)) {
             operator.withdrawn.insert(value);
             return;
         }
@@ -119,14 +127,20 @@ impl<'a> Tally<'a> {
             Ok(()) => {
                 operator.heard.insert(value);
             }
-            Err(NotLive { quarantined, reason }) => {
+            Err(NotLive {
+                quarantined,
+                reason,
+            }) => {
                 operator.quarantined |= quarantined;
                 operator.reason.get_or_insert(reason);
             }
         }
         let facts = self.values.entry(value).or_default();
         if facts.is_none() {
-            *facts = statement.facts.as_ref().filter(|facts| facts.digest() == value);
+            *facts = statement
+                .facts
+                .as_ref()
+                .filter(|facts| facts.digest() == value);
         }
     }
 
@@ -137,7 +151,9 @@ impl<'a> Tally<'a> {
 
     /// True if the operator is known to have said this value, whether or not it votes for it.
     pub(super) fn knows(&self, operator: &str, value: &FingerprintDigest) -> bool {
-        self.operators.get(operator).is_some_and(|operator| operator.known.contains(value))
+        self.operators
+            .get(operator)
+            .is_some_and(|operator| operator.known.contains(value))
     }
 }
 
@@ -145,13 +161,19 @@ impl<'a> Tally<'a> {
 /// it. A build in a log that the policy does not name, or a signature that does not verify, counts for nobody.
 fn voices<'a>(policy: &'a Policy, statement: &Statement) -> Vec<Voice<'a>> {
     match (&statement.said, &statement.source) {
-        (Said::Build(_), Source::Log { origin, .. }) => {
-            policy.builders.iter().filter(|builder| builder.origin() == origin).map(Voice::Builder).collect()
-        }
+        (Said::Build(_), Source::Log { origin, .. }) => policy
+            .builders
+            .iter()
+            .filter(|builder| builder.origin() == origin)
+            .map(Voice::Builder)
+            .collect(),
         (Said::Build(_), Source::Unlogged) => Vec::new(),
-        (Said::Observation(_), _) => {
-            policy.caches.iter().filter(|cache| statement.is_signed_by(&cache.key)).map(Voice::Cache).collect()
-        }
+        (Said::Observation(_), _) => policy
+            .caches
+            .iter()
+            .filter(|cache| statement.is_signed_by(&cache.key))
+            .map(Voice::Cache)
+            .collect(),
     }
 }
 
@@ -162,16 +184,25 @@ struct NotLive {
 
 /// Whether a statement adds a vote now. A signature is its own evidence, whatever log carries it.
 fn live(evidence: &Evidence, statement: &Statement, voice: Voice<'_>) -> Result<(), NotLive> {
-    let (Voice::Builder(builder), Source::Log { origin, .. }) = (voice, &statement.source) else { return Ok(()) };
+    let (Voice::Builder(builder), Source::Log { origin, .. }) = (voice, &statement.source) else {
+        return Ok(());
+    };
     match evidence.logs.get(origin).map(|log| &log.state) {
         Some(LogState::Live) => Ok(()),
-        Some(LogState::Stale { reason }) => {
-            Err(NotLive { quarantined: false, reason: format!("the log of {} is stale: {reason}", builder.name) })
-        }
+        Some(LogState::Stale { reason }) => Err(NotLive {
+            quarantined: false,
+            reason: format!("the log of {} is stale: {reason}", builder.name),
+        }),
         Some(LogState::Quarantined) => Err(NotLive {
             quarantined: true,
-            reason: format!("the log of {} signed two contradicting checkpoints", builder.name),
+            reason: format!(
+                "the log of {} signed two contradicting checkpoints",
+                builder.name
+            ),
         }),
-        None => Err(NotLive { quarantined: false, reason: format!("the log of {} was not read", builder.name) }),
+        None => Err(NotLive {
+            quarantined: false,
+            reason: format!("the log of {} was not read", builder.name),
+        }),
     }
 }

@@ -38,15 +38,31 @@ pub(super) fn decision(evaluator: &Evaluator<'_>, path: &StorePath, settled: &Se
 
     if let Some(facts) = evaluator.self_verified(path) {
         let digest = facts.digest();
-        decision.rule = evaluator.policy.rule_for(path).map(quoted).unwrap_or_default();
-        decision.steps.push("The path is named after its content, which was fetched and checked: no votes needed.".into());
-        if !decision.values.iter().any(|value| value.fingerprint == digest) {
-            let letter = letter(decision.values.len());
-            decision.values.push(ValueView { letter, fingerprint: digest, facts: Some(facts.clone()), voters: Vec::new() });
+        decision.rule = evaluator
+            .policy
+            .rule_for(path)
+            .map(quoted)
+            .unwrap_or_default();
+        decision.steps.push(
+            "The path is named after its content, which was fetched and checked: no votes needed."
+                .into(),
+        );
+        let mut said = decision.values.iter_mut();
+        match said.find(|value| value.fingerprint == digest) {
+            // Whoever said it may have withheld the references.
+            Some(value) => value.facts = Some(facts.clone()),
+            None => decision.values.push(ValueView {
+                letter: letter(decision.values.len()),
+                fingerprint: digest,
+                facts: Some(facts.clone()),
+                voters: Vec::new(),
+            }),
         }
         return settle(decision, settled, Some(digest));
     }
-    let Some(chosen) = evaluator.choose(path) else { return explained(decision) };
+    let Some(chosen) = evaluator.choose(path) else {
+        return explained(decision);
+    };
     for stricter in &chosen.fallen_from {
         // Each stricter rule's decision stands inside the next one's, the strictest innermost.
         let mut fallen = decision.clone();
@@ -63,18 +79,35 @@ pub(super) fn nothing_known(evaluator: &Evaluator<'_>, asked: &HashPart) -> Deci
     let mut decision = blank(evaluator, asked);
     let default = evaluator.policy.rules.get(evaluator.policy.default);
     decision.rule = default.map(quoted).unwrap_or_default();
-    decision.operators = operators(evaluator, &Tally { operators: BTreeMap::new(), values: BTreeMap::new() }, &BTreeMap::new());
+    decision.operators = operators(
+        evaluator,
+        &Tally {
+            operators: BTreeMap::new(),
+            values: BTreeMap::new(),
+        },
+        &BTreeMap::new(),
+    );
     decision.steps.push("No value is known.".into());
     explained(decision)
 }
 
 /// Two store paths with one hash part would both be accepted: neither is (SEMANTICS §3).
-pub(super) fn two_names(evaluator: &Evaluator<'_>, asked: &HashPart, decisions: &[Decision]) -> Decision {
+pub(super) fn two_names(
+    evaluator: &Evaluator<'_>,
+    asked: &HashPart,
+    decisions: &[Decision],
+) -> Decision {
     let mut decision = nothing_known(evaluator, asked);
-    let names = decisions.iter().filter(|one| one.is_accepted()).filter_map(|one| one.path.as_ref());
+    let names = decisions
+        .iter()
+        .filter(|one| one.is_accepted())
+        .filter_map(|one| one.path.as_ref());
     let names: Vec<_> = names.map(|path| path.name().to_owned()).collect();
     decision.outcome = Outcome::Conflict;
-    decision.steps = vec![format!("Different names have votes under this one hash ({}): none wins.", names.join(", "))];
+    decision.steps = vec![format!(
+        "Different names have votes under this one hash ({}): none wins.",
+        names.join(", ")
+    )];
     explained(decision)
 }
 
@@ -110,7 +143,11 @@ fn judge(decision: &mut Decision, verdict: &Verdict<'_>) {
     decision.missing = verdict.missing.clone();
 }
 
-fn settle(mut decision: Decision, settled: &Settled, candidate: Option<FingerprintDigest>) -> Decision {
+fn settle(
+    mut decision: Decision,
+    settled: &Settled,
+    candidate: Option<FingerprintDigest>,
+) -> Decision {
     match settled {
         Settled::Accepted => {
             decision.outcome = Outcome::Accepted;
@@ -120,7 +157,9 @@ fn settle(mut decision: Decision, settled: &Settled, candidate: Option<Fingerpri
         Settled::Blocked { by, why } => {
             decision.outcome = Outcome::BlockedBy;
             decision.blocked_by = Some(by.clone());
-            decision.steps.push(format!("Something in its closure stands against it: {why}."));
+            decision.steps.push(format!(
+                "Something in its closure stands against it: {why}."
+            ));
         }
     }
     explained(decision)
@@ -132,7 +171,11 @@ fn explained(mut decision: Decision) -> Decision {
 }
 
 fn quoted(rule: &Rule) -> RuleView {
-    RuleView { name: rule.name.clone(), line: rule.line, text: rule.text.clone() }
+    RuleView {
+        name: rule.name.clone(),
+        line: rule.line,
+        text: rule.text.clone(),
+    }
 }
 
 /// Gives the values letters: most votes first, then most operators that say it, then in the policy's order of those.
@@ -142,21 +185,44 @@ fn lettered(
     decision: &mut Decision,
 ) -> BTreeMap<FingerprintDigest, String> {
     let voters = |value: &FingerprintDigest| -> Vec<String> {
-        let all = tally.operators.iter().filter(|(_, operator)| operator.vote() == Some(*value));
+        let all = tally
+            .operators
+            .iter()
+            .filter(|(_, operator)| operator.vote() == Some(*value));
         all.map(|(name, _)| (*name).to_owned()).collect()
     };
-    let known = |value: &FingerprintDigest| tally.operators.keys().filter(|name| tally.knows(name, value)).count();
+    let known = |value: &FingerprintDigest| {
+        tally
+            .operators
+            .keys()
+            .filter(|name| tally.knows(name, value))
+            .count()
+    };
     let order = evaluator.policy.operators();
     let first = |value: &FingerprintDigest| order.iter().position(|name| tally.knows(name, value));
-    let mut values: Vec<_> = tally.values.iter().map(|(value, facts)| (*value, *facts, voters(value))).collect();
+    let mut values: Vec<_> = tally
+        .values
+        .iter()
+        .map(|(value, facts)| (*value, *facts, voters(value)))
+        .collect();
     values.sort_by_key(|(value, _, voters)| {
-        (usize::MAX - voters.len(), usize::MAX - known(value), first(value), *value)
+        (
+            usize::MAX - voters.len(),
+            usize::MAX - known(value),
+            first(value),
+            *value,
+        )
     });
     let mut letters = BTreeMap::new();
     for (index, (fingerprint, facts, voters)) in values.into_iter().enumerate() {
         let letter = letter(index);
         letters.insert(fingerprint, letter.clone());
-        decision.values.push(ValueView { letter, fingerprint, facts: facts.cloned(), voters });
+        decision.values.push(ValueView {
+            letter,
+            fingerprint,
+            facts: facts.cloned(),
+            voters,
+        });
     }
     letters
 }
@@ -186,33 +252,59 @@ fn operators(
     let views = evaluator.policy.operators().into_iter().map(|name| {
         let operator = tally.operators.get(name).unwrap_or(&silent);
         let state = operator.state();
-        let mut own_letters: Vec<_> = operator.known.iter().filter_map(|value| letters.get(value).cloned()).collect();
+        let mut own_letters: Vec<_> = operator
+            .known
+            .iter()
+            .filter_map(|value| letters.get(value).cloned())
+            .collect();
         own_letters.sort_by_key(|letter| (letter.len(), letter.clone()));
         let reason = match state {
             OperatorState::Votes => String::new(),
             OperatorState::Silent => silence(evaluator, name),
             OperatorState::Contradicted => "it said two different things".into(),
-            OperatorState::Stale | OperatorState::Quarantined => operator.reason.clone().unwrap_or_default(),
+            OperatorState::Stale | OperatorState::Quarantined => {
+                operator.reason.clone().unwrap_or_default()
+            }
         };
-        let sources = operator.sources.iter().map(|counted| source(evaluator, counted, letters)).collect();
-        OperatorView { operator: name.into(), state, letters: own_letters, sources, reason }
+        let sources = operator
+            .sources
+            .iter()
+            .map(|counted| source(evaluator, counted, letters))
+            .collect();
+        OperatorView {
+            operator: name.into(),
+            state,
+            letters: own_letters,
+            sources,
+            reason,
+        }
     });
     views.collect()
 }
 
 /// Why a silent operator may be silent: its log cannot be heard.
 fn silence(evaluator: &Evaluator<'_>, operator: &str) -> String {
-    let mut builders = evaluator.policy.builders.iter().filter(|builder| builder.operator == operator);
-    let unheard = builders.find_map(|builder| match evaluator.evidence.logs.get(builder.origin()) {
-        None => Some(format!("the log of {} was not read", builder.name)),
-        Some(log) => match &log.state {
-            crate::evidence::LogState::Live => None,
-            crate::evidence::LogState::Stale { reason } => Some(format!("the log of {} is stale: {reason}", builder.name)),
-            crate::evidence::LogState::Quarantined => {
-                Some(format!("the log of {} signed two contradicting checkpoints", builder.name))
-            }
-        },
-    });
+    let mut builders = evaluator
+        .policy
+        .builders
+        .iter()
+        .filter(|builder| builder.operator == operator);
+    let unheard =
+        builders.find_map(
+            |builder| match evaluator.evidence.logs.get(builder.origin()) {
+                None => Some(format!("the log of {} was not read", builder.name)),
+                Some(log) => match &log.state {
+                    crate::evidence::LogState::Live => None,
+                    crate::evidence::LogState::Stale { reason } => {
+                        Some(format!("the log of {} is stale: {reason}", builder.name))
+                    }
+                    crate::evidence::LogState::Quarantined => Some(format!(
+                        "the log of {} signed two contradicting checkpoints",
+                        builder.name
+                    )),
+                },
+            },
+        );
     unheard.unwrap_or_default()
 }
 
@@ -228,13 +320,22 @@ fn source(
         ..SourceView::default()
     };
     if let Source::Log { origin, index } = &statement.source {
-        let size = evaluator.evidence.logs.get(origin).map(|log| log.size).unwrap_or_default();
+        let size = evaluator
+            .evidence
+            .logs
+            .get(origin)
+            .map(|log| log.size)
+            .unwrap_or_default();
         view.leaf = Some((origin.clone(), *index, size));
     }
     match &statement.said {
         Said::Build(build) => {
             view.system.clone_from(&build.system);
-            view.drv_path = build.derivation.as_ref().map(|(drv, _)| drv.to_string()).unwrap_or_default();
+            view.drv_path = build
+                .derivation
+                .as_ref()
+                .map(|(drv, _)| drv.to_string())
+                .unwrap_or_default();
             view.nix_version.clone_from(&build.environment.nix_version);
             view.finished_at_s = build.finished_at_s;
         }

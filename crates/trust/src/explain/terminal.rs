@@ -13,7 +13,11 @@ pub fn terminal(decision: &Decision) -> String {
     let mut text = String::new();
     let subject = match &decision.path {
         Some(path) => decision.store_dir.join(path),
-        None => format!("{}/{}…", decision.store_dir.as_str(), decision.asked.as_str()),
+        None => format!(
+            "{}/{}…",
+            decision.store_dir.as_str(),
+            decision.asked.as_str()
+        ),
     };
     let _ = writeln!(text, "{subject}\n");
     for line in wrapped(&decision.sentence, 76) {
@@ -23,10 +27,18 @@ pub fn terminal(decision: &Decision) -> String {
     reasons(decision, &mut text);
     sources(decision, &mut text);
     if decision.rule.line > 0 {
-        let _ = writeln!(text, "\nRule in force, policy line {}:\n  {}", decision.rule.line, decision.rule.text);
+        let _ = writeln!(
+            text,
+            "\nRule in force, policy line {}:\n  {}",
+            decision.rule.line, decision.rule.text
+        );
     }
     if let Some(fallen) = &decision.fallen_from {
-        let _ = writeln!(text, "\nFell back from rule {}: {}", fallen.rule.name, fallen.sentence);
+        let _ = writeln!(
+            text,
+            "\nFell back from rule {}: {}",
+            fallen.rule.name, fallen.sentence
+        );
     }
     text
 }
@@ -38,25 +50,40 @@ pub fn matrix(decision: &Decision) -> String {
     if decision.values.is_empty() {
         return text;
     }
-    let widths: Vec<usize> = decision.operators.iter().map(|one| one.operator.chars().count().max(3)).collect();
+    let widths: Vec<usize> = decision
+        .operators
+        .iter()
+        .map(|one| one.operator.chars().count().max(3))
+        .collect();
     let _ = write!(text, "\n    {:HASH_COLUMNS$}", "");
     for (operator, width) in decision.operators.iter().zip(&widths) {
         let _ = write!(text, "  {:^width$}", operator.operator);
     }
     text.push('\n');
     for value in &decision.values {
-        let _ = write!(text, " {:2} {:HASH_COLUMNS$}", value.letter, value.fingerprint.short());
+        let _ = write!(
+            text,
+            " {:2} {:HASH_COLUMNS$}",
+            value.letter,
+            value.fingerprint.short()
+        );
         for (operator, width) in decision.operators.iter().zip(&widths) {
             let _ = write!(text, "  {:^width$}", mark(operator, &value.letter));
         }
         text.push('\n');
     }
-    let _ = writeln!(text, "\n  ● votes   ○ said so, does not vote   · says nothing of it");
+    let _ = writeln!(
+        text,
+        "\n  ● votes   ○ said so, does not vote   · says nothing of it"
+    );
     text
 }
 
 fn mark(operator: &OperatorView, letter: &str) -> &'static str {
-    match (operator.letters.iter().any(|own| own == letter), operator.state) {
+    match (
+        operator.letters.iter().any(|own| own == letter),
+        operator.state,
+    ) {
         (true, OperatorState::Votes) => "●",
         (true, _) => "○",
         (false, _) => "·",
@@ -68,14 +95,22 @@ fn reasons(decision: &Decision, text: &mut String) {
     for (number, step) in (1..).zip(&decision.steps) {
         let lines = wrapped(step, 72);
         for (index, line) in lines.iter().enumerate() {
-            let lead = if index == 0 { format!("{number}.") } else { String::new() };
+            let lead = if index == 0 {
+                format!("{number}.")
+            } else {
+                String::new()
+            };
             let _ = writeln!(text, "  {lead:2} {line}");
         }
     }
 }
 
 fn sources(decision: &Decision, text: &mut String) {
-    if decision.operators.iter().all(|operator| operator.sources.is_empty()) {
+    if decision
+        .operators
+        .iter()
+        .all(|operator| operator.sources.is_empty())
+    {
         return;
     }
     let _ = writeln!(text, "\nWho said so, and where:");

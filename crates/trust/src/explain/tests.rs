@@ -10,15 +10,25 @@ fn names_are_listed_as_people_do() {
     let none: [&str; 0] = [];
     assert_eq!(listed(&none, "and"), "");
     assert_eq!(listed(&["alice"], "and"), "alice");
-    assert_eq!(listed(&["alice", "bob", "carol"], "or"), "alice, bob or carol");
+    assert_eq!(
+        listed(&["alice", "bob", "carol"], "or"),
+        "alice, bob or carol"
+    );
 }
 
 #[test]
 fn a_decision_is_told_as_sentence_matrix_steps_and_sources() {
-    let policy = policy_of(&THREE, "voters most 2 alice bob carol\nrule main quorum=most level=path\ndefault main\n");
+    let policy = policy_of(
+        &THREE,
+        "voters most 2 alice bob carol\nrule main quorum=most level=path\ndefault main\n",
+    );
     let hello = path("hello");
     let (good, bad) = (facts(&hello, "good", &[]), facts(&hello, "bad", &[]));
-    let known = Known::live(&THREE).stale("carol").says("alice", &good).says("bob", &good).says("carol", &bad);
+    let known = Known::live(&THREE)
+        .stale("carol")
+        .says("alice", &good)
+        .says("bob", &good)
+        .says("carol", &bad);
 
     let text = terminal(&known.decide(&policy, &hello));
 
@@ -55,5 +65,8 @@ Rule in force, policy line 6:
 
 /// Lines without the spaces that nobody sees.
 fn trimmed(text: &str) -> String {
-    text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+    text.lines()
+        .map(str::trim_end)
+        .collect::<Vec<_>>()
+        .join("\n")
 }

@@ -16,9 +16,12 @@ pub(super) fn warnings(policy: &Policy) -> Vec<String> {
 }
 
 fn rule_warnings(policy: &Policy, rule: &Rule) -> Vec<String> {
-    let Some(quorum) = rule.quorum else { return Vec::new() };
+    let Some(quorum) = rule.quorum else {
+        return Vec::new();
+    };
     let mut warnings = Vec::new();
-    let is_dual = is_dual(policy, quorum) && rule.require.is_none_or(|require| is_dual(policy, require));
+    let is_dual =
+        is_dual(policy, quorum) && rule.require.is_none_or(|require| is_dual(policy, require));
     if is_dual {
         warnings.push(format!(
             "line {}: under rule `{}` two different values could both have enough votes; that is a conflict and accepts neither",
@@ -28,10 +31,16 @@ fn rule_warnings(policy: &Policy, rule: &Rule) -> Vec<String> {
     let operators = policy.operators();
     let alone = operators.iter().find(|one| {
         let votes = |operator: &str| operator == **one;
-        policy.is_satisfied(quorum, &votes) && rule.require.is_none_or(|require| policy.is_satisfied(require, &votes))
+        policy.is_satisfied(quorum, &votes)
+            && rule
+                .require
+                .is_none_or(|require| policy.is_satisfied(require, &votes))
     });
     if let Some(alone) = alone {
-        warnings.push(format!("line {}: under rule `{}` the word of `{alone}` alone is enough", rule.line, rule.name));
+        warnings.push(format!(
+            "line {}: under rule `{}` the word of `{alone}` alone is enough",
+            rule.line, rule.name
+        ));
     }
     warnings
 }
@@ -39,7 +48,9 @@ fn rule_warnings(policy: &Policy, rule: &Rule) -> Vec<String> {
 /// True if two disjoint sets of voters can both satisfy the group: with n members of which d are themselves so,
 /// and k needed, exactly if n + d ≥ 2k.
 fn is_dual(policy: &Policy, group: usize) -> bool {
-    let Some(voters) = policy.voters.get(group) else { return false };
+    let Some(voters) = policy.voters.get(group) else {
+        return false;
+    };
     let dual_members = voters.members.iter().filter(|member| match member {
         Member::Operator(_) => false,
         Member::Voters(inner) => *inner < group && is_dual(policy, *inner),

@@ -19,10 +19,25 @@ pub struct PolicyError {
 
 impl fmt::Display for PolicyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { line, column, message, hint, text } = self;
+        let Self {
+            line,
+            column,
+            message,
+            hint,
+            text,
+        } = self;
         // One screen line: a longer one is cut around the column that matters.
-        let skipped = if *column > 60 { column.saturating_sub(30) } else { 0 };
-        let shown: String = text.chars().skip(skipped).take(74).map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let skipped = if *column > 60 {
+            column.saturating_sub(30)
+        } else {
+            0
+        };
+        let shown: String = text
+            .chars()
+            .skip(skipped)
+            .take(74)
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .collect();
         let indent = column.saturating_sub(skipped).saturating_sub(1);
         writeln!(f, "policy line {line}, column {column}: {message}")?;
         writeln!(f, "  {shown}")?;

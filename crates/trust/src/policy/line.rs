@@ -33,7 +33,8 @@ impl<'a> Line<'a> {
                 line: number,
                 column: position.saturating_add(1),
                 message: "control character".into(),
-                hint: "lines end with a line feed alone; words are separated by spaces or tabs".into(),
+                hint: "lines end with a line feed alone; words are separated by spaces or tabs"
+                    .into(),
                 text: text.into(),
             });
         }
@@ -46,14 +47,26 @@ impl<'a> Line<'a> {
             if !word.is_empty() {
                 items.push(Item { column, text: word });
             }
-            column = column.saturating_add(word.chars().count()).saturating_add(1);
+            column = column
+                .saturating_add(word.chars().count())
+                .saturating_add(1);
         }
         let mut items = items.into_iter();
-        Ok(items.next().map(|keyword| Self { number, text, keyword, items: items.collect() }))
+        Ok(items.next().map(|keyword| Self {
+            number,
+            text,
+            keyword,
+            items: items.collect(),
+        }))
     }
 
     /// An error at one word.
-    pub(super) fn error(&self, item: Item<'_>, message: impl Into<String>, hint: impl Into<String>) -> PolicyError {
+    pub(super) fn error(
+        &self,
+        item: Item<'_>,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> PolicyError {
         PolicyError {
             line: self.number,
             column: item.column,
@@ -64,14 +77,22 @@ impl<'a> Line<'a> {
     }
 
     /// The word at a position after the keyword, or an error that names what is missing.
-    pub(super) fn item(&self, position: usize, what: &str, form: &str) -> Result<Item<'a>, PolicyError> {
-        self.items.get(position).copied().ok_or_else(|| PolicyError {
-            line: self.number,
-            column: self.text.trim_end().chars().count().saturating_add(1),
-            message: format!("`{}` needs {what}", self.keyword.text),
-            hint: format!("write `{form}`"),
-            text: self.text.into(),
-        })
+    pub(super) fn item(
+        &self,
+        position: usize,
+        what: &str,
+        form: &str,
+    ) -> Result<Item<'a>, PolicyError> {
+        self.items
+            .get(position)
+            .copied()
+            .ok_or_else(|| PolicyError {
+                line: self.number,
+                column: self.text.trim_end().chars().count().saturating_add(1),
+                message: format!("`{}` needs {what}", self.keyword.text),
+                hint: format!("write `{form}`"),
+                text: self.text.into(),
+            })
     }
 }
 
@@ -79,7 +100,16 @@ impl<'a> Item<'a> {
     /// Splits `key=value`; the value's item keeps its own column.
     pub(super) fn option(self) -> Option<(&'a str, Self)> {
         let (key, value) = self.text.split_once('=')?;
-        let column = self.column.saturating_add(key.chars().count()).saturating_add(1);
-        Some((key, Self { column, text: value }))
+        let column = self
+            .column
+            .saturating_add(key.chars().count())
+            .saturating_add(1);
+        Some((
+            key,
+            Self {
+                column,
+                text: value,
+            },
+        ))
     }
 }

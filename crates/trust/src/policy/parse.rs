@@ -1,14 +1,22 @@
 //! From the text of a policy file to a [`Policy`], one line at a time.
 
+mod words;
+
 use std::collections::BTreeSet;
 use std::str::FromStr;
 
 use quorix_nix::signature::PublicKey;
-use quorix_nix::store_path::{StoreDir, StorePath};
 use quorix_tlog::note::VerifierKey;
 
 use super::line::{Item, Line};
-use super::{Builder, Cache, Level, Member, Mode, POLICY_BYTES_MAX, Policy, PolicyError, Rule, Voters, check};
+use super::{
+    Builder, Cache, Level, Member, Mode, POLICY_BYTES_MAX, Policy, PolicyError, Rule, Voters, check,
+};
+
+use words::{
+    name_of, needs_witnesses, new_name, nix_public_key, no_more, one_operator_a_key, set,
+    store_path, tag, unknown_option, url, watched_log,
+};
 
 const BUILDER: &str = "builder NAME LOG-VKEY URL… operator=OP";
 const CACHE: &str = "cache NAME NIX-PUBLIC-KEY URL operator=OP";
@@ -34,14 +42,33 @@ pub(super) fn parse(text: &str) -> Result<Policy, PolicyError> {
         }
     }
     if !draft.quorum_said {
-        return Err(at_end("nothing is said about witnesses", "add a line `quorum none`"));
+        return Err(at_end(
+            "nothing is said about witnesses",
+            "add a line `quorum none`",
+        ));
     }
     let Some(default) = draft.default else {
-        return Err(at_end("no rule is the default", "add a line `default RULE`"));
+        return Err(at_end(
+            "no rule is the default",
+            "add a line `default RULE`",
+        ));
     };
-    let Draft { builders, caches, voters, rules, .. } = draft;
-    let mut policy =
-        Policy { text: text.into(), builders, caches, voters, rules, default, warnings: Vec::new() };
+    let Draft {
+        builders,
+        caches,
+        voters,
+        rules,
+        ..
+    } = draft;
+    let mut policy = Policy {
+        text: text.into(),
+        builders,
+        caches,
+        voters,
+        rules,
+        default,
+        warnings: Vec::new(),
+    };
     policy.warnings = check::warnings(&policy);
     Ok(policy)
 }
@@ -69,7 +96,10 @@ impl Draft {
             "log" => watched_log(line),
             "witness" | "group" => Err(line.error(
                 line.keyword,
-                format!("this version cannot check witnesses yet, so `{}` would promise too much", line.keyword.text),
+                format!(
+                    "this version cannot check witnesses yet, so `{}` would promise too much",
+                    line.keyword.text
+                ),
                 "remove the line and write `quorum none`",
             )),
             "weighted" | "also" | "disregard" => Err(line.error(
@@ -86,16 +116,26 @@ impl Draft {
     }
 
     fn builder(&mut self, line: &Line<'_>) -> Result<(), PolicyError> {
-        let name = new_name(line, BUILDER, self.builders.iter().map(|builder| builder.name.as_str()))?;
+        let name = new_name(
+            line,
+            BUILDER,
+            self.builders.iter().map(|builder| builder.name.as_str()),
+        )?;
         let vkey = line.item(1, "the vkey of its log", BUILDER)?;
         let key = VerifierKey::from_str(vkey.text).map_err(|error| {
-            line.error(vkey, format!("not a vkey: {error}"), "`quorix key show FILE` prints it: name+id+key")
+            line.error(
+                vkey,
+                format!("not a vkey: {error}"),
+                "`quorix key show FILE` prints it: name+id+key",
+            )
         })?;
         let (mut urls, mut operator, mut nix_key, mut tags) = (Vec::new(), None, None, Vec::new());
         for item in line.items.iter().skip(2).copied() {
             match item.option() {
                 Some(("operator", value)) => set(&mut operator, line, item, name_of(line, value)?)?,
-                Some(("nix-key", value)) => set(&mut nix_key, line, item, nix_public_key(line, value)?)?,
+                Some(("nix-key", value)) => {
+                    set(&mut nix_key, line, item, nix_public_key(line, value)?)?
+                }
                 Some(("tag", value)) => tags.push(tag(line, value)?),
                 Some(("since" | "until", _)) => return Err(needs_witnesses(line, item)),
                 _ => urls.push(url(line, item)?),
@@ -105,23 +145,54 @@ impl Draft {
             line.item(usize::MAX, "a URL", BUILDER)?;
         }
         let Some(operator) = operator else {
-            return Err(line.error(line.keyword, "a builder needs an operator", format!("write `{BUILDER}`")));
+            return Err(line.error(
+                line.keyword,
+                "a builder needs an operator",
+                format!("write `{BUILDER}`"),
+            ));
         };
-        if let Some(other) = self.builders.iter().find(|other| other.origin() == key.name().as_str()) {
-            let message = format!("the log {} is already on line {}", other.origin(), other.line);
-            return Err(line.error(vkey, message, "every log has a name of its own; add mirrors as further URLs"));
+        if let Some(other) = self
+            .builders
+            .iter()
+            .find(|other| other.origin() == key.name().as_str())
+        {
+            let message = format!(
+                "the log {} is already on line {}",
+                other.origin(),
+                other.line
+            );
+            return Err(line.error(
+                vkey,
+                message,
+                "every log has a name of its own; add mirrors as further URLs",
+            ));
         }
-        let log_keys = self.builders.iter().map(|other| (other.key.as_bytes(), &other.operator, other.line));
+        let log_keys = self
+            .builders
+            .iter()
+            .map(|other| (other.key.as_bytes(), &other.operator, other.line));
         one_operator_a_key(line, vkey, key.as_bytes(), &operator, log_keys)?;
         if let Some(nix_key) = &nix_key {
             self.one_operator_a_nix_key(line, vkey, nix_key, &operator)?;
         }
-        self.builders.push(Builder { name, key, urls, operator, nix_key, tags, line: line.number });
+        self.builders.push(Builder {
+            name,
+            key,
+            urls,
+            operator,
+            nix_key,
+            tags,
+            line: line.number,
+        });
         Ok(())
     }
 
     fn cache(&mut self, line: &Line<'_>) -> Result<(), PolicyError> {
-        let name = new_name(line, CACHE, self.caches.iter().map(|cache| cache.name.as_str()))?;
+        let name = new_name(
+            line,
+            CACHE,
+            self.caches.iter().map(|cache| cache.name.as_str()),
+        )?;
         let key_item = line.item(1, "the cache's public key", CACHE)?;
         let key = nix_public_key(line, key_item)?;
         let url = url(line, line.item(2, "a URL", CACHE)?)?;
@@ -133,44 +204,79 @@ impl Draft {
             }
         }
         let Some(operator) = operator else {
-            return Err(line.error(line.keyword, "a cache needs an operator", format!("write `{CACHE}`")));
+            return Err(line.error(
+                line.keyword,
+                "a cache needs an operator",
+                format!("write `{CACHE}`"),
+            ));
         };
         self.one_operator_a_nix_key(line, key_item, &key, &operator)?;
-        self.caches.push(Cache { name, key, url, operator, line: line.number });
+        self.caches.push(Cache {
+            name,
+            key,
+            url,
+            operator,
+            line: line.number,
+        });
         Ok(())
     }
 
     fn voters(&mut self, line: &Line<'_>) -> Result<(), PolicyError> {
-        let name = new_name(line, VOTERS, self.voters.iter().map(|voters| voters.name.as_str()))?;
+        let name = new_name(
+            line,
+            VOTERS,
+            self.voters.iter().map(|voters| voters.name.as_str()),
+        )?;
         let threshold = line.item(1, "how many must agree", VOTERS)?;
         line.item(2, "members", VOTERS)?;
         if let (true, Some(item)) = (self.is_operator(&name), line.items.first()) {
-            return Err(line.error(*item, format!("`{name}` is an operator already"), "give the group another name"));
+            return Err(line.error(
+                *item,
+                format!("`{name}` is an operator already"),
+                "give the group another name",
+            ));
         }
         let mut members = Vec::new();
         let mut operators = BTreeSet::new();
         for item in line.items.iter().skip(2).copied() {
-            let group = self.voters.iter().position(|voters| voters.name == item.text);
+            let group = self
+                .voters
+                .iter()
+                .position(|voters| voters.name == item.text);
             let (member, inside) = match group {
                 Some(index) => (Member::Voters(index), self.operators_of(index)),
-                None if self.is_operator(item.text) => {
-                    (Member::Operator(item.text.into()), vec![item.text.to_owned()])
-                }
+                None if self.is_operator(item.text) => (
+                    Member::Operator(item.text.into()),
+                    vec![item.text.to_owned()],
+                ),
                 None => {
                     let message = format!("nobody called `{}` is defined above", item.text);
-                    return Err(line.error(item, message, "members are operators (`operator=…`) or other voters"));
+                    return Err(line.error(
+                        item,
+                        message,
+                        "members are operators (`operator=…`) or other voters",
+                    ));
                 }
             };
             for operator in inside {
                 if !operators.insert(operator.clone()) {
                     let message = format!("operator `{operator}` is in this group twice");
-                    return Err(line.error(item, message, "one operator has one vote; name it once"));
+                    return Err(line.error(
+                        item,
+                        message,
+                        "one operator has one vote; name it once",
+                    ));
                 }
             }
             members.push(member);
         }
-        let threshold = self::threshold(line, threshold, &name, members.len())?;
-        self.voters.push(Voters { name, threshold, members, line: line.number });
+        let threshold = words::threshold(line, threshold, &name, members.len())?;
+        self.voters.push(Voters {
+            name,
+            threshold,
+            members,
+            line: line.number,
+        });
         Ok(())
     }
 
@@ -182,29 +288,58 @@ impl Draft {
             match item.option() {
                 Some(("path", value)) => set(&mut path, line, item, store_path(line, value)?)?,
                 Some(("quorum", value)) => set(&mut quorum, line, item, self.group(line, value)?)?,
-                Some(("require", value)) => set(&mut require, line, item, self.group(line, value)?)?,
+                Some(("require", value)) => {
+                    set(&mut require, line, item, self.group(line, value)?)?
+                }
                 Some(("veto", value)) => set(&mut veto, line, item, self.group(line, value)?)?,
-                Some(("level", value)) => set(&mut level, line, item, self::level(line, value)?)?,
-                Some(("mode", value)) => set(&mut mode, line, item, self::mode(line, value)?)?,
-                Some(("fallback", value)) => set(&mut fallback, line, item, self.earlier_rule(line, value)?)?,
-                Some(("max-age" | "min-observed" | "grace", _)) => return Err(needs_witnesses(line, item)),
+                Some(("level", value)) => set(&mut level, line, item, words::level(line, value)?)?,
+                Some(("mode", value)) => set(&mut mode, line, item, words::mode(line, value)?)?,
+                Some(("fallback", value)) => {
+                    set(&mut fallback, line, item, self.earlier_rule(line, value)?)?
+                }
+                Some(("max-age" | "min-observed" | "grace", _)) => {
+                    return Err(needs_witnesses(line, item));
+                }
                 Some(("set", _)) => {
-                    return Err(line.error(item, "this version does not know `set=` yet", "use one rule a path"));
+                    return Err(line.error(
+                        item,
+                        "this version does not know `set=` yet",
+                        "use one rule a path",
+                    ));
                 }
                 _ => return Err(unknown_option(line, item, RULE)),
             }
         }
         let mode = mode.unwrap_or(Mode::Enforce);
         if quorum.is_none() && mode != Mode::Deny {
-            return Err(line.error(line.keyword, "a rule needs a quorum", format!("write `{RULE}`")));
+            return Err(line.error(
+                line.keyword,
+                "a rule needs a quorum",
+                format!("write `{RULE}`"),
+            ));
         }
         if mode == Mode::Warn && fallback.is_none() {
             let hint = "add `fallback=RULE`: the rule that is in force meanwhile";
-            return Err(line.error(line.keyword, "a rule with `mode=warn` needs a fallback", hint));
+            return Err(line.error(
+                line.keyword,
+                "a rule with `mode=warn` needs a fallback",
+                hint,
+            ));
         }
         let level = level.unwrap_or(Level::Closure);
         let text = line.text.trim().to_owned();
-        let rule = Rule { name, path, quorum, require, veto, level, mode, fallback, line: line.number, text };
+        let rule = Rule {
+            name,
+            path,
+            quorum,
+            require,
+            veto,
+            level,
+            mode,
+            fallback,
+            line: line.number,
+            text,
+        };
         self.rules.push(rule);
         Ok(())
     }
@@ -213,9 +348,17 @@ impl Draft {
         let item = line.item(0, "the name of a rule", "default RULE")?;
         no_more(line, 1, "default RULE")?;
         let index = self.earlier_rule(line, item)?;
-        if self.rules.get(index).is_some_and(|rule| rule.path.is_some()) {
+        if self
+            .rules
+            .get(index)
+            .is_some_and(|rule| rule.path.is_some())
+        {
             let hint = "the default is a rule without `path=`";
-            return Err(line.error(item, format!("rule `{}` is for one path only", item.text), hint));
+            return Err(line.error(
+                item,
+                format!("rule `{}` is for one path only", item.text),
+                hint,
+            ));
         }
         set(&mut self.default, line, line.keyword, index)
     }
@@ -236,11 +379,17 @@ impl Draft {
 
     fn is_operator(&self, name: &str) -> bool {
         let builders = self.builders.iter().map(|builder| &builder.operator);
-        builders.chain(self.caches.iter().map(|cache| &cache.operator)).any(|operator| operator == name)
+        builders
+            .chain(self.caches.iter().map(|cache| &cache.operator))
+            .any(|operator| operator == name)
     }
 
     fn operators_of(&self, group: usize) -> Vec<String> {
-        let members = self.voters.get(group).map(|voters| voters.members.as_slice()).unwrap_or_default();
+        let members = self
+            .voters
+            .get(group)
+            .map(|voters| voters.members.as_slice())
+            .unwrap_or_default();
         let inside = members.iter().map(|member| match member {
             Member::Operator(operator) => vec![operator.clone()],
             Member::Voters(inner) => self.operators_of(*inner),
@@ -249,17 +398,23 @@ impl Draft {
     }
 
     fn group(&self, line: &Line<'_>, item: Item<'_>) -> Result<usize, PolicyError> {
-        self.voters.iter().position(|voters| voters.name == item.text).ok_or_else(|| {
-            let message = format!("no voters called `{}` are defined above", item.text);
-            line.error(item, message, format!("define them first: `{VOTERS}`"))
-        })
+        self.voters
+            .iter()
+            .position(|voters| voters.name == item.text)
+            .ok_or_else(|| {
+                let message = format!("no voters called `{}` are defined above", item.text);
+                line.error(item, message, format!("define them first: `{VOTERS}`"))
+            })
     }
 
     fn earlier_rule(&self, line: &Line<'_>, item: Item<'_>) -> Result<usize, PolicyError> {
-        self.rules.iter().position(|rule| rule.name == item.text).ok_or_else(|| {
-            let message = format!("no rule called `{}` is defined above", item.text);
-            line.error(item, message, format!("define it first: `{RULE}`"))
-        })
+        self.rules
+            .iter()
+            .position(|rule| rule.name == item.text)
+            .ok_or_else(|| {
+                let message = format!("no rule called `{}` is defined above", item.text);
+                line.error(item, message, format!("define it first: `{RULE}`"))
+            })
     }
 
     fn one_operator_a_nix_key(
@@ -269,161 +424,14 @@ impl Draft {
         key: &PublicKey,
         operator: &str,
     ) -> Result<(), PolicyError> {
-        let caches = self.caches.iter().map(|cache| (cache.key.as_bytes(), &cache.operator, cache.line));
+        let caches = self
+            .caches
+            .iter()
+            .map(|cache| (cache.key.as_bytes(), &cache.operator, cache.line));
         let builders = self.builders.iter().filter_map(|builder| {
             let key = builder.nix_key.as_ref()?;
             Some((key.as_bytes(), &builder.operator, builder.line))
         });
         one_operator_a_key(line, item, key.as_bytes(), operator, caches.chain(builders))
     }
-}
-
-fn one_operator_a_key<'k>(
-    line: &Line<'_>,
-    item: Item<'_>,
-    key: &[u8; 32],
-    operator: &str,
-    known: impl Iterator<Item = (&'k [u8; 32], &'k String, usize)>,
-) -> Result<(), PolicyError> {
-    for (other, owner, number) in known {
-        if other == key && owner != operator {
-            let message = format!("this key is operator `{owner}`'s on line {number}");
-            return Err(line.error(item, message, "one key speaks for one operator"));
-        }
-    }
-    Ok(())
-}
-
-fn set<T>(slot: &mut Option<T>, line: &Line<'_>, item: Item<'_>, value: T) -> Result<(), PolicyError> {
-    if slot.replace(value).is_some() {
-        let word = item.text.split('=').next().unwrap_or_default();
-        return Err(line.error(item, format!("`{word}` is said twice"), "say it once"));
-    }
-    Ok(())
-}
-
-fn no_more(line: &Line<'_>, from: usize, form: &str) -> Result<(), PolicyError> {
-    match line.items.get(from) {
-        Some(item) => Err(line.error(*item, format!("`{}` is one word too many", item.text), format!("write `{form}`"))),
-        None => Ok(()),
-    }
-}
-
-fn new_name<'n>(
-    line: &Line<'_>,
-    form: &str,
-    mut taken: impl Iterator<Item = &'n str>,
-) -> Result<String, PolicyError> {
-    let item = line.item(0, "a name", form)?;
-    let name = name_of(line, item)?;
-    if taken.any(|other| other == name) {
-        return Err(line.error(item, format!("`{name}` is defined twice"), "give it another name"));
-    }
-    Ok(name)
-}
-
-fn name_of(line: &Line<'_>, item: Item<'_>) -> Result<String, PolicyError> {
-    let good = |c: char| c.is_alphanumeric() || "-_.@/+".contains(c);
-    if item.text.is_empty() || item.text.chars().count() > 64 || !item.text.chars().all(good) {
-        let hint = "use 1 to 64 letters, digits, - _ . @ / +";
-        return Err(line.error(item, format!("`{}` is not a name", item.text), hint));
-    }
-    Ok(item.text.into())
-}
-
-fn url(line: &Line<'_>, item: Item<'_>) -> Result<String, PolicyError> {
-    let known = ["https://", "http://", "file:///"].iter().any(|scheme| item.text.starts_with(scheme));
-    if !known || item.text.len() > 2_048 {
-        let hint = "URLs begin with https://, http:// or file:///";
-        return Err(line.error(item, format!("`{}` is not a URL or an option that I know", item.text), hint));
-    }
-    Ok(item.text.trim_end_matches('/').into())
-}
-
-fn tag(line: &Line<'_>, item: Item<'_>) -> Result<(String, String), PolicyError> {
-    match item.text.split_once(':') {
-        Some((key, value)) if !key.is_empty() && !value.is_empty() => Ok((key.into(), value.into())),
-        _ => Err(line.error(item, format!("`{}` is not a tag", item.text), "write `tag=KEY:VALUE`")),
-    }
-}
-
-fn nix_public_key(line: &Line<'_>, item: Item<'_>) -> Result<PublicKey, PolicyError> {
-    PublicKey::from_str(item.text).map_err(|error| {
-        line.error(item, format!("not a Nix public key: {error}"), "copy it whole: NAME:BASE64, as in trusted-public-keys")
-    })
-}
-
-fn store_path(line: &Line<'_>, item: Item<'_>) -> Result<StorePath, PolicyError> {
-    let parsed = match item.text.rsplit_once('/') {
-        Some((dir, base)) => StoreDir::from_str(dir).map_err(|error| error.to_string()).and_then(|_| {
-            StorePath::from_str(base).map_err(|error| error.to_string())
-        }),
-        None => StorePath::from_str(item.text).map_err(|error| error.to_string()),
-    };
-    parsed.map_err(|error| line.error(item, format!("not a store path: {error}"), "write it whole: /nix/store/HASH-NAME"))
-}
-
-fn threshold(line: &Line<'_>, item: Item<'_>, name: &str, members: usize) -> Result<usize, PolicyError> {
-    let hint = || format!("use a number from 1 to {members}, `any`, `all`, or a percentage from 1% to 100%");
-    let number = |text: &str| match text.parse::<usize>() {
-        Ok(number) if !text.starts_with(['0', '+']) => Some(number),
-        _ => None,
-    };
-    let needed = match (item.text, item.text.strip_suffix('%')) {
-        ("any", _) => Some(1),
-        ("all", _) => Some(members),
-        // P % of n is ⌈P·n/100⌉, in exact integers (SEMANTICS §3).
-        (_, Some(percent)) => {
-            number(percent).filter(|percent| *percent <= 100).map(|percent| percent.saturating_mul(members).div_ceil(100))
-        }
-        (text, None) => number(text),
-    };
-    match needed {
-        Some(needed) if needed <= members => Ok(needed),
-        Some(needed) => Err(line.error(item, format!("group \"{name}\" needs {needed} of {members} members"), hint())),
-        None => Err(line.error(item, format!("`{}` does not say how many must agree", item.text), hint())),
-    }
-}
-
-fn level(line: &Line<'_>, item: Item<'_>) -> Result<Level, PolicyError> {
-    match item.text {
-        "path" => Ok(Level::Path),
-        "closure" => Ok(Level::Closure),
-        "build" | "resolved" => {
-            let message = format!("this version cannot decide at level `{}` yet", item.text);
-            Err(line.error(item, message, "use `path` or `closure`"))
-        }
-        other => Err(line.error(item, format!("`{other}` is not a level"), "use `path` or `closure`")),
-    }
-}
-
-fn mode(line: &Line<'_>, item: Item<'_>) -> Result<Mode, PolicyError> {
-    match item.text {
-        "enforce" => Ok(Mode::Enforce),
-        "warn" => Ok(Mode::Warn),
-        "deny" => Ok(Mode::Deny),
-        other => Err(line.error(item, format!("`{other}` is not a mode"), "use `enforce`, `warn` or `deny`")),
-    }
-}
-
-/// `log <vkey> [url]` of C2SP tlog-policy: a log that is only watched. Checked, and without effect on votes.
-fn watched_log(line: &Line<'_>) -> Result<(), PolicyError> {
-    let form = "log VKEY [URL]";
-    let vkey = line.item(0, "a vkey", form)?;
-    VerifierKey::from_str(vkey.text).map_err(|error| line.error(vkey, format!("not a vkey: {error}"), form))?;
-    if let Some(item) = line.items.get(1) {
-        url(line, *item)?;
-    }
-    no_more(line, 2, form)
-}
-
-fn needs_witnesses(line: &Line<'_>, item: Item<'_>) -> PolicyError {
-    let word = item.text.split('=').next().unwrap_or_default();
-    let message = format!("`{word}` needs a witness quorum: without cosignatures a checkpoint has no time");
-    line.error(item, message, "remove it")
-}
-
-fn unknown_option(line: &Line<'_>, item: Item<'_>, form: &str) -> PolicyError {
-    let word = item.text.split('=').next().unwrap_or_default();
-    line.error(item, format!("`{word}` is not an option of `{}`", line.keyword.text), format!("write `{form} …`"))
 }

@@ -4,7 +4,12 @@ use super::{Level, Member, Mode, Policy};
 use crate::testing::{builder_line, cache_line, log_key, nix_key};
 
 fn with(lines: &str) -> String {
-    format!("{}{}{}quorum none\n{lines}", builder_line("alice"), builder_line("bob"), cache_line("example"))
+    format!(
+        "{}{}{}quorum none\n{lines}",
+        builder_line("alice"),
+        builder_line("bob"),
+        cache_line("example")
+    )
 }
 
 /// The error's text for a policy of alice, bob, the cache example and these lines.
@@ -27,10 +32,19 @@ fn a_policy_with_builders_a_cache_voters_and_rules_is_read() {
     assert_eq!(policy.text, text);
     assert_eq!(policy.operators(), ["alice", "bob", "example"]);
     assert_eq!(policy.builders[0].origin(), "alice.example/log");
-    assert_eq!(policy.builders[0].nix_key, Some(nix_key("alice").public_key()));
-    assert_eq!(policy.voters[0].members[2], Member::Operator("example".into()));
+    assert_eq!(
+        policy.builders[0].nix_key,
+        Some(nix_key("alice").public_key())
+    );
+    assert_eq!(
+        policy.voters[0].members[2],
+        Member::Operator("example".into())
+    );
     let main = &policy.rules[policy.default];
-    assert_eq!((main.level, main.mode, main.fallback, main.line), (Level::Closure, Mode::Warn, Some(0), 8));
+    assert_eq!(
+        (main.level, main.mode, main.fallback, main.line),
+        (Level::Closure, Mode::Warn, Some(0), 8)
+    );
 }
 
 #[test]
@@ -45,13 +59,42 @@ fn too_high_a_threshold_is_shown_where_it_stands_with_what_to_write() {
 
 #[test]
 fn thresholds_are_exact() {
-    for (threshold, needed) in [("any", 1), ("all", 3), ("2", 2), ("1%", 1), ("33%", 1), ("34%", 2), ("66%", 2), ("67%", 3), ("100%", 3)] {
-        let text = with(&format!("voters v {threshold} alice bob example\nrule r quorum=v\ndefault r\n"));
-        assert_eq!(Policy::parse(&text).unwrap().voters[0].threshold, needed, "{threshold}");
+    for (threshold, needed) in [
+        ("any", 1),
+        ("all", 3),
+        ("2", 2),
+        ("1%", 1),
+        ("33%", 1),
+        ("34%", 2),
+        ("66%", 2),
+        ("67%", 3),
+        ("100%", 3),
+    ] {
+        let text = with(&format!(
+            "voters v {threshold} alice bob example\nrule r quorum=v\ndefault r\n"
+        ));
+        assert_eq!(
+            Policy::parse(&text).unwrap().voters[0].threshold,
+            needed,
+            "{threshold}"
+        );
     }
-    for threshold in ["0", "0%", "101%", "-1", "+1", "01", "1.5", "99999999999999999999", "%"] {
+    for threshold in [
+        "0",
+        "0%",
+        "101%",
+        "-1",
+        "+1",
+        "01",
+        "1.5",
+        "99999999999999999999",
+        "%",
+    ] {
         let error = refused(&format!("voters v {threshold} alice bob example\n"));
-        assert!(error.contains("does not say how many must agree") || error.contains("needs"), "{threshold}: {error}");
+        assert!(
+            error.contains("does not say how many must agree") || error.contains("needs"),
+            "{threshold}: {error}"
+        );
     }
 }
 
@@ -59,25 +102,64 @@ fn thresholds_are_exact() {
 fn each_wrong_line_is_refused_by_name() {
     let cases = [
         ("frobnicate x\n", "`frobnicate` is not a policy line"),
-        ("voters v 1 nobody\n", "nobody called `nobody` is defined above"),
-        ("voters v 1 alice alice\n", "operator `alice` is in this group twice"),
-        ("voters a 1 alice\nvoters b 1 a alice\n", "operator `alice` is in this group twice"),
+        (
+            "voters v 1 nobody\n",
+            "nobody called `nobody` is defined above",
+        ),
+        (
+            "voters v 1 alice alice\n",
+            "operator `alice` is in this group twice",
+        ),
+        (
+            "voters a 1 alice\nvoters b 1 a alice\n",
+            "operator `alice` is in this group twice",
+        ),
         ("voters v 1\n", "`voters` needs members"),
         ("voters alice 1 bob\n", "`alice` is an operator already"),
         ("rule r\n", "a rule needs a quorum"),
-        ("rule r quorum=v\n", "no voters called `v` are defined above"),
-        ("voters v 1 alice\nrule r quorum=v quorum=v\n", "`quorum` is said twice"),
-        ("voters v 1 alice\nrule r quorum=v mode=warn\n", "a rule with `mode=warn` needs a fallback"),
-        ("voters v 1 alice\nrule r quorum=v fallback=r\n", "no rule called `r` is defined above"),
-        ("voters v 1 alice\nrule r quorum=v max-age=1d\n", "`max-age` needs a witness quorum"),
-        ("voters v 1 alice\nrule r quorum=v level=build\n", "this version cannot decide at level `build` yet"),
-        ("voters v 1 alice\nrule r quorum=v path=hello\n", "not a store path"),
-        ("voters v 1 alice\nrule r quorum=v colour=red\n", "`colour` is not an option of `rule`"),
+        (
+            "rule r quorum=v\n",
+            "no voters called `v` are defined above",
+        ),
+        (
+            "voters v 1 alice\nrule r quorum=v quorum=v\n",
+            "`quorum` is said twice",
+        ),
+        (
+            "voters v 1 alice\nrule r quorum=v mode=warn\n",
+            "a rule with `mode=warn` needs a fallback",
+        ),
+        (
+            "voters v 1 alice\nrule r quorum=v fallback=r\n",
+            "no rule called `r` is defined above",
+        ),
+        (
+            "voters v 1 alice\nrule r quorum=v max-age=1d\n",
+            "`max-age` needs a witness quorum",
+        ),
+        (
+            "voters v 1 alice\nrule r quorum=v level=build\n",
+            "this version cannot decide at level `build` yet",
+        ),
+        (
+            "voters v 1 alice\nrule r quorum=v path=hello\n",
+            "not a store path",
+        ),
+        (
+            "voters v 1 alice\nrule r quorum=v colour=red\n",
+            "`colour` is not an option of `rule`",
+        ),
         ("witness w x\n", "this version cannot check witnesses yet"),
-        ("also a name=x quorum=v\n", "this version does not know `also` yet"),
+        (
+            "also a name=x quorum=v\n",
+            "this version does not know `also` yet",
+        ),
         ("quorum none\n", "`quorum` is said twice"),
         ("builder carol x\n", "not a vkey"),
-        ("cache c nonsense https://c.example operator=c\n", "not a Nix public key"),
+        (
+            "cache c nonsense https://c.example operator=c\n",
+            "not a Nix public key",
+        ),
         ("voters v\u{7} 1 alice\n", "control character"),
         ("", "no rule is the default"),
     ];
@@ -89,23 +171,34 @@ fn each_wrong_line_is_refused_by_name() {
 
 #[test]
 fn witnesses_must_be_spoken_of() {
-    let error = Policy::parse(&builder_line("alice")).unwrap_err().to_string();
+    let error = Policy::parse(&builder_line("alice"))
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("nothing is said about witnesses"), "{error}");
 }
 
 #[test]
 fn one_key_speaks_for_one_operator() {
     let again = |operator: &str| {
-        format!("cache other {} https://other.example operator={operator}\n", nix_key("alice").public_key())
+        format!(
+            "cache other {} https://other.example operator={operator}\n",
+            nix_key("alice").public_key()
+        )
     };
     assert!(refused(&again("other")).contains("this key is operator `alice`'s on line 1"));
-    let same = format!("{}voters v 1 alice\nrule r quorum=v\ndefault r\n", again("alice"));
+    let same = format!(
+        "{}voters v 1 alice\nrule r quorum=v\ndefault r\n",
+        again("alice")
+    );
     assert!(Policy::parse(&with(&same)).is_ok());
 }
 
 #[test]
 fn one_log_is_named_once() {
-    let twice = format!("builder again {} https://x.example operator=again\n", log_key("alice").verifier());
+    let twice = format!(
+        "builder again {} https://x.example operator=again\n",
+        log_key("alice").verifier()
+    );
     assert!(refused(&twice).contains("the log alice.example/log is already on line 1"));
 }
 
@@ -117,8 +210,15 @@ fn warnings_name_what_could_be_weaker_than_it_looks() {
 
     assert_eq!(warnings.len(), 3);
     assert!(warnings[0].starts_with("`quorum none`: no witness checks"));
-    assert!(warnings[1].starts_with("line 6: under rule `r` two different values could both have enough votes"));
-    assert_eq!(warnings[2], "line 6: under rule `r` the word of `alice` alone is enough");
+    assert!(
+        warnings[1].starts_with(
+            "line 6: under rule `r` two different values could both have enough votes"
+        )
+    );
+    assert_eq!(
+        warnings[2],
+        "line 6: under rule `r` the word of `alice` alone is enough"
+    );
 }
 
 proptest::proptest! {

@@ -11,7 +11,10 @@ use crate::testing::{Known, built, facts, path, policy_of};
 const BOTH: [&str; 2] = ["alice", "bob"];
 
 fn policy() -> Policy {
-    policy_of(&BOTH, "voters both 2 alice bob\nrule main quorum=both level=closure\ndefault main\n")
+    policy_of(
+        &BOTH,
+        "voters both 2 alice bob\nrule main quorum=both level=closure\ndefault main\n",
+    )
 }
 
 /// Both builders agree on a path with these references.
@@ -33,15 +36,30 @@ fn a_path_is_accepted_when_everything_that_it_refers_to_is() {
 #[test]
 fn a_reference_deep_down_on_which_builders_disagree_blocks_and_is_named() {
     let (top, middle, leaf) = (path("top"), path("middle"), path("leaf"));
-    let known = agreed(agreed(Known::live(&BOTH), &top, &[&middle]), &middle, &[&leaf]);
-    let known = known.says("alice", &facts(&leaf, "a", &[])).says("bob", &facts(&leaf, "b", &[]));
+    let known = agreed(
+        agreed(Known::live(&BOTH), &top, &[&middle]),
+        &middle,
+        &[&leaf],
+    );
+    let known = known
+        .says("alice", &facts(&leaf, "a", &[]))
+        .says("bob", &facts(&leaf, "b", &[]));
 
     let decision = known.decide(&policy(), &top);
 
-    assert_eq!((decision.outcome, decision.blocked_by.as_ref(), decision.accepted), (Outcome::BlockedBy, Some(&leaf), None));
+    assert_eq!(
+        (
+            decision.outcome,
+            decision.blocked_by.as_ref(),
+            decision.accepted
+        ),
+        (Outcome::BlockedBy, Some(&leaf), None)
+    );
     assert_eq!(
         decision.sentence,
-        format!("Refused: blocked. alice and bob built the same bytes, but it refers, directly or not, to {leaf}, which is not accepted (leaf is not accepted: builders disagree).")
+        format!(
+            "Refused: blocked. alice and bob built the same bytes, but it refers, directly or not, to {leaf}, which is not accepted (leaf is not accepted: builders disagree)."
+        )
     );
 }
 
@@ -51,7 +69,10 @@ fn a_reference_that_nobody_knows_blocks() {
 
     let decision = agreed(Known::live(&BOTH), &top, &[&leaf]).decide(&policy(), &top);
 
-    assert_eq!((decision.outcome, decision.blocked_by), (Outcome::BlockedBy, Some(leaf)));
+    assert_eq!(
+        (decision.outcome, decision.blocked_by),
+        (Outcome::BlockedBy, Some(leaf))
+    );
 }
 
 #[test]
@@ -62,7 +83,10 @@ fn a_reference_that_is_named_after_its_content_needs_no_votes_but_its_own_refere
     let checked = known.clone().content_checked(&facts(&notes, "text", &[]));
     assert_eq!(checked.decide(&policy(), &top).outcome, Outcome::Accepted);
     let sentence = checked.decide(&policy(), &notes).sentence;
-    assert_eq!(sentence, "Accepted. The path is named after its content, which was fetched and checked; no votes are needed.");
+    assert_eq!(
+        sentence,
+        "Accepted. The path is named after its content, which was fetched and checked; no votes are needed."
+    );
 
     let refers = known.content_checked(&facts(&notes, "text", &[&leaf]));
     assert_eq!(refers.decide(&policy(), &top).blocked_by, Some(leaf));
@@ -79,10 +103,18 @@ fn a_cycle_is_never_accepted() {
 
 #[test]
 fn level_path_asks_nothing_of_references() {
-    let policy = policy_of(&BOTH, "voters both 2 alice bob\nrule main quorum=both level=path\ndefault main\n");
+    let policy = policy_of(
+        &BOTH,
+        "voters both 2 alice bob\nrule main quorum=both level=path\ndefault main\n",
+    );
     let (top, leaf) = (path("top"), path("leaf"));
 
-    assert_eq!(agreed(Known::live(&BOTH), &top, &[&leaf]).decide(&policy, &top).outcome, Outcome::Accepted);
+    assert_eq!(
+        agreed(Known::live(&BOTH), &top, &[&leaf])
+            .decide(&policy, &top)
+            .outcome,
+        Outcome::Accepted
+    );
 }
 
 #[test]
@@ -94,7 +126,10 @@ fn a_reference_is_decided_by_the_rule_selected_for_it() {
     );
     let known = agreed(Known::live(&BOTH), &top, &[&leaf]).says("alice", &facts(&leaf, "a", &[]));
 
-    assert_eq!(known.decide(&policy_of(&BOTH, &lines), &top).outcome, Outcome::Accepted);
+    assert_eq!(
+        known.decide(&policy_of(&BOTH, &lines), &top).outcome,
+        Outcome::Accepted
+    );
 }
 
 #[test]
@@ -112,14 +147,22 @@ fn a_withheld_list_of_references_blocks_and_never_changes_what_was_voted() {
 
     let decision = known.decide(&policy(), &top);
 
-    assert_eq!((decision.outcome, decision.values[0].fingerprint), (Outcome::BlockedBy, good.digest()));
+    assert_eq!(
+        (decision.outcome, decision.values[0].fingerprint),
+        (Outcome::BlockedBy, good.digest())
+    );
     assert_eq!(decision.values[0].voters, BOTH);
 }
 
 #[test]
 fn a_chain_of_ten_thousand_paths_is_decided_without_deep_recursion() {
-    let paths: Vec<_> = (0..10_000).map(|number| path(&format!("p{number}"))).collect();
-    let policy = policy_of(&["alice"], "voters any 1 alice\nrule main quorum=any level=closure\ndefault main\n");
+    let paths: Vec<_> = (0..10_000)
+        .map(|number| path(&format!("p{number}")))
+        .collect();
+    let policy = policy_of(
+        &["alice"],
+        "voters any 1 alice\nrule main quorum=any level=closure\ndefault main\n",
+    );
     let mut known = Known::live(&["alice"]);
     for pair in paths.windows(2) {
         known = known.says("alice", &facts(&pair[0], "x", &[&pair[1]]));

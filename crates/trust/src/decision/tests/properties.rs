@@ -23,9 +23,20 @@ struct Little {
 
 fn little() -> impl Strategy<Value = Little> {
     let said = || proptest::collection::vec(0_u8..3, 0..3);
-    (1_usize..=4, any::<bool>(), any::<bool>(), [said(), said(), said(), said()], proptest::array::uniform4(0_u8..4)).prop_map(
-        |(threshold, has_veto, has_fallback, said, states)| Little { threshold, has_veto, has_fallback, said, states },
+    (
+        1_usize..=4,
+        any::<bool>(),
+        any::<bool>(),
+        [said(), said(), said(), said()],
+        proptest::array::uniform4(0_u8..4),
     )
+        .prop_map(|(threshold, has_veto, has_fallback, said, states)| Little {
+            threshold,
+            has_veto,
+            has_fallback,
+            said,
+            states,
+        })
 }
 
 fn value(number: u8) -> Fingerprint {
@@ -35,7 +46,11 @@ fn value(number: u8) -> Fingerprint {
 impl Little {
     fn policy(&self) -> Policy {
         let veto = if self.has_veto { " veto=guard" } else { "" };
-        let fallback = if self.has_fallback { " fallback=weak" } else { "" };
+        let fallback = if self.has_fallback {
+            " fallback=weak"
+        } else {
+            ""
+        };
         policy_of(
             &NAMES,
             &format!(

@@ -1,0 +1,38 @@
+//! The main job end to end: the real program, the real Nix, real processes on ports of this machine.
+//! Each test plays in a folder and on ports of its own; what the builders built is built once for all of them.
+//! Needs Nix, a static busybox, and the program's path in QUORIX_BIN: `make test` sees to all three.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests fail by panicking"
+)]
+
+#[path = "e2e/agreement.rs"]
+mod agreement;
+#[path = "e2e/bad_input.rs"]
+mod bad_input;
+#[path = "e2e/cache_votes.rs"]
+mod cache_votes;
+#[path = "e2e/commands.rs"]
+mod commands;
+#[path = "e2e/content_addressed.rs"]
+mod content_addressed;
+#[path = "e2e/equivocation.rs"]
+mod equivocation;
+#[path = "e2e/hook.rs"]
+mod hook;
+#[path = "e2e/hostile_requests.rs"]
+mod hostile_requests;
+#[path = "e2e/outages.rs"]
+mod outages;
+#[path = "e2e/restarts.rs"]
+mod restarts;
+#[path = "e2e/sources.rs"]
+mod sources;
+#[path = "e2e/stage.rs"]
+mod stage;
+#[path = "e2e/world.rs"]
+mod world;
