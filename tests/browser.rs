@@ -32,12 +32,12 @@ use crate::page::Page;
 pub(crate) type Journey<Hosts> = fn(Page, Arc<Hosts>) -> JoinHandle<()>;
 
 /// Names journeys after the functions that play them.
-macro_rules! journeys {
+macro_rules! named {
     ($($journey:ident),+ $(,)?) => {
         &[$((stringify!($journey), |page, hosts| tokio::spawn($journey(page, hosts)))),+]
     };
 }
-pub(crate) use journeys;
+pub(crate) use named;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn visitors_of_a_real_run_find_out_who_built_what_with_and_without_javascript() {

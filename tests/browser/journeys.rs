@@ -8,12 +8,12 @@ use serde_json::json;
 use crate::driver::JavaScript;
 use crate::hosts::{Packages, RULE};
 use crate::page::Page;
-use crate::{Journey, journeys};
+use crate::{Journey, named};
 
 type Journeys = &'static [(&'static str, Journey<Packages>)];
 
 /// What works for everyone.
-pub(crate) const EVERYONE: Journeys = journeys![
+pub(crate) const EVERYONE: Journeys = named![
     the_overview_says_in_one_sentence_whether_all_is_well_and_shows_the_three_logs,
     the_disagreements_name_each_builders_value_by_a_letter,
     a_filter_by_name_stands_in_the_address_and_is_cleared_by_a_link,
@@ -32,14 +32,14 @@ pub(crate) const EVERYONE: Journeys = journeys![
     no_page_is_wider_than_a_telephone,
 ];
 /// Comforts that need scripts.
-pub(crate) const WITH_JAVASCRIPT: Journeys = journeys![
+pub(crate) const WITH_JAVASCRIPT: Journeys = named![
     scripts_run,
     the_slash_key_goes_to_the_search_box,
     a_click_copies_a_whole_hash_and_a_whole_command,
     the_browser_refuses_what_the_policy_of_the_pages_forbids,
 ];
 /// That scripts were really off, and that nothing is offered that would need them.
-pub(crate) const WITHOUT_JAVASCRIPT: Journeys = journeys![no_script_runs_and_none_is_missed];
+pub(crate) const WITHOUT_JAVASCRIPT: Journeys = named![no_script_runs_and_none_is_missed];
 
 async fn the_overview_says_in_one_sentence_whether_all_is_well_and_shows_the_three_logs(
     page: Page,

@@ -5,17 +5,17 @@ use std::sync::Arc;
 
 use crate::hosts::Builders;
 use crate::page::Page;
-use crate::{Journey, journeys};
+use crate::{Journey, named};
 
 type Journeys = &'static [(&'static str, Journey<Builders>)];
 
 /// Before anything is attested.
-pub(crate) const EMPTY: Journeys = journeys![
+pub(crate) const EMPTY: Journeys = named![
     the_overview_says_that_nothing_is_known_and_how_to_attest,
     the_list_of_disagreements_says_what_would_appear_there,
 ];
 /// After the builders disagreed about [`packages`].
-pub(crate) const LONG: Journeys = journeys![
+pub(crate) const LONG: Journeys = named![
     the_overview_shows_the_first_disagreements_and_leads_to_all,
     every_disagreement_is_on_one_page_of_the_list,
     pages_keep_the_filter,

@@ -25,7 +25,7 @@ async fn a_content_addressed_reference_is_served_without_votes() {
     assert!(
         decided
             .out
-            .contains("fetched and checked; no votes are\nneeded"),
+            .contains("\nAccepted. The path is named after its content, which "),
         "{}",
         decided.out
     );

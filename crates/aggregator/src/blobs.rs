@@ -25,16 +25,18 @@ impl Shared {
     /// Fetches blobs from a log's addresses, as many as come within the budget.
     pub(crate) async fn fetch_blobs(&self, log: &Log, wanted: &[BlobId]) -> Vec<(BlobId, Vec<u8>)> {
         let now_s = (self.clock)();
+        // One log's silence about a blob says nothing of another log that names it too.
+        let at = |id: &BlobId| (log.origin.clone(), *id);
         let asked: Vec<BlobId> = wanted
             .iter()
-            .filter(|id| !self.missing_blobs.knows(id, now_s))
+            .filter(|id| !self.missing_blobs.knows(&at(id), now_s))
             .take(COUNT_MAX)
             .copied()
             .collect();
         // Remembered as missing from the start: a budget that runs out must not be spent again at once.
         for id in &asked {
             self.missing_blobs
-                .remember(*id, now_s, now_s.saturating_add(FORGET_AFTER_S));
+                .remember(at(id), now_s, now_s.saturating_add(FORGET_AFTER_S));
         }
         let mut answers = stream::iter(asked)
             .map(|id| async move { (id, first_answer(log, &id).await) })
@@ -44,7 +46,7 @@ impl Shared {
         let collect = async {
             while let Some((id, answer)) = answers.next().await {
                 let Some(blob) = answer else { continue };
-                self.missing_blobs.remember(id, now_s, now_s);
+                self.missing_blobs.remember(at(&id), now_s, now_s);
                 bytes = bytes.saturating_add(blob.len());
                 blobs.push((id, blob));
                 if bytes >= BYTES_MAX {

@@ -56,9 +56,12 @@ impl Shared {
             }
             tried.extend(to_try.iter().cloned());
             let verified = self.verify_content(to_try, deadline).await;
+            let outputs = verified.iter().map(|(path, _)| path.hash_part());
+            let outputs = outputs.collect();
             gathered.evidence.self_verified.extend(verified);
             if closure {
-                gathered = self.gather_reached(gathered).await?;
+                let (with, reached) = self.reached(gathered, outputs).await?;
+                gathered = self.gather_more(with, reached, true).await?;
             }
         }
     }
@@ -108,22 +111,9 @@ impl Shared {
             .collect()
             .await
     }
-
-    /// Gathers what paths that were recomputed refer to.
-    async fn gather_reached(self: &Arc<Self>, gathered: Gathered) -> Result<Gathered, AskError> {
-        let reached = gathered
-            .evidence
-            .frontier()
-            .into_iter()
-            .map(|path| path.hash_part());
-        let reached = reached
-            .filter(|output| !gathered.found.contains_key(output))
-            .collect();
-        self.gather_more(gathered, reached, true).await
-    }
 }
 
-/// Paths that nobody said anything of, and without which some decision is a refusal.
+/// Paths without which some decision is a refusal, and that may turn out to need no votes.
 fn blocking_paths(
     queries: &[Query],
     decisions: &[Decision],
@@ -131,22 +121,17 @@ fn blocking_paths(
 ) -> BTreeSet<StorePath> {
     let mut paths = BTreeSet::new();
     for (query, decision) in queries.iter().zip(decisions) {
-        if decision.outcome == Outcome::Unknown {
-            paths.extend(query.path.clone());
-        }
         let mut within = vec![decision];
         while let Some(decision) = within.pop() {
-            paths.extend(decision.blocked_by.clone());
+            match decision.outcome {
+                Outcome::Accepted | Outcome::Denied => {}
+                Outcome::BlockedBy => paths.extend(decision.blocked_by.clone()),
+                _ => paths.extend(decision.path.as_ref().or(query.path.as_ref()).cloned()),
+            }
             within.extend(decision.warned.as_deref());
             within.extend(decision.fallen_from.as_deref());
         }
     }
-    let is_unsaid = |path: &StorePath| {
-        evidence
-            .outputs
-            .get(&path.hash_part())
-            .is_none_or(Vec::is_empty)
-    };
-    paths.retain(|path| is_unsaid(path) && !evidence.self_verified.contains_key(path));
+    paths.retain(|path| evidence.may_verify_by_itself(&path.hash_part()));
     paths
 }

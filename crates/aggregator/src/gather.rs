@@ -7,9 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use quorix_nix::store_path::HashPart;
+use quorix_nix::store_path::{HashPart, StorePath};
 use quorix_tlog::checkpoint::SignedCheckpoint;
 use quorix_trust::attestation::BlobId;
+use quorix_trust::decision::reached;
 use quorix_trust::evidence::{Evidence, LogEvidence};
 use quorix_trust::ports::{Place, StoreError, TileStore};
 use tokio::time::Instant;
@@ -68,7 +69,8 @@ pub(crate) struct Found {
 }
 
 impl Shared {
-    /// Gathers what is known of `wanted`, and with `closure` of everything that the claimed references reach.
+    /// Gathers what is known of `wanted`, and with `closure` of everything that is reached by references in values
+    /// that could be accepted.
     pub(crate) async fn gather(
         self: &Arc<Self>,
         wanted: BTreeSet<HashPart>,
@@ -122,19 +124,30 @@ impl Shared {
                 gathered.unheard.clear();
                 gathered.missing.clear();
             }
-            wanted = BTreeSet::new();
+            let read = std::mem::take(&mut wanted);
             if closure {
-                let reached = gathered
-                    .evidence
-                    .frontier()
-                    .into_iter()
-                    .map(|path| path.hash_part());
-                wanted = reached
-                    .filter(|output| !gathered.found.contains_key(output))
-                    .collect();
+                (gathered, wanted) = self.reached(gathered, read).await?;
             }
         }
         Ok(gathered)
+    }
+
+    /// What these outputs refer to as far as a decision can depend on it, and is not gathered yet.
+    pub(crate) async fn reached(
+        self: &Arc<Self>,
+        gathered: Gathered,
+        outputs: BTreeSet<HashPart>,
+    ) -> Result<(Gathered, BTreeSet<HashPart>), AskError> {
+        let policy = self.policy.clone();
+        // Signatures of caches are checked again, so it may take a while.
+        let reached = blocking("following references", move || {
+            let paths = reached(&policy, &gathered.evidence, &outputs);
+            let outputs = paths.iter().map(StorePath::hash_part);
+            let new = outputs.filter(|output| !gathered.found.contains_key(output));
+            let new = new.collect();
+            Ok((gathered, new))
+        });
+        Ok(reached.await?)
     }
 
     /// All logs of the policy as they are now.

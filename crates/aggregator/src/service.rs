@@ -59,7 +59,8 @@ pub(crate) struct Shared {
     pub(crate) content: Option<Arc<dyn ContentVerifier>>,
     /// Outputs that a cache, by its position in the policy, did not have.
     pub(crate) cache_misses: Memo<(usize, quorix_nix::store_path::HashPart)>,
-    pub(crate) missing_blobs: Memo<BlobId>,
+    /// Blobs that a log, by its origin, did not have.
+    pub(crate) missing_blobs: Memo<(String, BlobId)>,
     pub(crate) unlogged_blobs: BlobMemo,
 }
 

@@ -69,7 +69,7 @@ fn blocking(command: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit
 }
 
 /// Reads the configuration.
-fn configuration(file: &Path) -> Result<Config, Failure> {
+pub(crate) fn configuration(file: &Path) -> Result<Config, Failure> {
     Config::read(file).map_err(Failure::wrong)
 }
 

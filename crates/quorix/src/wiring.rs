@@ -7,6 +7,8 @@ pub mod keys;
 pub mod log;
 pub mod metrics;
 pub mod resolver;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

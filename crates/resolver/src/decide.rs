@@ -12,7 +12,7 @@ use quorix_nix::fingerprint::Fingerprint;
 use quorix_nix::hash::NarHash;
 use quorix_nix::store_path::{HashPart, StorePath};
 use quorix_trust::decision::{Decision, Outcome, decide, decide_many};
-use quorix_trust::evidence::{Evidence, Said};
+use quorix_trust::evidence::Evidence;
 use quorix_trust::policy::{Level, Policy};
 use quorix_wire::client::AggregatorClient;
 use quorix_wire::evidence::OUTPUTS_MAX;
@@ -318,8 +318,7 @@ fn is_settled(decision: &Decision, evidence: &Evidence, is_complete: bool) -> bo
         || (is_blocked(decision) && is_complete && checkable(decision, evidence).is_empty())
 }
 
-/// Outputs without which a decision is a refusal, and that need no votes if they are content-addressed: nobody said
-/// anything of them, or someone said that they are.
+/// Outputs without which a decision is a refusal, and that may turn out to need no votes.
 fn checkable(decision: &Decision, evidence: &Evidence) -> BTreeSet<HashPart> {
     let mut outputs = BTreeSet::new();
     let mut within = vec![decision];
@@ -336,14 +335,7 @@ fn checkable(decision: &Decision, evidence: &Evidence) -> BTreeSet<HashPart> {
         within.extend(decision.warned.as_deref());
         within.extend(decision.fallen_from.as_deref());
     }
-    outputs.retain(|output| {
-        let said = evidence.outputs.get(output).map(Vec::as_slice).unwrap_or_default();
-        let is_verified = evidence.self_verified.keys().any(|path| path.hash_part() == *output);
-        let is_addressed = said.iter().any(
-            |statement| matches!(&statement.said, Said::Build(build) if build.content_address.is_some()),
-        );
-        !is_verified && (said.is_empty() || is_addressed)
-    });
+    outputs.retain(|output| evidence.may_verify_by_itself(output));
     outputs
 }
 

@@ -4,11 +4,14 @@
 //! same of everything that it refers to. `view` writes down what a person needs to follow it.
 
 mod closure;
+mod reach;
 mod rule;
 mod tally;
 #[cfg(test)]
 mod tests;
 mod view;
+
+pub use reach::reached;
 
 use quorix_nix::fingerprint::{Fingerprint, FingerprintDigest};
 use quorix_nix::signature::Signature;

@@ -133,6 +133,24 @@ impl Statement {
 }
 
 impl Evidence {
+    /// True if an output that is not accepted may yet turn out to need no votes, because its path follows from its
+    /// content: nobody said anything of it, a builder said that it does, or a cache signed it. What a cache signs
+    /// does not tell content addresses, so there only the bytes can.
+    #[must_use]
+    pub fn may_verify_by_itself(&self, output: &HashPart) -> bool {
+        let said = self.outputs.get(output).map(Vec::as_slice);
+        let said = said.unwrap_or_default();
+        let is_verified = self
+            .self_verified
+            .keys()
+            .any(|path| path.hash_part() == *output);
+        let may_be_addressed = said.iter().any(|statement| match &statement.said {
+            Said::Build(build) => build.content_address.is_some(),
+            Said::Observation(_) => true,
+        });
+        !is_verified && (said.is_empty() || may_be_addressed)
+    }
+
     /// Store paths that what is known refers to and that nothing was collected for: what a collector of a
     /// closure has to ask for next.
     #[must_use]

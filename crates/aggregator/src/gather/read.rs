@@ -39,11 +39,11 @@ pub(super) fn read(
             found.push(one);
         }
         for (position, cache) in shared.policy.caches.iter().enumerate() {
-            // A signature that a log carries may be anyone's, so it is checked; the others were before they were kept.
-            if !statements
-                .iter()
-                .any(|statement| statement.is_signed_by(&cache.key))
-            {
+            // A signature that a log carries may be an old one, chosen by whoever keeps the log: the cache itself is
+            // asked all the same, so that it is known if it signed two values.
+            if !statements.iter().any(|statement| {
+                statement.source == Source::Unlogged && statement.is_signed_by(&cache.key)
+            }) {
                 gathered.unheard.insert((position, output.clone()));
             }
         }

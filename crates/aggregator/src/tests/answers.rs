@@ -524,3 +524,47 @@ async fn only_so_many_paths_are_recomputed_for_one_question() {
     assert_eq!(world.outcome("hello").await, Outcome::BlockedBy);
     assert_eq!(content.asked.lock().unwrap().len(), 5);
 }
+
+#[tokio::test]
+async fn one_log_that_claims_endless_references_keeps_no_closure_from_being_decided() {
+    let logs = [
+        FakeLog::start("alice").await,
+        FakeLog::start("bob").await,
+        FakeLog::start("mallory").await,
+    ];
+    let names: Vec<String> = (0..50).map(|number| format!("junk-{number}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let app = an_attestation().of("app").referring_to(&["lib"]);
+    for log in &logs[..2] {
+        log.append(&[app.bytes(), an_attestation().of("lib").bytes()]);
+    }
+    logs[2].append(&[an_attestation().of("app").referring_to(&names).bytes()]);
+    let lines: String = logs.iter().map(|log| log.line(&[])).collect();
+    let mut world = World::with(
+        policy(&lines, 2, "alice bob mallory", "closure"),
+        AggregatorConfig {
+            outputs_max: 20,
+            ..config()
+        },
+        None,
+    );
+    world.look_at_all().await;
+    assert_eq!(world.outcome("app").await, Outcome::Accepted);
+}
+
+#[tokio::test]
+async fn a_log_that_withholds_a_list_does_not_keep_others_from_being_asked_for_it() {
+    let (alice, bob) = (FakeLog::start("alice").await, FakeLog::start("bob").await);
+    let listed = an_attestation()
+        .referring_to(&["lib"])
+        .with_references_in_a_blob();
+    // Alice names it first and has not got it; bob has it.
+    alice.append(&[listed.bytes()]);
+    bob.append(&[listed.by(&nix_key("bob-1")).bytes()]);
+    bob.put_blob(&listed.blob());
+    let mut world = World::of(&[&alice, &bob]);
+    assert!(world.look("alice").await);
+    assert!(world.look("bob").await);
+    let decision = world.decide("hello").await;
+    assert_eq!(decision.accepted_facts(), Some(&listed.facts()));
+}

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use quorix_testkit::entries::{a_path, an_attestation, bytes_of, nix_key};
+use quorix_testkit::entries::{a_path, a_retraction_of, an_attestation, bytes_of, nix_key};
 use quorix_trust::decision::Outcome;
 use quorix_trust::ports::IndexStore;
 
@@ -166,7 +166,31 @@ async fn a_signature_in_a_log_counts_for_the_cache_whose_it_is() {
         world.decide("hello").await.values[0].voters,
         ["alice", "example"]
     );
-    assert_eq!(cache.at.requests(), [""; 0]);
+    // It may have signed something else since, which the log does not carry.
+    assert_eq!(cache.at.requests(), [narinfo("hello")]);
+}
+
+#[tokio::test]
+async fn no_log_chooses_which_of_two_signatures_a_cache_votes_with() {
+    let (mut world, log, cache) = a_log_and_a_cache().await;
+    log.append(&[bytes_of(&an_attestation().observed_by(&cache.key))]);
+    assert!(world.look("alice").await);
+    let other = an_attestation().saying("B");
+    cache.put(&other, &other, &cache.key);
+    assert_eq!(world.outcome("hello").await, Outcome::Conflict);
+}
+
+#[tokio::test]
+async fn no_log_takes_back_the_vote_of_a_cache() {
+    let (mut world, log, cache) = a_log_and_a_cache().await;
+    let seen = bytes_of(&an_attestation().observed_by(&cache.key));
+    log.append(&[seen.clone()]);
+    log.append(&[bytes_of(&a_retraction_of(&[seen]))]);
+    assert!(world.look("alice").await);
+    assert_eq!(
+        world.decide("hello").await.values[0].voters,
+        ["alice", "example"]
+    );
 }
 
 #[tokio::test]

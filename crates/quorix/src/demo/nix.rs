@@ -194,7 +194,15 @@ impl Nix {
                 .into_iter()
                 .map(|path| StoreDir::default().join(path).into()),
         );
-        self.must("nix", &arguments).await.map(|_| ())
+        self.must("nix", &arguments).await?;
+        if self.sudo {
+            // What root wrote is to be served, and spoiled, by this user.
+            use std::os::unix::fs::MetadataExt as _;
+            let owner = fs::metadata(&self.dir).map_err(Failure::unknown)?.uid();
+            let arguments = ["-R".into(), owner.to_string().into(), cache.into()];
+            self.must("chown", &arguments).await?;
+        }
+        Ok(())
     }
 
     /// Installs paths into the store under `store` through one substituter, whose key alone is trusted.

@@ -49,20 +49,20 @@ impl Story {
             _ => Stage::Samples(Samples::new()),
         };
         output::answer(
-            "Quorix installs a binary because enough independent builders got the same bytes.\n",
+            "Quorix installs a binary because enough independent builders got the same bytes.",
         );
         match (&stage, missing) {
             (Stage::Nix(nix), _) if nix.uses_sudo() => {
                 output::answer(
-                    "Nix runs through sudo here: this user may not make user namespaces.\n",
+                    "Nix runs through sudo here: this user may not make user namespaces.",
                 );
             }
             (Stage::Nix(_), _) => {}
             (Stage::Samples(_), Some(missing)) => output::answer(format_args!(
-                "Without Nix here ({missing}),\nthe story is told with built-in sample trees and our own client.\n"
+                "Without Nix here ({missing}),\nthe story is told with built-in sample trees and our own client."
             )),
             (Stage::Samples(_), None) => {
-                output::answer("The story is told with built-in sample trees and our own client.\n")
+                output::answer("The story is told with built-in sample trees and our own client.")
             }
         }
         Ok(Self {

@@ -171,3 +171,24 @@ fn a_chain_of_ten_thousand_paths_is_decided_without_deep_recursion() {
 
     assert_eq!(known.decide(&policy, &paths[0]).outcome, Outcome::Accepted);
 }
+
+#[test]
+fn only_references_of_values_that_could_win_are_reached() {
+    let (top, leaf, junk, source) = (path("top"), path("leaf"), path("junk"), path("source"));
+    let known = agreed(Known::live(&BOTH), &top, &[&leaf]);
+    let known = known
+        .says("alice", &facts(&leaf, "alone", &[&junk]))
+        .content_checked(&facts(&source, "text", &[&junk]));
+    let reached = |from: &StorePath| {
+        let outputs = [from.hash_part()].into();
+        crate::decision::reached(&policy(), &known.0, &outputs)
+    };
+
+    assert_eq!(reached(&top), [].into(), "what is known already");
+    assert_eq!(reached(&leaf), [].into(), "one builder alone");
+    assert_eq!(reached(&source), [junk.clone()].into());
+    let known = agreed(Known::live(&BOTH), &top, &[&leaf]);
+    let outputs = [top.hash_part()].into();
+    let reached = crate::decision::reached(&policy(), &known.0, &outputs);
+    assert_eq!(reached, [leaf].into());
+}

@@ -1,7 +1,7 @@
 //! One path by itself: votes, ties, dissent, vetoes, fallbacks, modes.
 
 use crate::decision::{OperatorState, Outcome, agreeing_signatures};
-use crate::evidence::{Evidence, LogState};
+use crate::evidence::{Evidence, LogState, Statement};
 use crate::testing::{Known, built, cache_line, facts, nix_key, observed, path, policy_of};
 
 const THREE: [&str; 3] = ["alice", "bob", "carol"];
@@ -447,6 +447,63 @@ fn a_denied_path_is_refused_whatever_anybody_says() {
         .content_checked(&good);
 
     assert_eq!(known.decide(&policy, &hello).outcome, Outcome::Denied);
+}
+
+#[test]
+fn no_log_takes_back_what_a_cache_signed() {
+    // Alice carries the cache's signature in her own log and withdraws it there.
+    let withdrawn = |facts| Statement {
+        source: built("alice", facts).source,
+        withdrawn: true,
+        ..observed("example", facts)
+    };
+    let hello = path("hello");
+    let (good, bad) = (facts(&hello, "good", &[]), facts(&hello, "bad", &[]));
+    let lines = format!("{}voters one 1 alice example\n", cache_line("example"));
+    let one = policy_of(
+        &["alice"],
+        &format!("{lines}rule main quorum=one level=path\ndefault main\n"),
+    );
+    let known = Known::live(&["alice"]).says("alice", &bad);
+    let dissent = known.clone().statement(withdrawn(&good));
+    assert_eq!(dissent.decide(&one, &hello).outcome, Outcome::Conflict);
+
+    let veto = policy_of(
+        &["alice"],
+        &format!(
+            "{lines}voters cache 1 example\nrule main quorum=one veto=cache level=path\ndefault main\n"
+        ),
+    );
+    let agrees = known.statement(withdrawn(&bad));
+    assert_eq!(agrees.decide(&veto, &hello).outcome, Outcome::Accepted);
+}
+
+#[test]
+fn a_content_addressed_path_is_refused_where_the_rule_in_force_denies() {
+    let hello = path("hello");
+    let policy = policy_of(
+        &["alice"],
+        "voters any 1 alice\nrule no mode=deny\nrule main quorum=any mode=warn fallback=no\ndefault main\n",
+    );
+    let known = Known::live(&["alice"]).content_checked(&facts(&hello, "good", &[]));
+
+    assert_eq!(known.decide(&policy, &hello).outcome, Outcome::Denied);
+}
+
+#[test]
+fn nobody_withholds_the_references_of_what_proves_itself() {
+    let policy = policy_of(&THREE, TWO_OF_THREE);
+    let hello = path("hello");
+    let good = facts(&hello, "good", &[]);
+    let silent = Statement {
+        facts: None,
+        ..built("carol", &good)
+    };
+    let known = Known::live(&THREE).content_checked(&good).statement(silent);
+
+    let decision = known.decide(&policy, &hello);
+
+    assert_eq!(decision.accepted_facts(), Some(&good));
 }
 
 #[test]

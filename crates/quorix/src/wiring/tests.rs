@@ -1,0 +1,137 @@
+//! Whole nodes in this process: they start, answer on every listener, and stop.
+
+use std::path::Path;
+
+use quorix_wire::address::Address;
+use quorix_wire::channel;
+use quorix_wire::fetch::{FetchLimits, Fetcher};
+use tokio_util::sync::CancellationToken;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
+use tonic_reflection::pb::v1::ServerReflectionRequest;
+use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
+
+use super::{Node, start};
+use crate::commands::configuration;
+use crate::demo::world::{BuilderHost, UserHost, free_port};
+use crate::output::Failure;
+
+/// A builder's and a user's configuration; the processes of neither are started.
+struct Hosts {
+    _dir: tempfile::TempDir,
+    builder: BuilderHost,
+    user: UserHost,
+}
+
+fn hosts() -> Hosts {
+    // Another test may have installed it already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let dir = tempfile::tempdir().unwrap();
+    let builder = BuilderHost::create(dir.path(), "alice", Path::new("quorix"), None).unwrap();
+    let policy = format!(
+        "{}quorum none\nvoters one 1 alice\nrule main quorum=one\ndefault main\n",
+        builder.policy_line()
+    );
+    let user = UserHost::create(dir.path(), "user", Path::new("quorix"), &policy, &[]).unwrap();
+    Hosts { _dir: dir, builder, user }
+}
+
+async fn running(file: &Path) -> Result<(Node, CancellationToken), Failure> {
+    let config = configuration(file)?;
+    let stop = CancellationToken::new();
+    Ok((start(&config, stop.clone()).await?, stop))
+}
+
+async fn text(url: String) -> String {
+    let fetcher = Fetcher::new(FetchLimits::default()).unwrap();
+    String::from_utf8(fetcher.get(&url, 1 << 20).await.unwrap().to_vec()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_role_answers_on_its_own_listener_and_all_of_them_stop() {
+    let Hosts { builder, user, _dir } = hosts();
+    let (log, log_stop) = running(&builder.config).await.unwrap();
+    let (node, stop) = running(&user.config).await.unwrap();
+
+    assert!(text(format!("{}/checkpoint", builder.url())).await.starts_with("alice.example/log\n0\n"));
+    assert!(text(format!("{}/nix-cache-info", user.substituter())).await.starts_with("StoreDir: /nix/store\n"));
+    assert!(text(format!("http://{}/", user.dashboard)).await.contains("<html lang=\"en\""));
+    assert_eq!(text(format!("http://{}/health", user.metrics)).await, "ok\n");
+    let metrics = text(format!("http://{}/metrics", user.metrics)).await;
+    for role in ["aggregator", "resolver", "dashboard"] {
+        assert!(metrics.contains(&format!("quorix_{role}_")), "{role} in:\n{metrics}");
+    }
+
+    stop.cancel();
+    log_stop.cancel();
+    node.ended().await.unwrap();
+    log.ended().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_aggregator_tells_its_health_and_describes_its_service() {
+    let Hosts { user, _dir, .. } = hosts();
+    let (node, stop) = running(&user.config).await.unwrap();
+    let channel = channel::connect(&Address::Tcp(user.aggregator.to_string())).unwrap();
+
+    let service = "quorix.v1.AggregatorService".to_owned();
+    let health = HealthClient::new(channel.clone()).check(HealthCheckRequest { service: service.clone() }).await;
+    assert_eq!(health.unwrap().into_inner().status().as_str_name(), "SERVING");
+
+    let ask = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    let answers = ServerReflectionClient::new(channel).server_reflection_info(tokio_stream::once(ask)).await;
+    let answer = answers.unwrap().into_inner().message().await.unwrap().unwrap();
+    let Some(MessageResponse::ListServicesResponse(list)) = answer.message_response else {
+        panic!("no list of services: {answer:?}");
+    };
+    assert!(list.service.iter().any(|one| one.name == service));
+
+    stop.cancel();
+    node.ended().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_process_on_one_database_is_refused_with_its_folder() {
+    let Hosts { builder, _dir, .. } = hosts();
+    let (node, stop) = running(&builder.config).await.unwrap();
+    let elsewhere = std::fs::read_to_string(&builder.config).unwrap();
+    let elsewhere = elsewhere
+        .replace(&builder.public.to_string(), &free_port().unwrap().to_string())
+        .replace("submit.sock", "other.sock");
+    let second = builder.config.with_file_name("second.toml");
+    std::fs::write(&second, elsewhere).unwrap();
+
+    let error = running(&second).await.err().unwrap().to_string();
+
+    let folder = builder.data_dir.join("log");
+    assert!(error.contains(&folder.display().to_string()) && error.contains("another"), "{error}");
+    stop.cancel();
+    node.ended().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_is_taken_is_named_with_its_key() {
+    let Hosts { user, _dir, .. } = hosts();
+    let taken = std::net::TcpListener::bind(user.resolver).unwrap();
+
+    let error = running(&user.config).await.err().unwrap().to_string();
+
+    let expected = format!("resolver.listen: cannot listen on {}: ", taken.local_addr().unwrap());
+    assert!(error.starts_with(&expected), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_key_of_another_log_is_refused() {
+    let Hosts { builder, _dir, .. } = hosts();
+    let text = std::fs::read_to_string(&builder.config).unwrap();
+    std::fs::write(&builder.config, text.replace("origin = \"alice", "origin = \"bob")).unwrap();
+
+    let error = running(&builder.config).await.err().unwrap().to_string();
+
+    assert!(error.starts_with("log.origin is `bob.example/log`, but the key in "), "{error}");
+}
