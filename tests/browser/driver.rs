@@ -3,7 +3,9 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 use fantoccini::ClientBuilder;
@@ -13,10 +15,14 @@ use tempfile::TempDir;
 
 use crate::page::Page;
 
-const HINT: &str = "These tests drive Chromium: `make test` installs it, or name its driver in QUORIX_CHROMEDRIVER and itself in QUORIX_CHROMIUM.";
+const HINT: &str = "These tests drive Chromium: `make test` installs it, or name its driver in QUORIX_CHROMEDRIVER and \
+                    itself in QUORIX_CHROMIUM.";
+
+/// How long the driver may take to start, and to end.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Chromium without a window, without a sandbox (root has none), and without anything that it does by itself.
-const ARGUMENTS: [&str; 11] = [
+const ARGUMENTS: [&str; 12] = [
     "--headless=new",
     "--no-sandbox",
     "--disable-gpu",
@@ -27,6 +33,8 @@ const ARGUMENTS: [&str; 11] = [
     "--disable-component-update",
     "--disable-sync",
     "--window-size=1280,1000",
+    // The driver clicks where a link was before the page began to scroll smoothly.
+    "--force-prefers-reduced-motion",
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ];
 
@@ -42,8 +50,6 @@ pub(crate) struct Driver {
     child: Child,
     port: u16,
     profiles: TempDir,
-    /// Kept open: the driver may write to it for as long as it runs.
-    _output: BufReader<ChildStdout>,
 }
 
 /// The driver's name or path.
@@ -57,37 +63,29 @@ impl Driver {
         let profiles =
             TempDir::with_prefix("quorix-browser-").map_err(|error| error.to_string())?;
         let mut child = Command::new(name)
-            .args(["--port=0", "--log-level=OFF"])
+            .arg("--port=0")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .map_err(|error| format!("`{name}` does not start: {error}. {HINT}"))?;
-        let mut output = BufReader::new(child.stdout.take().ok_or("the driver has no output")?);
-        let mut said = String::new();
-        while output.read_line(&mut said).is_ok_and(|read| read > 0) {
-            let port = said
-                .lines()
-                .last()
-                .and_then(|line| line.split_once("started successfully on port "));
-            if let Some((_, port)) = port {
-                let port = port
-                    .trim_end_matches('.')
-                    .parse()
-                    .map_err(|error| format!("`{port}`: {error}"))?;
-                return Ok(Self {
-                    child,
-                    port,
-                    profiles,
-                    _output: output,
-                });
+        let output = child.stdout.take().ok_or("the driver has no output")?;
+        let (sender, lines) = mpsc::channel();
+        // Reads on after the port is known, so that the driver can always write.
+        thread::spawn(move || {
+            BufReader::new(output).lines().map_while(Result::ok).for_each(|line| drop(sender.send(line)));
+        });
+        let mut said = Vec::new();
+        while let Ok(line) = lines.recv_timeout(PATIENCE) {
+            if let Some((_, port)) = line.split_once("started successfully on port ") {
+                let port = port.trim_end_matches('.').parse().map_err(|error| format!("`{port}`: {error}"))?;
+                return Ok(Self { child, port, profiles });
             }
+            said.push(line);
         }
         let _ = child.kill();
         let _ = child.wait();
-        Err(format!(
-            "`{name}` ends without naming its port; it said: {said:?}. {HINT}"
-        ))
+        Err(format!("`{name}` does not tell its port; it said {said:?}. {HINT}"))
     }
 
     /// Opens a browser for the pages at this address.
@@ -127,7 +125,7 @@ impl Drop for Driver {
     fn drop(&mut self) {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
         if let Ok(mut stream) = TcpStream::connect(address) {
-            let _ = stream.set_read_timeout(Some(Duration::from_secs(10)));
+            let _ = stream.set_read_timeout(Some(PATIENCE));
             let _ = stream.write_all(
                 b"GET /shutdown HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n",
             );

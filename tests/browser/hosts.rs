@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use quorix::demo::caches;
 use quorix::demo::client::{Client, until};
 use quorix::demo::nix::Nix;
 use quorix::demo::world::{self, BuilderHost, UserHost};
@@ -67,7 +68,7 @@ impl Packages {
         });
         let rules =
             format!("quorum none\nvoters two-of-three 2 alice bob carol\n{RULE}\ndefault main\n");
-        let hosts = Builders::followed(folder, builders, &rules).await;
+        let hosts = Builders::followed(folder, builders, &rules, &sources).await;
         hosts.follow(ATTRIBUTES.len() as u64).await;
         Self { hosts, paths }
     }
@@ -86,7 +87,7 @@ impl Packages {
         format!("/output/{}", self.paths[attribute])
     }
 
-    /// The value of an entry of the log of this builder, as the first lines of its checkpoint.
+    /// How the newest checkpoint of this builder's log begins.
     pub(crate) fn checkpoint_of(&self, builder: &str) -> String {
         format!("{builder}.example/log\n{}\n", ATTRIBUTES.len())
     }
@@ -98,15 +99,15 @@ impl Builders {
         let folder = Folder::new();
         let builders = started(&folder, &["alice", "bob"], None).await;
         let rules = "quorum none\nvoters both all alice bob\nrule main quorum=both\ndefault main\n";
-        let hosts = Self::followed(folder, builders, rules).await;
+        let hosts = Self::followed(folder, builders, rules, &[]).await;
         hosts.follow(0).await;
         hosts
     }
 
-    async fn followed(folder: Folder, builders: Vec<BuilderHost>, rules: &str) -> Self {
+    async fn followed(folder: Folder, builders: Vec<BuilderHost>, rules: &str, sources: &[String]) -> Self {
         let policy: String = builders.iter().map(BuilderHost::policy_line).collect();
         let mut user =
-            UserHost::create(folder.path(), "user", &quorix(), &(policy + rules), &[]).unwrap();
+            UserHost::create(folder.path(), "user", &quorix(), &(policy + rules), sources).unwrap();
         user.start().await.unwrap();
         Self {
             builders,

@@ -154,7 +154,7 @@ async fn a_wrong_key_is_refused_and_never_shown() {
     assert_eq!(
         again.err,
         format!(
-            "error: {} was not made: File exists (os error 17)\n",
+            "error: {} exists already, and a key is never overwritten\n",
             log.display()
         )
     );

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use quorix_nix::store_path::HashPart;
 use quorix_tlog::hash::Hash;
 use quorix_tlog::proof::prove_inclusion;
 use quorix_trust::ports::{Place, StoreError};
@@ -44,6 +45,7 @@ fn answer(shared: &Shared, gathered: Gathered) -> Result<pb::GetEvidenceResponse
     for (hash_part, found) in &gathered.found {
         let mut output = pb::OutputEvidence {
             hash_part: hash_part.to_string(),
+            caches_heard: heard(&gathered, hash_part),
             ..pb::OutputEvidence::default()
         };
         for one in found {
@@ -68,6 +70,15 @@ fn answer(shared: &Shared, gathered: Gathered) -> Result<pb::GetEvidenceResponse
         outputs,
         blobs: gathered.blobs.into_values().collect(),
     })
+}
+
+fn heard(gathered: &Gathered, output: &HashPart) -> Vec<Vec<u8>> {
+    let heard = gathered.evidence.caches_heard.get(output);
+    heard
+        .into_iter()
+        .flatten()
+        .map(|key| key.to_vec())
+        .collect()
 }
 
 fn logged(seen: &Snapshot, index: u64, found: &Found) -> Result<pb::LoggedEntry, StoreError> {

@@ -102,6 +102,12 @@ impl Shared {
         heard
     }
 
+    /// True if a cache, by its position in the policy, said just now that it does not have an output.
+    pub(crate) fn is_absent(&self, position: usize, output: &HashPart) -> bool {
+        self.cache_absent
+            .knows(&(position, output.clone()), (self.clock)())
+    }
+
     /// Asks one cache about one output, and gives the output if its signature was kept.
     async fn ask(
         &self,
@@ -143,7 +149,12 @@ impl Shared {
                     }
                 }
             }
-            Ok(None) => "absent",
+            Ok(None) => {
+                let key = (position, output.clone());
+                self.cache_absent
+                    .remember(key, now_s, now_s.saturating_add(ABSENT_S));
+                "absent"
+            }
             Err(error @ FetchError::Malformed { .. }) => {
                 tracing::warn!(cache = name, %output, %error, "a narinfo does not count");
                 "malformed"

@@ -11,7 +11,7 @@ use quorix_nix::store_path::{HashPart, StorePath};
 use quorix_tlog::checkpoint::SignedCheckpoint;
 use quorix_trust::attestation::BlobId;
 use quorix_trust::decision::reached;
-use quorix_trust::evidence::{Evidence, LogEvidence};
+use quorix_trust::evidence::{Evidence, LogEvidence, Source, Statement};
 use quorix_trust::ports::{Place, StoreError, TileStore};
 use tokio::time::Instant;
 
@@ -124,12 +124,34 @@ impl Shared {
                 gathered.unheard.clear();
                 gathered.missing.clear();
             }
+            self.note_heard(&mut gathered, &wanted);
             let read = std::mem::take(&mut wanted);
             if closure {
                 (gathered, wanted) = self.reached(gathered, read).await?;
             }
         }
         Ok(gathered)
+    }
+
+    /// Notes which caches answered: with a signature that was kept, or that they do not have it.
+    fn note_heard(&self, gathered: &mut Gathered, outputs: &BTreeSet<HashPart>) {
+        for output in outputs {
+            let statements = gathered.evidence.outputs.get(output);
+            let statements = statements.map(Vec::as_slice).unwrap_or_default();
+            let heard = self
+                .policy
+                .caches
+                .iter()
+                .enumerate()
+                .filter(|(position, cache)| {
+                    let signed = |one: &Statement| {
+                        one.source == Source::Unlogged && one.is_signed_by(&cache.key)
+                    };
+                    statements.iter().any(signed) || self.is_absent(*position, output)
+                });
+            let heard = heard.map(|(_, cache)| *cache.key.as_bytes()).collect();
+            gathered.evidence.caches_heard.insert(output.clone(), heard);
+        }
     }
 
     /// What these outputs refer to as far as a decision can depend on it, and is not gathered yet.

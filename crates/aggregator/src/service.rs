@@ -60,6 +60,8 @@ pub(crate) struct Shared {
     /// Outputs that a cache, by its position in the policy, did not have.
     pub(crate) cache_misses: Memo<(usize, quorix_nix::store_path::HashPart)>,
     /// Blobs that a log, by its origin, did not have.
+    /// Outputs of which a cache, by its position in the policy, said that it does not have them.
+    pub(crate) cache_absent: Memo<(usize, quorix_nix::store_path::HashPart)>,
     pub(crate) missing_blobs: Memo<(String, BlobId)>,
     pub(crate) unlogged_blobs: BlobMemo,
 }
@@ -113,6 +115,7 @@ impl Aggregator {
             caches,
             content,
             cache_misses: Memo::new(MISSES_MAX),
+            cache_absent: Memo::new(MISSES_MAX),
             missing_blobs: Memo::new(MISSING_BLOBS_MAX),
             unlogged_blobs: BlobMemo::new(UNLOGGED_BLOBS_BYTES),
         };

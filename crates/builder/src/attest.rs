@@ -87,7 +87,10 @@ impl Attester {
         let absolute = || store.location().store_dir.join(path);
         let info = store
             .path_info(path)?
-            .ok_or_else(|| AttestError::NotValid { path: absolute() })?;
+            .ok_or_else(|| match store.warning() {
+                None => AttestError::NotValid { path: absolute() },
+                Some(_) => AttestError::NotSeen { path: absolute() },
+            })?;
         if !info.ultimate && !self.config.include_remote_built {
             return Err(AttestError::NotBuiltHere { path: absolute() });
         }
@@ -160,6 +163,15 @@ pub enum AttestError {
         /// The path.
         path: String,
     },
+    /// Not in the store's database as it is on disk. Without Nix's locks, which this user cannot take, the newest
+    /// builds are not in it yet.
+    #[error(
+        "{path} is not in the store's database yet, as far as it can be read without Nix's locks"
+    )]
+    NotSeen {
+        /// The path.
+        path: String,
+    },
     /// The store says that it is there, but it is not.
     #[error("{path} is in the store's database, but (a part of) it is gone from disk")]
     Gone {
@@ -229,7 +241,7 @@ impl AttestError {
                 | StoreError::Malformed { .. }
                 | StoreError::NotValid { .. },
             ) => true,
-            Self::Changed { .. } | Self::Dump(_) | Self::Store(_) => false,
+            Self::NotSeen { .. } | Self::Changed { .. } | Self::Dump(_) | Self::Store(_) => false,
         }
     }
 }

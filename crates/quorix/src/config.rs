@@ -87,8 +87,8 @@ pub struct BuilderSection {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AggregatorSection {
-    /// Where it answers gRPC.
-    #[serde(deserialize_with = "from_text")]
+    /// Where it answers gRPC: `127.0.0.1:8481` where not told.
+    #[serde(default = "aggregator_address", deserialize_with = "from_text")]
     pub listen: Address,
     /// How often each log is asked for news.
     #[serde(default = "Period::ten_seconds")]
@@ -183,6 +183,10 @@ impl Config {
     pub fn role_dir(&self, role: &str) -> PathBuf {
         self.data_dir.join(role)
     }
+}
+
+fn aggregator_address() -> Address {
+    Address::Tcp("127.0.0.1:8481".into())
 }
 
 fn yes() -> bool {

@@ -8,7 +8,10 @@
 //! - [`wiring`]: from configuration to running roles
 //! - [`demo`]: the main job, played on this machine with real Nix
 
-#![cfg_attr(test, expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking"))]
+#![cfg_attr(
+    test,
+    expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")
+)]
 
 pub mod cli;
 pub mod commands;

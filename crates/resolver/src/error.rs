@@ -108,9 +108,7 @@ impl NoAnswer {
     #[must_use]
     pub fn explained(&self) -> String {
         match self {
-            Self::Refused(decision) => {
-                format!("{}\n\n{}", decision.sentence, explain::terminal(decision))
-            }
+            Self::Refused(decision) => explain::terminal(decision),
             Self::NoFacts(path) => format!(
                 "Refused: nobody has supplied the list of what {path} refers to, so it cannot be described to Nix.\n"
             ),

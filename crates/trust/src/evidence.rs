@@ -21,6 +21,8 @@ pub struct Evidence {
     pub logs: BTreeMap<String, LogEvidence>,
     /// What was said, by the hash part of the store path.
     pub outputs: BTreeMap<HashPart, Vec<Statement>>,
+    /// Keys of the caches that answered about an output: with a signature, or that they do not have it.
+    pub caches_heard: BTreeMap<HashPart, BTreeSet<[u8; 32]>>,
     /// Content-addressed paths whose NAR was fetched and whose path was recomputed from it.
     pub self_verified: BTreeMap<StorePath, Fingerprint>,
 }

@@ -122,6 +122,17 @@ impl Known {
         self
     }
 
+    /// A cache answered about a path.
+    pub(crate) fn heard(mut self, cache: &str, path: &StorePath) -> Self {
+        let key = *nix_key(cache).public_key().as_bytes();
+        self.0
+            .caches_heard
+            .entry(path.hash_part())
+            .or_default()
+            .insert(key);
+        self
+    }
+
     pub(crate) fn content_checked(mut self, facts: &Fingerprint) -> Self {
         self.0
             .self_verified

@@ -90,8 +90,9 @@ pub fn verify_evidence(
     let outputs = by_output(question, answer.outputs)?;
     let mut logs = logs::judge(policy, &answer.logs, seen, &question.known_sizes);
     let mut verifier = statements::Verifier::new(policy, &mut logs, answer.blobs);
-    let mut verified = BTreeMap::new();
+    let (mut verified, mut caches_heard) = (BTreeMap::new(), BTreeMap::new());
     for (output, said) in outputs {
+        caches_heard.insert(output.clone(), heard(policy, &said.caches_heard));
         let statements = verifier.statements(&output, said);
         verified.insert(output, statements);
     }
@@ -110,9 +111,19 @@ pub fn verify_evidence(
         store_dir: question.store_dir.clone(),
         logs,
         outputs: verified,
+        caches_heard,
         self_verified: BTreeMap::new(),
     };
     Ok(Verified { evidence, dropped })
+}
+
+/// Of the caches that are said to have answered, those of the policy. It is the aggregator's word: a lie can only
+/// reach what the policy has as a fallback.
+fn heard(policy: &Policy, keys: &[Vec<u8>]) -> BTreeSet<[u8; 32]> {
+    let caches = policy.caches.iter().map(|cache| *cache.key.as_bytes());
+    caches
+        .filter(|key| keys.iter().any(|heard| heard.as_slice() == key))
+        .collect()
 }
 
 /// The answer's outputs by hash part, each once, those that were asked for always.
@@ -142,6 +153,7 @@ fn by_output(
         let all = outputs.entry(output.clone()).or_default();
         all.entries.extend(one.entries);
         all.observations.extend(one.observations);
+        all.caches_heard.extend(one.caches_heard);
         let found = all.entries.len().saturating_add(all.observations.len());
         if found > STATEMENTS_MAX {
             return Err(AnswerError::TooManyStatements { output, found });

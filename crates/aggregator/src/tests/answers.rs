@@ -560,7 +560,7 @@ async fn a_log_that_withholds_a_list_does_not_keep_others_from_being_asked_for_i
         .with_references_in_a_blob();
     // Alice names it first and has not got it; bob has it.
     alice.append(&[listed.bytes()]);
-    bob.append(&[listed.by(&nix_key("bob-1")).bytes()]);
+    bob.append(&[listed.clone().by(&nix_key("bob-1")).bytes()]);
     bob.put_blob(&listed.blob());
     let mut world = World::of(&[&alice, &bob]);
     assert!(world.look("alice").await);

@@ -184,7 +184,7 @@ async fn no_log_chooses_which_of_two_signatures_a_cache_votes_with() {
 async fn no_log_takes_back_the_vote_of_a_cache() {
     let (mut world, log, cache) = a_log_and_a_cache().await;
     let seen = bytes_of(&an_attestation().observed_by(&cache.key));
-    log.append(&[seen.clone()]);
+    log.append(std::slice::from_ref(&seen));
     log.append(&[bytes_of(&a_retraction_of(&[seen]))]);
     assert!(world.look("alice").await);
     assert_eq!(
@@ -216,4 +216,30 @@ async fn a_forged_signature_in_a_log_neither_counts_nor_keeps_the_cache_from_bei
         ["alice", "example"]
     );
     assert_eq!(world.outcome("hello").await, Outcome::Accepted);
+}
+
+#[tokio::test]
+async fn a_cache_cut_off_keeps_the_fallback_out_of_reach_and_one_that_has_nothing_does_not() {
+    let (log, cache) = (
+        FakeLog::start("alice").await,
+        FakeCache::start(nix_key(OWN_KEY)).await,
+    );
+    log.append(&[an_attestation().bytes()]);
+    let text = format!(
+        "{}{}quorum none\nvoters both 2 alice example\nvoters one 1 alice\n\
+         rule weak quorum=one level=path\nrule main quorum=both level=path fallback=weak\n\
+         default main\n",
+        log.line(&[]),
+        cache.line()
+    );
+    let mut world = World::new(quorix_trust::policy::Policy::parse(&text).unwrap());
+    assert!(world.look("alice").await);
+
+    cache.at.all_instead(Some(Answer::Silence));
+    assert_eq!(world.outcome("hello").await, Outcome::Insufficient);
+
+    cache.at.all_instead(None);
+    world.clock.advance(31);
+    let decision = world.decide("hello").await;
+    assert_eq!(decision.rule.name, "weak", "{}", decision.sentence);
 }

@@ -1,7 +1,7 @@
 //! `quorix key generate` and `quorix key show`.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
@@ -36,8 +36,13 @@ pub(super) fn generate(kind: KeyKind, name: &str, file: &Path) -> Result<Exit, F
             (key.to_text(), key.public_key().to_string())
         }
     };
-    write_secret(file, &secret)
-        .map_err(|error| Failure::wrong(format!("{} was not made: {error}", file.display())))?;
+    write_secret(file, &secret).map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists => Failure::wrong(format!(
+            "{} exists already, and a key is never overwritten",
+            file.display()
+        )),
+        _ => Failure::wrong(format!("{} was not made: {error}", file.display())),
+    })?;
     output::remark(format_args!(
         "Wrote the secret key to {}. The public key:",
         file.display()

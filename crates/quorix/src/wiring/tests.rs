@@ -35,7 +35,11 @@ fn hosts() -> Hosts {
         builder.policy_line()
     );
     let user = UserHost::create(dir.path(), "user", Path::new("quorix"), &policy, &[]).unwrap();
-    Hosts { _dir: dir, builder, user }
+    Hosts {
+        _dir: dir,
+        builder,
+        user,
+    }
 }
 
 async fn running(file: &Path) -> Result<(Node, CancellationToken), Failure> {
@@ -51,17 +55,39 @@ async fn text(url: String) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_role_answers_on_its_own_listener_and_all_of_them_stop() {
-    let Hosts { builder, user, _dir } = hosts();
+    let Hosts {
+        builder,
+        user,
+        _dir,
+    } = hosts();
     let (log, log_stop) = running(&builder.config).await.unwrap();
     let (node, stop) = running(&user.config).await.unwrap();
 
-    assert!(text(format!("{}/checkpoint", builder.url())).await.starts_with("alice.example/log\n0\n"));
-    assert!(text(format!("{}/nix-cache-info", user.substituter())).await.starts_with("StoreDir: /nix/store\n"));
-    assert!(text(format!("http://{}/", user.dashboard)).await.contains("<html lang=\"en\""));
-    assert_eq!(text(format!("http://{}/health", user.metrics)).await, "ok\n");
+    assert!(
+        text(format!("{}/checkpoint", builder.url()))
+            .await
+            .starts_with("alice.example/log\n0\n")
+    );
+    assert!(
+        text(format!("{}/nix-cache-info", user.substituter()))
+            .await
+            .starts_with("StoreDir: /nix/store\n")
+    );
+    assert!(
+        text(format!("http://{}/", user.dashboard))
+            .await
+            .contains("<html lang=\"en\"")
+    );
+    assert_eq!(
+        text(format!("http://{}/health", user.metrics)).await,
+        "ok\n"
+    );
     let metrics = text(format!("http://{}/metrics", user.metrics)).await;
     for role in ["aggregator", "resolver", "dashboard"] {
-        assert!(metrics.contains(&format!("quorix_{role}_")), "{role} in:\n{metrics}");
+        assert!(
+            metrics.contains(&format!("quorix_{role}_")),
+            "{role} in:\n{metrics}"
+        );
     }
 
     stop.cancel();
@@ -77,15 +103,30 @@ async fn the_aggregator_tells_its_health_and_describes_its_service() {
     let channel = channel::connect(&Address::Tcp(user.aggregator.to_string())).unwrap();
 
     let service = "quorix.v1.AggregatorService".to_owned();
-    let health = HealthClient::new(channel.clone()).check(HealthCheckRequest { service: service.clone() }).await;
-    assert_eq!(health.unwrap().into_inner().status().as_str_name(), "SERVING");
+    let health = HealthClient::new(channel.clone())
+        .check(HealthCheckRequest {
+            service: service.clone(),
+        })
+        .await;
+    assert_eq!(
+        health.unwrap().into_inner().status().as_str_name(),
+        "SERVING"
+    );
 
     let ask = ServerReflectionRequest {
         host: String::new(),
         message_request: Some(MessageRequest::ListServices(String::new())),
     };
-    let answers = ServerReflectionClient::new(channel).server_reflection_info(tokio_stream::once(ask)).await;
-    let answer = answers.unwrap().into_inner().message().await.unwrap().unwrap();
+    let answers = ServerReflectionClient::new(channel)
+        .server_reflection_info(tokio_stream::once(ask))
+        .await;
+    let answer = answers
+        .unwrap()
+        .into_inner()
+        .message()
+        .await
+        .unwrap()
+        .unwrap();
     let Some(MessageResponse::ListServicesResponse(list)) = answer.message_response else {
         panic!("no list of services: {answer:?}");
     };
@@ -101,7 +142,10 @@ async fn a_second_process_on_one_database_is_refused_with_its_folder() {
     let (node, stop) = running(&builder.config).await.unwrap();
     let elsewhere = std::fs::read_to_string(&builder.config).unwrap();
     let elsewhere = elsewhere
-        .replace(&builder.public.to_string(), &free_port().unwrap().to_string())
+        .replace(
+            &builder.public.to_string(),
+            &free_port().unwrap().to_string(),
+        )
         .replace("submit.sock", "other.sock");
     let second = builder.config.with_file_name("second.toml");
     std::fs::write(&second, elsewhere).unwrap();
@@ -109,7 +153,10 @@ async fn a_second_process_on_one_database_is_refused_with_its_folder() {
     let error = running(&second).await.err().unwrap().to_string();
 
     let folder = builder.data_dir.join("log");
-    assert!(error.contains(&folder.display().to_string()) && error.contains("another"), "{error}");
+    assert!(
+        error.contains(&folder.display().to_string()) && error.contains("another"),
+        "{error}"
+    );
     stop.cancel();
     node.ended().await.unwrap();
 }
@@ -121,7 +168,10 @@ async fn an_address_that_is_taken_is_named_with_its_key() {
 
     let error = running(&user.config).await.err().unwrap().to_string();
 
-    let expected = format!("resolver.listen: cannot listen on {}: ", taken.local_addr().unwrap());
+    let expected = format!(
+        "resolver.listen: cannot listen on {}: ",
+        taken.local_addr().unwrap()
+    );
     assert!(error.starts_with(&expected), "{error}");
 }
 
@@ -129,9 +179,16 @@ async fn an_address_that_is_taken_is_named_with_its_key() {
 async fn the_key_of_another_log_is_refused() {
     let Hosts { builder, _dir, .. } = hosts();
     let text = std::fs::read_to_string(&builder.config).unwrap();
-    std::fs::write(&builder.config, text.replace("origin = \"alice", "origin = \"bob")).unwrap();
+    std::fs::write(
+        &builder.config,
+        text.replace("origin = \"alice", "origin = \"bob"),
+    )
+    .unwrap();
 
     let error = running(&builder.config).await.err().unwrap().to_string();
 
-    assert!(error.starts_with("log.origin is `bob.example/log`, but the key in "), "{error}");
+    assert!(
+        error.starts_with("log.origin is `bob.example/log`, but the key in "),
+        "{error}"
+    );
 }

@@ -7,7 +7,7 @@ use quorix_nix::narinfo::NarInfo;
 use quorix_nix::store_path::StoreDir;
 
 use super::fakes::FakeCache;
-use super::outputs::{Output, output};
+use super::outputs::{Output, content_addressed, output};
 use super::world::{
     TWO_OF_THREE, World, builder_key, cache_key, nar_path, narinfo_path, origin, policy,
     resolver_key,
@@ -110,6 +110,23 @@ async fn a_cache_votes_by_its_signature_and_its_signature_is_handed_on() {
     let facts = hello.facts();
     let expected = [resolver_key(), builder_key("alice"), cache_key()].map(|key| key.sign(&facts));
     assert_eq!(signatures, expected);
+}
+
+/// A cache signs everything that it has, sources too, and its signature does not say which are content-addressed.
+#[tokio::test]
+async fn a_caches_vote_alone_keeps_no_content_addressed_path_from_proving_itself() {
+    let rules =
+        "voters enough 2 alice example\nrule main quorum=enough level=closure\ndefault main\n";
+    let source = content_addressed("source.txt", "source\n", &[]);
+    let hello = output("hello-2.12", "hello\n").referring_to(&[&source]);
+    let cache = FakeCache::of(&[&hello, &source]).await;
+    let world = World::with(policy(rules), &[&cache.url], |_| {});
+    world.attest(&hello, &["alice"]);
+    for signed in [&hello, &source] {
+        world.aggregator.observe(signed.observed(&cache_key()));
+    }
+    assert_eq!(world.substitute(&hello).await.body, hello.nar);
+    assert_eq!(world.substitute(&source).await.body, source.nar);
 }
 
 #[tokio::test]

@@ -58,7 +58,7 @@ pub(super) fn choose<'a>(
         }
         let verdict = apply(policy, evidence, rule, tally);
         let may_fall_back = matches!(verdict.outcome, Outcome::Insufficient | Outcome::Unknown)
-            && all_answer(policy, evidence, rule);
+            && all_answer(policy, evidence, rule, path);
         match fallback {
             // A rule that is only shown is shown as it stands.
             Some(next) if may_fall_back && rule.mode != Mode::Warn => {
@@ -76,15 +76,22 @@ pub(super) fn choose<'a>(
     }
 }
 
-/// Every log of every operator that the rule names is live: nobody reaches a fallback by cutting a wire.
-fn all_answer(policy: &Policy, evidence: &Evidence, rule: &Rule) -> bool {
+/// Every log and every cache of every operator that the rule names was heard: nobody reaches a fallback by cutting a
+/// wire.
+fn all_answer(policy: &Policy, evidence: &Evidence, rule: &Rule, path: &StorePath) -> bool {
     let named = named_operators(policy, rule);
-    let logs = policy
+    let mut logs = policy
         .builders
         .iter()
-        .filter(|builder| named.contains(builder.operator.as_str()));
-    logs.map(|builder| evidence.logs.get(builder.origin()))
-        .all(|log| log.is_some_and(|log| log.state == LogState::Live))
+        .filter(|builder| named.contains(builder.operator.as_str()))
+        .map(|builder| evidence.logs.get(builder.origin()));
+    let mut caches = policy
+        .caches
+        .iter()
+        .filter(|cache| named.contains(cache.operator.as_str()));
+    let heard = evidence.caches_heard.get(&path.hash_part());
+    logs.all(|log| log.is_some_and(|log| log.state == LogState::Live))
+        && caches.all(|cache| heard.is_some_and(|heard| heard.contains(cache.key.as_bytes())))
 }
 
 fn named_operators<'p>(policy: &'p Policy, rule: &Rule) -> BTreeSet<&'p str> {

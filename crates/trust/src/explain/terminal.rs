@@ -19,10 +19,10 @@ pub fn terminal(decision: &Decision) -> String {
             decision.asked.as_str()
         ),
     };
-    let _ = writeln!(text, "{subject}\n");
     for line in wrapped(&decision.sentence, 76) {
         let _ = writeln!(text, "{line}");
     }
+    let _ = writeln!(text, "\n  {subject}");
     text.push_str(&matrix(decision));
     reasons(decision, &mut text);
     sources(decision, &mut text);
@@ -72,6 +72,10 @@ pub fn matrix(decision: &Decision) -> String {
         }
         text.push('\n');
     }
+    let mut text: String = text
+        .lines()
+        .map(|line| format!("{}\n", line.trim_end()))
+        .collect();
     let _ = writeln!(
         text,
         "\n  ● votes   ○ said so, does not vote   · says nothing of it"

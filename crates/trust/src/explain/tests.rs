@@ -33,11 +33,11 @@ fn a_decision_is_told_as_sentence_matrix_steps_and_sources() {
     let text = terminal(&known.decide(&policy, &hello));
 
     let expected = format!(
-        "/nix/store/{hello}
-
-Accepted. alice and bob built the same bytes. carol got something else.
+        "Accepted. alice and bob built the same bytes. carol got something else.
 carol does not count: the log of carol is stale: it has not answered for 3
 hours.
+
+  /nix/store/{hello}
 
                   alice  bob  carol
  A  {}    ●     ●     ·

@@ -39,6 +39,9 @@ impl fmt::Display for PolicyError {
             .map(|c| if c.is_control() { ' ' } else { c })
             .collect();
         let indent = column.saturating_sub(skipped).saturating_sub(1);
+        if text.is_empty() {
+            return write!(f, "policy line {line}: {message}\n  {hint}");
+        }
         writeln!(f, "policy line {line}, column {column}: {message}")?;
         writeln!(f, "  {shown}")?;
         write!(f, "  {:indent$}^ {hint}", "")

@@ -251,11 +251,7 @@ impl Draft {
                 ),
                 None => {
                     let message = format!("nobody called `{}` is defined above", item.text);
-                    return Err(line.error(
-                        item,
-                        message,
-                        "members are operators (`operator=…`) or other voters",
-                    ));
+                    return Err(line.error(item, message, self.meant(item.text)));
                 }
             };
             for operator in inside {
@@ -375,6 +371,16 @@ impl Draft {
         }
         self.quorum_said = true;
         Ok(())
+    }
+
+    /// Who may have been meant by a member that is neither an operator nor a group.
+    fn meant(&self, name: &str) -> String {
+        let builders = self.builders.iter().map(|one| (&one.name, &one.operator));
+        let mut all = builders.chain(self.caches.iter().map(|one| (&one.name, &one.operator)));
+        match all.find(|(other, _)| *other == name) {
+            Some((_, operator)) => format!("`{name}` votes for its operator: write `{operator}`"),
+            None => "members are operators (`operator=…`) or other voters".into(),
+        }
     }
 
     fn is_operator(&self, name: &str) -> bool {

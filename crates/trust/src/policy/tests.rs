@@ -170,6 +170,16 @@ fn each_wrong_line_is_refused_by_name() {
 }
 
 #[test]
+fn a_builders_name_among_voters_is_answered_with_its_operator() {
+    let two = builder_line("carol").replace("operator=carol", "operator=dora");
+    let error = refused(&format!("{two}voters v 1 carol\n"));
+    assert!(
+        error.contains("`carol` votes for its operator: write `dora`"),
+        "{error}"
+    );
+}
+
+#[test]
 fn witnesses_must_be_spoken_of() {
     let error = Policy::parse(&builder_line("alice"))
         .unwrap_err()

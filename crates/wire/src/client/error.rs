@@ -51,10 +51,11 @@ impl ClientError {
             Code::DeadlineExceeded | Code::Cancelled => {
                 Self::Unavailable(format!("{service} did not answer in time"))
             }
-            Code::InvalidArgument
-            | Code::OutOfRange
-            | Code::NotFound
-            | Code::FailedPrecondition => Self::InvalidRequest(said),
+            // It is the service that has to change, not the request: a log that has stopped or is stopping.
+            Code::FailedPrecondition => {
+                Self::Unavailable(format!("{service} takes nothing now: {said}"))
+            }
+            Code::InvalidArgument | Code::OutOfRange | Code::NotFound => Self::InvalidRequest(said),
             Code::ResourceExhausted => Self::ResourceExhausted(said),
             Code::Unimplemented => Self::Other(format!(
                 "{service} does not know this request; is it of this version?"

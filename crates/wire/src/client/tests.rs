@@ -112,6 +112,10 @@ async fn what_a_service_refuses_is_told_in_its_words() {
         away,
         ClientError::Unavailable("the log is not available: shutting down".to_owned())
     );
+    // Whoever takes this for a refusal of the entries would throw them away.
+    let stopped = submit(Status::failed_precondition("the log has stopped")).await;
+    let expected = "the log takes nothing now: the log has stopped".to_owned();
+    assert_eq!(stopped, ClientError::Unavailable(expected));
     let other = submit(Status::internal("oops")).await;
     assert_eq!(other, ClientError::Other("the log failed: oops".to_owned()));
 }

@@ -158,7 +158,7 @@ fn an_answer() -> pb::GetEvidenceResponse {
         outputs: vec![pb::OutputEvidence {
             hash_part: hello().hash_part().to_string(),
             entries: vec![alice().logged(1), bob().logged(0)],
-            observations: vec![],
+            ..Default::default()
         }],
         blobs: vec![],
     }
@@ -234,7 +234,7 @@ fn only_what_was_asked_is_answered_unless_the_closure_was() {
     answer.outputs.push(pb::OutputEvidence {
         hash_part: other.to_string(),
         entries: vec![alice().logged(0)],
-        observations: vec![],
+        ..Default::default()
     });
     let asked = |closure| {
         let question = Question {
@@ -296,3 +296,16 @@ fn an_answer_larger_than_any_honest_one_is_refused() {
 mod forks;
 mod logs;
 mod statements;
+
+#[test]
+fn caches_that_answered_are_those_of_the_policy_and_no_others() {
+    let key = *cache_key().public_key().as_bytes();
+    let mut answer = an_answer();
+    answer.outputs[0].caches_heard = vec![key.to_vec(), vec![7; 32], vec![], vec![1; 33]];
+
+    let seen = SeenCheckpoints::default();
+    let verified = verify_evidence(&policy(), &about_hello(), answer, &seen).unwrap();
+
+    let heard = &verified.evidence.caches_heard[&hello().hash_part()];
+    assert_eq!(heard, &BTreeSet::from([key]));
+}

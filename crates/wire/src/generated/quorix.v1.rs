@@ -85,6 +85,10 @@ pub struct OutputEvidence {
     /// Canonical bytes of `Entry` with an Observation: signatures of caches, carried by no log.
     #[prost(bytes = "vec", repeated, tag = "3")]
     pub observations: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+    /// Public keys (32 bytes) of the caches that answered about this output just now: with a signature, or that they
+    /// do not have it. A cache that is not listed could not be heard.
+    #[prost(bytes = "vec", repeated, tag = "4")]
+    pub caches_heard: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LoggedEntry {

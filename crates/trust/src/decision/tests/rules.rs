@@ -394,6 +394,25 @@ fn a_wire_cut_to_reach_a_fallback_does_not_reach_it() {
 }
 
 #[test]
+fn a_cache_that_is_not_heard_keeps_the_fallback_out_of_reach() {
+    let lines = format!(
+        "{}voters both 2 alice example\nvoters one 1 alice\nrule weak quorum=one level=path\n\
+         rule main quorum=both level=path fallback=weak\ndefault main\n",
+        cache_line("example")
+    );
+    let policy = policy_of(&["alice"], &lines);
+    let hello = path("hello");
+    let known = Known::live(&["alice"]).says("alice", &facts(&hello, "good", &[]));
+
+    assert_eq!(known.decide(&policy, &hello).outcome, Outcome::Insufficient);
+    let heard = known.heard("example", &hello).decide(&policy, &hello);
+    assert_eq!(
+        (heard.outcome, heard.rule.name.as_str()),
+        (Outcome::Accepted, "weak")
+    );
+}
+
+#[test]
 fn the_fallback_never_overrides_dissent() {
     let policy = policy_of(&THREE, FALLBACK);
     let hello = path("hello");
