@@ -180,7 +180,9 @@ impl Outbox {
         let dir = self.dir.join(REJECTED);
         let names = self.names(&dir, "json")?;
         let with_reason = |id: JobId| {
-            let reason = read_bounded(&dir.join(format!("{id}.reason"))).unwrap_or_default();
+            let reason = File::open(dir.join(format!("{id}.reason")))
+                .and_then(read_bounded)
+                .unwrap_or_default();
             (id, String::from_utf8_lossy(&reason).trim_end().to_owned())
         };
         Ok(names.into_iter().map(with_reason).collect())
@@ -241,7 +243,13 @@ impl Outbox {
         if metadata.len() > JOB_BYTES_MAX {
             return Err(format!("it has more than {JOB_BYTES_MAX} bytes"));
         }
-        let bytes = read_bounded(&path).map_err(|error| error.to_string())?;
+        let file = File::open(&path).map_err(|error| error.to_string())?;
+        let opened = file.metadata().map_err(|error| error.to_string())?;
+        // What was looked at is what was opened, even if somebody swapped the name in between.
+        if (opened.dev(), opened.ino()) != (metadata.dev(), metadata.ino()) {
+            return Err("it was replaced while it was read".to_owned());
+        }
+        let bytes = read_bounded(file).map_err(|error| error.to_string())?;
         Job::from_text(&bytes)
             .map(Some)
             .map_err(|error| error.to_string())
@@ -357,11 +365,9 @@ fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+fn read_bounded(file: File) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?
-        .take(JOB_BYTES_MAX)
-        .read_to_end(&mut bytes)?;
+    file.take(JOB_BYTES_MAX).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

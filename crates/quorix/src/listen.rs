@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -58,19 +58,25 @@ pub async fn grpc(key: &str, address: &Address) -> Result<Bound, Failure> {
     }
 }
 
+/// A socket that nobody but its owner can open at any moment: who can open it can write to the log. It is made
+/// under another name and moved into place; what a dead process left there is replaced.
 async fn unix(path: &Path) -> io::Result<UnixListener> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
     }
-    let is_left_behind = std::fs::symlink_metadata(path)
-        .is_ok_and(|data| data.file_type().is_socket())
-        && UnixStream::connect(path).await.is_err();
-    if is_left_behind {
-        std::fs::remove_file(path)?;
+    if std::fs::symlink_metadata(path).is_ok() {
+        match UnixStream::connect(path).await {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+            Err(error) => return Err(error),
+            Ok(_) => return Err(io::ErrorKind::AddrInUse.into()),
+        }
     }
-    let listener = UnixListener::bind(path)?;
-    // Who can open the socket can write to the log.
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(format!(".{}", std::process::id()));
+    let _ = std::fs::remove_file(&unfinished);
+    let listener = UnixListener::bind(&unfinished)?;
+    std::fs::set_permissions(&unfinished, std::fs::Permissions::from_mode(0o600))?;
+    std::fs::rename(&unfinished, path)?;
     Ok(listener)
 }
 

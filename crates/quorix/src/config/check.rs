@@ -54,7 +54,11 @@ pub(super) fn check(config: &Config) -> Result<(), String> {
         );
     }
     if let Some(log) = log {
-        private("log.listen.submit", &log.listen.submit)?;
+        if let Address::Tcp(host) = &log.listen.submit {
+            return Err(format!(
+                "log.listen.submit: everybody on this machine can reach `{host}`, builds with network access too, and whoever reaches it votes here; use unix:PATH"
+            ));
+        }
     }
     if let Some(aggregator) = aggregator {
         private("aggregator.listen", &aggregator.listen)?;

@@ -97,24 +97,42 @@ fn a_resolver_without_any_aggregator_is_refused() {
 }
 
 #[test]
-fn trustix_the_write_side_of_a_log_is_never_reachable_from_other_machines() {
+fn trustix_the_write_side_of_a_log_is_a_socket_that_only_its_owner_can_open() {
     for address in [
         "0.0.0.0:8480",
-        "192.0.2.1:8480",
-        "[::]:8480",
         "logs.example.org:8480",
+        "127.0.0.1:1",
+        "[::1]:1",
     ] {
         let error = refused(&LOG.replace("unix:/run/quorix/submit.sock", address));
         assert!(
-            error.starts_with("log.listen.submit:")
+            error.starts_with("log.listen.submit: everybody on this machine can reach"),
+            "{error}"
+        );
+    }
+    assert!(parse(LOG).is_ok());
+}
+
+#[test]
+fn an_aggregator_is_not_reachable_from_other_machines() {
+    for address in [
+        "0.0.0.0:8481",
+        "192.0.2.1:8481",
+        "[::]:8481",
+        "aggregator.example.org:8481",
+    ] {
+        let error = refused(&format!(
+            "policy = \"/p\"\n[aggregator]\nlisten = \"{address}\"\n"
+        ));
+        assert!(
+            error.starts_with("aggregator.listen:")
                 && error.contains("can be reached from other machines"),
             "{error}"
         );
     }
     for address in ["127.0.0.1:1", "[::1]:1", "localhost:1", "unix:/run/x.sock"] {
-        assert!(
-            parse(&LOG.replace("unix:/run/quorix/submit.sock", address)).is_ok(),
-            "{address}"
-        );
+        let config = format!("policy = \"/p\"\n[aggregator]\nlisten = \"{address}\"\n");
+        assert!(parse(&config).is_ok(), "{address}");
     }
+    assert!(parse("policy = \"/p\"\n[aggregator]\n").is_ok());
 }

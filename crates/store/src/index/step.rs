@@ -98,7 +98,9 @@ impl<'a> Step<'a> {
             let Place::Leaf { origin: at, index } = &row.statement.place else {
                 continue;
             };
-            if at == origin && *index < by && row.statement.withdrawn_by.is_none() {
+            // What a log merely carries for another, such as a cache's signature, is not its to withdraw.
+            let is_own = at == origin && row.statement.voice == *origin;
+            if is_own && *index < by && row.statement.withdrawn_by.is_none() {
                 row.statement.withdrawn_by = Some(by);
                 touched.is_changed = true;
             }

@@ -78,7 +78,8 @@ impl State {
             };
             let is_named =
                 at == origin && leaf_at.and_then(|leaves| leaves.get(index)) == Some(leaf);
-            if is_named && *index < by && statement.withdrawn_by.is_none() {
+            let is_own = is_named && statement.voice == origin;
+            if is_own && *index < by && statement.withdrawn_by.is_none() {
                 statement.withdrawn_by = Some(by);
             }
         }

@@ -56,7 +56,7 @@ pub(super) fn choose<'a>(
             rule = fallback?;
             continue;
         }
-        let verdict = apply(policy, evidence, rule, tally);
+        let verdict = apply(policy, evidence, rule, path, tally);
         let may_fall_back = matches!(verdict.outcome, Outcome::Insufficient | Outcome::Unknown)
             && all_answer(policy, evidence, rule, path);
         match fallback {
@@ -79,19 +79,7 @@ pub(super) fn choose<'a>(
 /// Every log and every cache of every operator that the rule names was heard: nobody reaches a fallback by cutting a
 /// wire.
 fn all_answer(policy: &Policy, evidence: &Evidence, rule: &Rule, path: &StorePath) -> bool {
-    let named = named_operators(policy, rule);
-    let mut logs = policy
-        .builders
-        .iter()
-        .filter(|builder| named.contains(builder.operator.as_str()))
-        .map(|builder| evidence.logs.get(builder.origin()));
-    let mut caches = policy
-        .caches
-        .iter()
-        .filter(|cache| named.contains(cache.operator.as_str()));
-    let heard = evidence.caches_heard.get(&path.hash_part());
-    logs.all(|log| log.is_some_and(|log| log.state == LogState::Live))
-        && caches.all(|cache| heard.is_some_and(|heard| heard.contains(cache.key.as_bytes())))
+    unheard(policy, evidence, &named_operators(policy, rule), path).is_none()
 }
 
 fn named_operators<'p>(policy: &'p Policy, rule: &Rule) -> BTreeSet<&'p str> {
@@ -106,6 +94,7 @@ fn apply<'a>(
     policy: &Policy,
     evidence: &Evidence,
     rule: &'a Rule,
+    path: &StorePath,
     tally: &Tally<'_>,
 ) -> Verdict<'a> {
     let mut verdict = Verdict {
@@ -168,7 +157,7 @@ fn apply<'a>(
     verdict.outcome = Outcome::Accepted;
     verdict.steps.push("One value has enough votes.".into());
     if let Some(veto) = rule.veto {
-        apply_veto(policy, evidence, veto, tally, candidate, &mut verdict);
+        apply_veto(policy, evidence, veto, tally, path, &mut verdict);
     }
     verdict
 }
@@ -180,9 +169,12 @@ fn apply_veto(
     evidence: &Evidence,
     veto: usize,
     tally: &Tally<'_>,
-    candidate: FingerprintDigest,
+    path: &StorePath,
     verdict: &mut Verdict<'_>,
 ) {
+    let Some(candidate) = verdict.candidate else {
+        return;
+    };
     for operator in policy.operators_of(veto) {
         let said = tally.operators.get(operator);
         let dissents = said.is_some_and(|said| {
@@ -198,20 +190,41 @@ fn apply_veto(
         }
     }
     let has_veto: BTreeSet<_> = policy.operators_of(veto).into_iter().collect();
-    let unheard = policy.builders.iter().find(|builder| {
-        let log = evidence.logs.get(builder.origin());
-        has_veto.contains(builder.operator.as_str())
-            && log.is_none_or(|log| log.state != LogState::Live)
-    });
-    if let Some(builder) = unheard {
+    if let Some((operator, name)) = unheard(policy, evidence, &has_veto, path) {
         verdict.outcome = Outcome::VetoUnavailable;
-        verdict.steps.push(format!(
-            "{} has a veto and its log {} cannot be heard.",
-            builder.operator, builder.name
-        ));
+        verdict
+            .steps
+            .push(format!("{operator} has a veto and {name} cannot be heard."));
     } else {
         verdict.steps.push("No veto.".into());
     }
+}
+
+/// The first log or cache of these operators that cannot be heard about a path, with its operator.
+fn unheard<'p>(
+    policy: &'p Policy,
+    evidence: &Evidence,
+    operators: &BTreeSet<&str>,
+    path: &StorePath,
+) -> Option<(&'p str, &'p str)> {
+    let is_live = |origin: &str| {
+        let log = evidence.logs.get(origin);
+        log.is_some_and(|log| log.state == LogState::Live)
+    };
+    let answered = evidence.caches_heard.get(&path.hash_part());
+    let builders = policy
+        .builders
+        .iter()
+        .filter(|builder| !is_live(builder.origin()))
+        .map(|builder| (builder.operator.as_str(), builder.name.as_str()));
+    let caches = policy
+        .caches
+        .iter()
+        .filter(|cache| !answered.is_some_and(|heard| heard.contains(cache.key.as_bytes())))
+        .map(|cache| (cache.operator.as_str(), cache.name.as_str()));
+    builders
+        .chain(caches)
+        .find(|(operator, _)| operators.contains(operator))
 }
 
 fn quorum_step(policy: &Policy, quorum: usize, tally: &Tally<'_>) -> String {

@@ -334,6 +334,28 @@ fn a_veto_refuses_what_the_quorum_would_accept_and_so_does_its_silence() {
 }
 
 #[test]
+fn a_cache_with_a_veto_that_cannot_be_heard_refuses() {
+    let lines = format!(
+        "{}voters both 2 alice bob\nvoters guard any example\n\
+         rule main quorum=both veto=guard level=path\ndefault main\n",
+        cache_line("example")
+    );
+    let policy = policy_of(&["alice", "bob"], &lines);
+    let hello = path("hello");
+    let good = facts(&hello, "good", &[]);
+    let agreed = Known::live(&["alice", "bob"])
+        .says("alice", &good)
+        .says("bob", &good);
+
+    assert_eq!(
+        agreed.decide(&policy, &hello).outcome,
+        Outcome::VetoUnavailable
+    );
+    let heard = agreed.heard("example", &hello);
+    assert_eq!(heard.decide(&policy, &hello).outcome, Outcome::Accepted);
+}
+
+#[test]
 fn a_required_voter_must_agree_as_well() {
     let lines = "voters most 2 alice bob carol\nvoters me all carol\nrule main quorum=most require=me level=path\ndefault main\n";
     let policy = policy_of(&THREE, lines);
@@ -493,7 +515,7 @@ fn no_log_takes_back_what_a_cache_signed() {
             "{lines}voters cache 1 example\nrule main quorum=one veto=cache level=path\ndefault main\n"
         ),
     );
-    let agrees = known.statement(withdrawn(&bad));
+    let agrees = known.statement(withdrawn(&bad)).heard("example", &hello);
     assert_eq!(agrees.decide(&veto, &hello).outcome, Outcome::Accepted);
 }
 
