@@ -64,7 +64,7 @@ impl NarInfoClient {
     }
 
     /// Opens the NAR that a narinfo of this cache names, still compressed. A URL that leads to another server is
-    /// refused.
+    /// refused; a redirect may lead to another name, never to a bare address or away from https.
     ///
     /// # Errors
     /// The name leads out of the cache, or the cache does not answer with it.

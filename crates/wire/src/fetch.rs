@@ -209,6 +209,14 @@ fn client(limits: &FetchLimits) -> reqwest::ClientBuilder {
         if !matches!(attempt.url().scheme(), "http" | "https") {
             return attempt.error("a redirect that leads away from HTTP");
         }
+        if attempt
+            .previous()
+            .last()
+            .is_some_and(|from| is_sideways(from, attempt.url()))
+        {
+            return attempt
+                .error("a redirect away from https, or to an address of another machine");
+        }
         attempt.follow()
     });
     let builder = reqwest::Client::builder()
@@ -220,6 +228,16 @@ fn client(limits: &FetchLimits) -> reqwest::ClientBuilder {
     } else {
         builder.no_proxy()
     }
+}
+
+/// True if a server sends its visitor where it should not: from https to http, or to another host by its bare address
+/// or as this machine, which is how one would reach into somebody's own network.
+fn is_sideways(from: &reqwest::Url, to: &reqwest::Url) -> bool {
+    let is_named = to
+        .domain()
+        .is_some_and(|name| name != "localhost" && !name.ends_with(".localhost"));
+    let is_same = from.host_str() == to.host_str();
+    (from.scheme() == "https" && to.scheme() == "http") || !(is_same || is_named)
 }
 
 async fn file_stream(url: &str, path: &Path) -> Result<Fetched, FetchError> {

@@ -1,7 +1,8 @@
 //! How each log of the policy stands in an answer, and what is remembered of it between answers.
 //!
 //! The log's key decides, never the aggregator: that a log is live takes a checkpoint that its key signed and that
-//! fits what was seen before.
+//! is neither smaller than one that was seen before nor of the same size with another root. Whether a larger tree
+//! extends the smaller one is not asked for here: an aggregator and a log that work together could show another.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

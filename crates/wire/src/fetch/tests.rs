@@ -251,6 +251,24 @@ async fn redirects_are_followed_three_times_and_only_to_http() {
     assert!(fetcher().get(&format!("{server}/file"), 10).await.is_err());
 }
 
+#[test]
+fn a_redirect_never_leads_to_a_bare_address_elsewhere_or_away_from_https() {
+    let sideways = |from: &str, to: &str| is_sideways(&from.parse().unwrap(), &to.parse().unwrap());
+    let cache = "https://cache.example.org/nar/1";
+    assert!(!sideways(cache, "https://bucket.example.net/1"));
+    assert!(!sideways(cache, "https://cache.example.org/2"));
+    assert!(!sideways("http://127.0.0.1:1/a", "http://127.0.0.1:1/b"));
+    for to in [
+        "http://cache.example.org/nar/1",
+        "https://127.0.0.1/",
+        "https://[::1]/",
+        "https://169.254.169.254/latest",
+        "https://localhost/",
+    ] {
+        assert!(sideways(cache, to), "{to}");
+    }
+}
+
 #[tokio::test]
 async fn what_is_not_there_is_told_from_what_fails() {
     let server = serve(|path| {
