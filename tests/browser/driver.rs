@@ -73,19 +73,31 @@ impl Driver {
         let (sender, lines) = mpsc::channel();
         // Reads on after the port is known, so that the driver can always write.
         thread::spawn(move || {
-            BufReader::new(output).lines().map_while(Result::ok).for_each(|line| drop(sender.send(line)));
+            BufReader::new(output)
+                .lines()
+                .map_while(Result::ok)
+                .for_each(|line| drop(sender.send(line)));
         });
         let mut said = Vec::new();
         while let Ok(line) = lines.recv_timeout(PATIENCE) {
             if let Some((_, port)) = line.split_once("started successfully on port ") {
-                let port = port.trim_end_matches('.').parse().map_err(|error| format!("`{port}`: {error}"))?;
-                return Ok(Self { child, port, profiles });
+                let port = port
+                    .trim_end_matches('.')
+                    .parse()
+                    .map_err(|error| format!("`{port}`: {error}"))?;
+                return Ok(Self {
+                    child,
+                    port,
+                    profiles,
+                });
             }
             said.push(line);
         }
         let _ = child.kill();
         let _ = child.wait();
-        Err(format!("`{name}` does not tell its port; it said {said:?}. {HINT}"))
+        Err(format!(
+            "`{name}` does not tell its port; it said {said:?}. {HINT}"
+        ))
     }
 
     /// Opens a browser for the pages at this address.

@@ -66,6 +66,12 @@ impl Packages {
                 .unwrap();
             built(&nix, carol).await;
         });
+        // hello and manual refer to files that are named after their content: those are fetched and checked.
+        let cache = folder.path().join("cache");
+        nix.export(&alice.store, paths.values(), &cache, "compression=none")
+            .await
+            .unwrap();
+        let sources = [caches::serve(&cache).await.unwrap()];
         let rules =
             format!("quorum none\nvoters two-of-three 2 alice bob carol\n{RULE}\ndefault main\n");
         let hosts = Builders::followed(folder, builders, &rules, &sources).await;
@@ -104,7 +110,12 @@ impl Builders {
         hosts
     }
 
-    async fn followed(folder: Folder, builders: Vec<BuilderHost>, rules: &str, sources: &[String]) -> Self {
+    async fn followed(
+        folder: Folder,
+        builders: Vec<BuilderHost>,
+        rules: &str,
+        sources: &[String],
+    ) -> Self {
         let policy: String = builders.iter().map(BuilderHost::policy_line).collect();
         let mut user =
             UserHost::create(folder.path(), "user", &quorix(), &(policy + rules), sources).unwrap();

@@ -81,11 +81,11 @@ async fn a_wrong_policy_is_refused_with_line_column_and_what_to_do() {
     let cases = [
         (
             "",
-            "policy line 1, column 1: nothing is said about witnesses\n  \n  ^ add a line `quorum none`",
+            "policy line 1: nothing is said about witnesses\n  add a line `quorum none`",
         ),
         (
             "quorum none\n",
-            "policy line 1, column 1: no rule is the default\n  \n  ^ add a line `default RULE`",
+            "policy line 1: no rule is the default\n  add a line `default RULE`",
         ),
         (
             "quorum none\nbilder alice\n",
@@ -190,7 +190,8 @@ async fn a_wrong_key_is_refused_and_never_shown() {
         said.starts_with(&format!("error: the key {}: ", cut.display())),
         "{said}"
     );
-    let hidden = secret.rsplit('+').next().unwrap();
+    // `PRIVATE+KEY+<name>+<id>+<base64>`, and base64 may have a `+` too.
+    let hidden = secret.splitn(5, '+').last().unwrap();
     assert!(
         !said.contains(&hidden[..8]),
         "the message shows the secret: {said}"

@@ -149,10 +149,10 @@ async fn trustix_hostile_requests_are_refused_and_every_process_lives() {
 
 /// A client that begins and never ends keeps nobody else from being answered.
 #[tokio::test]
-async fn a_thousand_silent_connections_keep_nobody_from_being_served() {
+async fn silent_connections_keep_nobody_from_being_served() {
     let world = World::with_user().await;
     let mut silent = Vec::new();
-    for number in 0..1_000_usize {
+    for number in 0..150_usize {
         let address = [
             world.user().resolver,
             world.user().dashboard,

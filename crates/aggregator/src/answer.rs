@@ -1,7 +1,7 @@
 //! Evidence as it is handed out: entries with proofs of inclusion against a signed checkpoint of each log.
 //!
 //! None of it needs to be believed: whoever has the policy checks all of it. Bound: `evidence_bytes_max`, proofs
-//! included.
+//! included, which are counted when it is gathered, so that what is decided here and by whoever asks is the same.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -20,9 +20,6 @@ use crate::mirror::{Entries, Hashes, unproved};
 use crate::query::Query;
 use crate::service::Shared;
 
-/// Bytes that a proof and the fields around an entry take at most, for counting ahead.
-const AROUND_AN_ENTRY: usize = 128;
-
 impl Shared {
     /// Everything needed to decide these outputs by oneself.
     pub(crate) async fn evidence(
@@ -32,15 +29,13 @@ impl Shared {
     ) -> Result<pb::GetEvidenceResponse, AskError> {
         let wanted: BTreeSet<_> = queries.into_iter().map(|query| query.hash_part).collect();
         let gathered = self.gather(wanted, closure).await?;
-        let shared = self.clone();
-        let answer = blocking("proving inclusion", move || Ok(answer(&shared, gathered))).await??;
+        let answer = blocking("proving inclusion", move || answer(gathered)).await?;
         self.metrics.evidence_given(answer.outputs.len());
         Ok(answer)
     }
 }
 
-fn answer(shared: &Shared, gathered: Gathered) -> Result<pb::GetEvidenceResponse, AskError> {
-    let mut bytes = gathered.bytes();
+fn answer(gathered: Gathered) -> Result<pb::GetEvidenceResponse, StoreError> {
     let mut outputs = Vec::with_capacity(gathered.found.len());
     for (hash_part, found) in &gathered.found {
         let mut output = pb::OutputEvidence {
@@ -55,14 +50,11 @@ fn answer(shared: &Shared, gathered: Gathered) -> Result<pb::GetEvidenceResponse
                     let Some(seen) = gathered.log(origin) else {
                         continue;
                     };
-                    let entry = logged(seen, *index, one)?;
-                    bytes = bytes.saturating_add(around(&entry));
-                    output.entries.push(entry);
+                    output.entries.push(logged(seen, *index, one)?);
                 }
             }
         }
         outputs.push(output);
-        shared.check_bytes(bytes)?;
     }
     let logs = gathered.logs.iter().map(log_evidence).collect();
     Ok(pb::GetEvidenceResponse {
@@ -103,21 +95,6 @@ fn inclusion(seen: &Snapshot, index: u64) -> Result<Vec<Vec<u8>>, StoreError> {
     let proof =
         prove_inclusion(&Hashes(seen.mirror.as_ref()), index, seen.size()).map_err(unproved)?;
     Ok(raw(&proof))
-}
-
-/// Bytes of an entry's evidence without the entry itself.
-fn around(entry: &pb::LoggedEntry) -> usize {
-    let proof = |proof: &[Vec<u8>]| proof.len().saturating_mul(34);
-    let retraction = entry.retraction.as_ref().map_or(0, |retraction| {
-        retraction
-            .entry
-            .len()
-            .saturating_add(proof(&retraction.inclusion_proof))
-            .saturating_add(AROUND_AN_ENTRY)
-    });
-    proof(&entry.inclusion_proof)
-        .saturating_add(retraction)
-        .saturating_add(AROUND_AN_ENTRY)
 }
 
 fn log_evidence(seen: &Snapshot) -> pb::LogEvidence {

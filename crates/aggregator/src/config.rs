@@ -35,7 +35,8 @@ pub struct AggregatorConfig {
     pub content_budget: Duration,
     /// Outputs that one question may reach, those of its closure included.
     pub outputs_max: usize,
-    /// Bytes of entries, proofs and blobs that one answer may have.
+    /// Bytes of entries, proofs and blobs that one answer may have. One log that takes far more of it than the others
+    /// is left out of the answer, and stale in it.
     pub evidence_bytes_max: usize,
 }
 

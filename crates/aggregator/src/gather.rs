@@ -2,7 +2,8 @@
 //!
 //! The heads and states of all logs are taken first; nothing newer than those heads is looked at after that. What is
 //! missing (a path, a log, a cache, a blob) is left out, which can only ever lead to a refusal. Bounds: outputs and
-//! bytes of [`AggregatorConfig`](crate::config::AggregatorConfig), and its budget for caches and late blobs.
+//! bytes of [`AggregatorConfig`](crate::config::AggregatorConfig), and its budget for caches and late blobs; `share`
+//! says what becomes of a log that says too much.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,6 +22,11 @@ use crate::logs::{Log, Standing, held};
 use crate::service::Shared;
 
 mod read;
+mod share;
+
+#[cfg(test)]
+pub(crate) use share::SAID_TOO_MUCH;
+use share::Shares;
 
 /// Everything known of some outputs, with what proves it.
 pub(crate) struct Gathered {
@@ -36,6 +42,8 @@ pub(crate) struct Gathered {
     missing: BTreeMap<String, BTreeSet<BlobId>>,
     /// Outputs for which a cache has not been heard, by its position in the policy.
     unheard: BTreeSet<(usize, HashPart)>,
+    /// Bytes so far, by log.
+    shares: Shares,
     deadline: Instant,
 }
 
@@ -62,10 +70,16 @@ impl Snapshot {
 #[derive(Clone)]
 pub(crate) struct Found {
     pub(crate) place: Place,
+    /// Who says it, as in the index.
+    voice: String,
     /// Canonical bytes of the entry.
     pub(crate) bytes: Vec<u8>,
     /// Index of the retraction that withdraws it.
     pub(crate) withdrawn_by: Option<u64>,
+    /// The most bytes that it takes of an answer, proofs and list of references included.
+    cost: usize,
+    /// The list of references that it brings, and its bytes.
+    list: Option<(BlobId, usize)>,
 }
 
 impl Shared {
@@ -89,6 +103,7 @@ impl Shared {
             logs: sizes.collect(),
             ..Evidence::default()
         };
+        let shares = Shares::new(self.config.evidence_bytes_max, logs.len());
         let gathered = Gathered {
             evidence,
             logs,
@@ -96,6 +111,7 @@ impl Shared {
             blobs: BTreeMap::new(),
             missing: BTreeMap::new(),
             unheard: BTreeSet::new(),
+            shares,
             deadline: Instant::now() + self.config.cache_budget,
         };
         self.gather_more(gathered, wanted, closure).await
@@ -202,20 +218,8 @@ impl Shared {
             Ok(gathered)
         })
         .await?;
-        self.check_bytes(gathered.bytes())?;
+        gathered.shares.check()?;
         Ok(gathered)
-    }
-
-    pub(crate) fn check_bytes(&self, bytes: usize) -> Result<(), AskError> {
-        let limit = self.config.evidence_bytes_max;
-        if bytes > limit {
-            Err(AskError::TooMuch {
-                limit,
-                unit: "bytes",
-            })
-        } else {
-            Ok(())
-        }
     }
 
     /// Fetches blobs that were missing; gives the outputs to be read again, if any came.
@@ -245,12 +249,6 @@ impl Shared {
 }
 
 impl Gathered {
-    /// Bytes of entries and blobs so far.
-    pub(crate) fn bytes(&self) -> usize {
-        let entries = self.found.values().flatten().map(|found| found.bytes.len());
-        entries.chain(self.blobs.values().map(Vec::len)).sum()
-    }
-
     /// The log of this name.
     pub(crate) fn log(&self, origin: &str) -> Option<&Snapshot> {
         self.logs.iter().find(|seen| seen.log.origin == origin)

@@ -68,13 +68,6 @@ impl Shared {
                 reason: "it is not one that an answer before gave".to_owned(),
             })?),
         };
-        if !request.builder.is_empty() && !self.names().any(|name| name == request.builder) {
-            let reason = format!("the policy names no builder or cache {:?}", request.builder);
-            return Err(AskError::Argument {
-                argument: "builder".to_owned(),
-                reason,
-            });
-        }
         let shared = self.clone();
         let (name, builder) = (request.name, request.builder);
         let matches = move |summary: &pb::OutputSummary| {
@@ -129,16 +122,6 @@ impl Shared {
         })
         .await?;
         Ok(pb::SearchResponse { outputs })
-    }
-
-    /// Names of builders and caches in the policy.
-    fn names(&self) -> impl Iterator<Item = &str> {
-        let builders = self
-            .policy
-            .builders
-            .iter()
-            .map(|builder| builder.name.as_str());
-        builders.chain(self.policy.caches.iter().map(|cache| cache.name.as_str()))
     }
 
     /// The policy's line with a builder or cache of this name.

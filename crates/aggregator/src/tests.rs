@@ -6,5 +6,6 @@ mod catch_up;
 mod fakes;
 mod following;
 mod forks;
+mod loud;
 mod trustix;
 mod world;

@@ -25,7 +25,8 @@ pub struct ResolverConfig {
     /// A directory of its own for verified NARs and for what was promised to clients. NARs in it are removed at
     /// each start.
     pub spool_dir: PathBuf,
-    /// Most bytes of NARs in `spool_dir`.
+    /// Most bytes of NARs in `spool_dir`. While content-addressed paths are recomputed, there may be
+    /// `recomputations_at_once` times `recomputed_size_max` bytes more.
     pub spool_bytes_max: u64,
     /// Most bytes of one NAR; a larger output is not served.
     pub nar_size_max: u64,
@@ -35,6 +36,8 @@ pub struct ResolverConfig {
     pub hold: Duration,
     /// The longest that one decision may take in all.
     pub decision_timeout: Duration,
+    /// Outputs that are being decided at once; whoever asks about another is told to ask again.
+    pub decisions_at_once: usize,
     /// How many content-addressed paths one decision may have fetched and recomputed.
     pub content_checks: usize,
     /// The longest that one decision may wait for content-addressed paths in all.
@@ -43,8 +46,16 @@ pub struct ResolverConfig {
     pub source_idle_timeout: Duration,
     /// The longest that one source may take for one NAR.
     pub source_timeout: Duration,
-    /// NARs that are fetched at once.
+    /// For how long a source may send a NAR as slowly as it likes.
+    pub source_grace: Duration,
+    /// Bytes of NAR that a source must send in each second on average, after `source_grace`. 0 asks for none.
+    pub source_bytes_per_s_min: u64,
+    /// NARs of accepted outputs that are fetched at once.
     pub fetches_at_once: usize,
+    /// Content-addressed paths that are fetched and recomputed at once.
+    pub recomputations_at_once: usize,
+    /// Most bytes of the NAR of a content-addressed path that is recomputed.
+    pub recomputed_size_max: u64,
 }
 
 impl ResolverConfig {
@@ -62,12 +73,22 @@ impl ResolverConfig {
             decision_ttl: Duration::from_secs(5),
             hold: Duration::from_secs(5),
             decision_timeout: Duration::from_secs(60),
+            decisions_at_once: 1_024,
             content_checks: 64,
             content_budget: Duration::from_secs(30),
             source_idle_timeout: Duration::from_secs(15),
             source_timeout: Duration::from_secs(600),
+            source_grace: Duration::from_secs(20),
+            source_bytes_per_s_min: 4 << 10,
             fetches_at_once: 8,
+            recomputations_at_once: 2,
+            recomputed_size_max: 256 << 20,
         }
+    }
+
+    /// The largest NAR that is fetched to recompute a path, in bytes.
+    pub(crate) fn recomputed_limit(&self) -> u64 {
+        self.recomputed_size_max.min(self.nar_limit())
     }
 
     /// The largest NAR that can be served, in bytes.
@@ -122,6 +143,16 @@ impl ResolverConfig {
                 (1..=1_024).contains(&self.fetches_at_once),
                 "fetches_at_once",
                 "1 to 1,024",
+            ),
+            (
+                (1..=1_024).contains(&self.recomputations_at_once),
+                "recomputations_at_once",
+                "1 to 1,024",
+            ),
+            (
+                (1..=65_536).contains(&self.decisions_at_once),
+                "decisions_at_once",
+                "1 to 65,536",
             ),
             (
                 self.content_checks <= 1_024,

@@ -17,7 +17,7 @@ use quorix_wire::fetch::Fetcher;
 
 use crate::config::ResolverConfig;
 use crate::error::StartError;
-use crate::flight::Flights;
+use crate::flight::{Flights, NotLanded};
 use crate::memo::locked;
 use crate::metrics::SourceMetrics;
 use crate::nars::{Nars, Recomputed};
@@ -26,6 +26,8 @@ use crate::sources::SourceFailure;
 
 /// Outputs that are remembered as recomputed or as absent.
 const REMEMBERED_MAX: usize = 20_000;
+/// Outputs that are looked for and recomputed at once, those that wait for a permit included.
+const CHECKS_AT_ONCE: usize = 1_024;
 /// Seconds for which "no source has it so" is remembered.
 const ABSENT_S: u64 = 30;
 
@@ -61,7 +63,7 @@ impl ContentChecker {
             nars: Arc::new(nars),
             recomputed: Mutex::default(),
             absent: Mutex::default(),
-            flights: Flights::new(),
+            flights: Flights::new(CHECKS_AT_ONCE),
             clock,
         }))
     }
@@ -92,12 +94,15 @@ impl ContentChecker {
             .flights
             .join(part, || async move { nars.recompute(&asked).await });
         match checked.await {
-            Some(result) => {
+            Ok(result) => {
                 let recomputed = result?;
                 self.remember(part, recomputed.as_ref(), now_s);
                 Ok(recomputed.map(|recomputed| recomputed.facts))
             }
-            None => Err("recomputing it broke off".to_owned()),
+            Err(NotLanded::BrokeOff) => Err("recomputing it broke off".to_owned()),
+            Err(NotLanded::Full) => {
+                Err("too many other outputs are being looked for already".to_owned())
+            }
         }
     }
 

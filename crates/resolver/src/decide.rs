@@ -4,32 +4,36 @@
 //! the output refers to is the whole closure asked for, once, and every decision in it remembered for a few seconds.
 //! An aggregator that fails leads to no decision, and to none being remembered. SEMANTICS §3.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod question;
+
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
 use quorix_nix::fingerprint::Fingerprint;
 use quorix_nix::hash::NarHash;
 use quorix_nix::store_path::{HashPart, StorePath};
-use quorix_trust::decision::{Decision, Outcome, decide, decide_many};
+use quorix_trust::decision::{Decision, Outcome, decide, decide_many, reached};
 use quorix_trust::evidence::Evidence;
 use quorix_trust::policy::{Level, Policy};
 use quorix_wire::client::AggregatorClient;
-use quorix_wire::evidence::OUTPUTS_MAX;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::config::ResolverConfig;
 use crate::content::ContentChecker;
 use crate::error::NoAnswer;
-use crate::flight::Flights;
+use crate::flight::{Flights, NotLanded};
 use crate::memo::Memo;
 use crate::metrics::ServiceMetrics;
 use crate::promises::Promises;
 use crate::service::Clock;
+use question::{Question, is_blocked, outputs_of};
 
 /// Questions to the aggregator at once. Those who wait often find their answer in the memo.
 const QUESTIONS_AT_ONCE: usize = 4;
+/// The longest that a closure is waited for which changes only what is shown of a `mode=warn` rule.
+const SHOWING_TIMEOUT: Duration = Duration::from_secs(2);
 /// Content-addressed paths that are fetched at once for one decision.
 const CHECKS_AT_ONCE: usize = 4;
 
@@ -80,7 +84,7 @@ impl Decider {
         Self {
             has_closure_rules: policy.rules.iter().any(|rule| rule.level == Level::Closure),
             memo: Memo::new(config.decision_ttl),
-            flights: Flights::new(),
+            flights: Flights::new(config.decisions_at_once),
             questions: Semaphore::new(QUESTIONS_AT_ONCE),
             client,
             policy,
@@ -105,8 +109,14 @@ impl Decider {
             async move { decider.settle_now(&part).await }
         };
         match timeout(self.config.hold, self.flights.join(part, work)).await {
-            Ok(Some(settled)) => settled,
-            Ok(None) => Err(NoAnswer::Unavailable("the decision broke off".to_owned())),
+            Ok(Ok(settled)) => settled,
+            Ok(Err(NotLanded::BrokeOff)) => {
+                Err(NoAnswer::Unavailable("the decision broke off".to_owned()))
+            }
+            Ok(Err(NotLanded::Full)) => Err(NoAnswer::Unavailable(format!(
+                "{} other outputs are being decided already",
+                self.config.decisions_at_once
+            ))),
             Err(_) => Err(NoAnswer::Unavailable(
                 "the evidence is still being fetched".to_owned(),
             )),
@@ -133,7 +143,7 @@ impl Decider {
 
     async fn ask_and_decide(&self, part: &HashPart) -> Result<Arc<Settled>, NoAnswer> {
         let closed = |_| NoAnswer::Unavailable("the resolver is stopping".to_owned());
-        let _permit = self.questions.acquire().await.map_err(closed)?;
+        let mut permit = Some(self.questions.acquire().await.map_err(closed)?);
         // The question before may have been about a closure that this output is in.
         if let Some(settled) = self.memo.get(part, (self.clock)()) {
             return Ok(settled);
@@ -141,20 +151,42 @@ impl Decider {
         let mut question = Question::about(part, &self.config);
         loop {
             let asked_at_s = (self.clock)();
-            let wanted: Vec<HashPart> = question.wanted.iter().cloned().collect();
-            let evidence = self.client.evidence(&wanted, question.closure).await;
-            let mut evidence =
-                evidence.map_err(|error| NoAnswer::Unavailable(error.to_string()))?;
+            if permit.is_none() {
+                permit = Some(self.questions.acquire().await.map_err(closed)?);
+            }
+            let Some(mut evidence) = self.ask(&question).await? else {
+                question.give_up_showing();
+                continue;
+            };
             evidence.self_verified.extend(question.verified.clone());
-            let (decision, evidence) = self.decide_with_content(&mut question, evidence).await?;
-            if self.needs_closure(&question, &decision) {
-                question.closure = true;
-            } else if !question.has_more_to_ask(&evidence) {
+            let (decision, evidence) = self
+                .decide_with_content(&mut question, evidence, &mut permit)
+                .await?;
+            if self.needs_closure(&question, &decision, &evidence) {
+                question.ask_for_closure(&decision);
+                continue;
+            }
+            let evidence = self.complete(&mut question, &decision, evidence).await?;
+            if !question.has_more_to_ask(&evidence) {
                 return self
                     .remember(&question, decision, evidence, asked_at_s)
                     .await;
             }
         }
+    }
+
+    /// Asks the aggregator; `None` if it did not answer what is only for showing.
+    async fn ask(&self, question: &Question) -> Result<Option<Evidence>, NoAnswer> {
+        let wanted: Vec<HashPart> = question.wanted.iter().cloned().collect();
+        let answer = self.client.evidence(&wanted, question.closure);
+        if question.is_to_show_only() {
+            let answer = timeout(SHOWING_TIMEOUT, answer).await;
+            return Ok(answer.ok().and_then(Result::ok));
+        }
+        let answer = answer.await;
+        answer
+            .map(Some)
+            .map_err(|error| NoAnswer::Unavailable(error.to_string()))
     }
 
     /// Decides, has what blocks the decision recomputed from its bytes, and decides again, until nothing changes or
@@ -163,6 +195,7 @@ impl Decider {
         &self,
         question: &mut Question,
         mut evidence: Evidence,
+        permit: &mut Option<SemaphorePermit<'_>>,
     ) -> Result<(Decision, Evidence), NoAnswer> {
         loop {
             let (policy, now_s, asked) =
@@ -173,10 +206,14 @@ impl Decider {
             });
             let (decision, decided_from) = decided.await?;
             evidence = decided_from;
-            if self.needs_closure(question, &decision) {
+            if self.needs_closure(question, &decision, &evidence) {
                 return Ok((decision, evidence));
             }
             let checks = question.next_checks(&decision, &evidence);
+            // Anyone can ask for what nobody knows. It takes no memory, so it need not keep others from asking.
+            if !checks.is_empty() && !question.closure && decision.outcome == Outcome::Unknown {
+                *permit = None;
+            }
             let verified = self.recompute(checks, question.deadline).await;
             if verified.is_empty() {
                 return Ok((decision, evidence));
@@ -193,9 +230,33 @@ impl Decider {
         }
     }
 
-    /// The decision depends on outputs that were not asked about.
-    fn needs_closure(&self, question: &Question, decision: &Decision) -> bool {
-        self.has_closure_rules && !question.closure && is_blocked(decision)
+    /// The decision, or what is shown of a `mode=warn` rule, depends on outputs that were not asked about.
+    fn needs_closure(&self, question: &Question, decision: &Decision, evidence: &Evidence) -> bool {
+        self.has_closure_rules
+            && !question.closure
+            && (is_blocked(decision) || question.shows_too_little(decision, evidence))
+    }
+
+    /// Wants what the answer about a closure left out and the decision may depend on.
+    async fn complete(
+        &self,
+        question: &mut Question,
+        decision: &Decision,
+        evidence: Evidence,
+    ) -> Result<Evidence, NoAnswer> {
+        if !question.may_be_incomplete(decision, &evidence) {
+            return Ok(evidence);
+        }
+        let policy = self.policy.clone();
+        let (left_out, evidence) = blocking(move || {
+            let left_out = reached(&policy, &evidence, &outputs_of(&evidence));
+            (left_out, evidence)
+        })
+        .await?;
+        let blocked_by = decision.blocked_by.iter();
+        let left_out = blocked_by.chain(&left_out).map(StorePath::hash_part);
+        question.want_left_out(left_out.collect());
+        Ok(evidence)
     }
 
     async fn recompute(&self, outputs: Vec<HashPart>, deadline: Instant) -> Vec<Fingerprint> {
@@ -227,21 +288,19 @@ impl Decider {
         self.metrics.decided(decision.outcome);
         let (evidence, mut others) = (Arc::new(evidence), Vec::new());
         if question.closure {
-            let known = evidence.outputs.keys().cloned();
-            let verified = evidence.self_verified.keys().map(StorePath::hash_part);
-            let outputs: BTreeSet<HashPart> = known
-                .chain(verified)
-                .filter(|output| *output != question.asked)
-                .collect();
-            let (policy, now_s, evidence) = (self.policy.clone(), (self.clock)(), evidence.clone());
-            let outputs: Vec<HashPart> = outputs.into_iter().collect();
-            others = blocking(move || {
-                let is_complete = evidence.frontier().is_empty();
-                let mut decisions = decide_many(&policy, &evidence, &outputs, now_s);
-                decisions.retain(|decision| is_settled(decision, &evidence, is_complete));
-                decisions
-            })
-            .await?;
+            let mut outputs = outputs_of(&evidence);
+            outputs.remove(&question.asked);
+            let (policy, now_s, from) = (self.policy.clone(), (self.clock)(), evidence.clone());
+            let others_of = blocking(move || {
+                let is_complete = reached(&policy, &from, &outputs_of(&from)).is_empty();
+                let outputs: Vec<HashPart> = outputs.into_iter().collect();
+                let decisions = decide_many(&policy, &from, &outputs, now_s);
+                (decisions, is_complete)
+            });
+            let (decided, is_complete) = others_of.await?;
+            let is_settled =
+                |decision: &Decision| question.settles(decision, &evidence, is_complete);
+            others = decided.into_iter().filter(is_settled).collect();
         }
         let settled = |decision| {
             Arc::new(Settled {
@@ -262,81 +321,6 @@ impl Decider {
         self.memo.remember(all, (self.clock)());
         Ok(asked)
     }
-}
-
-/// What is being asked about one output.
-struct Question {
-    asked: HashPart,
-    wanted: BTreeSet<HashPart>,
-    closure: bool,
-    verified: BTreeMap<StorePath, Fingerprint>,
-    tried: BTreeSet<HashPart>,
-    checks_max: usize,
-    deadline: Instant,
-}
-
-impl Question {
-    fn about(part: &HashPart, config: &ResolverConfig) -> Self {
-        Self {
-            asked: part.clone(),
-            wanted: BTreeSet::from([part.clone()]),
-            closure: false,
-            verified: BTreeMap::new(),
-            tried: BTreeSet::new(),
-            checks_max: config.content_checks,
-            deadline: Instant::now() + config.content_budget,
-        }
-    }
-
-    /// Something wanted is not in the evidence, and more may be asked for.
-    fn has_more_to_ask(&self, evidence: &Evidence) -> bool {
-        let is_known = |output: &HashPart| evidence.outputs.contains_key(output);
-        self.wanted.len() <= OUTPUTS_MAX && !self.wanted.iter().all(is_known)
-    }
-
-    /// What stands in the way of an acceptance, and might prove itself.
-    fn next_checks(&mut self, decision: &Decision, evidence: &Evidence) -> Vec<HashPart> {
-        let room = self.checks_max.saturating_sub(self.tried.len());
-        let blocking = checkable(decision, evidence).into_iter();
-        let new: Vec<HashPart> = blocking
-            .filter(|output| !self.tried.contains(output))
-            .take(room)
-            .collect();
-        self.tried.extend(new.iter().cloned());
-        new
-    }
-}
-
-fn is_blocked(decision: &Decision) -> bool {
-    decision.outcome == Outcome::BlockedBy
-}
-
-/// Whether a decision about an output that was not asked about may be used: an acceptance always, a refusal because
-/// of the closure only if all of the closure is here and nothing in it might prove itself.
-fn is_settled(decision: &Decision, evidence: &Evidence, is_complete: bool) -> bool {
-    decision.is_accepted()
-        || (is_blocked(decision) && is_complete && checkable(decision, evidence).is_empty())
-}
-
-/// Outputs without which a decision is a refusal, and that may turn out to need no votes.
-fn checkable(decision: &Decision, evidence: &Evidence) -> BTreeSet<HashPart> {
-    let mut outputs = BTreeSet::new();
-    let mut within = vec![decision];
-    while let Some(decision) = within.pop() {
-        match decision.outcome {
-            Outcome::Accepted | Outcome::Denied => {}
-            Outcome::BlockedBy => {
-                outputs.extend(decision.blocked_by.as_ref().map(StorePath::hash_part))
-            }
-            _ => {
-                outputs.insert(decision.asked.clone());
-            }
-        }
-        within.extend(decision.warned.as_deref());
-        within.extend(decision.fallen_from.as_deref());
-    }
-    outputs.retain(|output| evidence.may_verify_by_itself(output));
-    outputs
 }
 
 /// Runs work that takes its time on a thread of its own.

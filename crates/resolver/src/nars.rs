@@ -17,19 +17,20 @@ use quorix_nix::hash::{Algorithm, NarHash};
 use quorix_nix::narinfo::NarInfo;
 use quorix_nix::store_path::HashPart;
 use quorix_wire::fetch::Fetcher;
-use tokio::sync::Semaphore;
+use tempfile::NamedTempFile;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 pub use spool::Verified;
 
 use crate::config::ResolverConfig;
 use crate::error::{NoAnswer, StartError};
-use crate::flight::Flights;
+use crate::flight::{Flights, NotLanded};
 use crate::memo::locked;
 use crate::metrics::SourceMetrics;
 use crate::service::Clock;
 use crate::sources::{Connected, FailureKind, SourceFailure};
-use spool::Spool;
+use spool::{Reservation, Spool};
 use transfer::{Check, Patience, TransferError, transfer};
 
 /// Failures of sources that are remembered for showing.
@@ -38,6 +39,10 @@ const FAILURES_SHOWN: usize = 200;
 const NOWHERE_S: u64 = 2;
 /// How often a NAR that was removed while it was about to be opened is fetched again.
 const ATTEMPTS: usize = 3;
+/// NARs that are fetched at once, those that wait for a permit included.
+const NARS_UNDER_WAY: usize = 1_024;
+/// Sources that are asked at once whether they have an output that nobody voted on.
+const PROBES_AT_ONCE: usize = 32;
 /// The longest that a source may take to say whether it has an output that nobody voted on.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -48,6 +53,9 @@ pub(crate) struct Nars {
     spool: Arc<Spool>,
     flights: Flights<NarHash, Result<(), NoAnswer>>,
     permits: Semaphore,
+    /// Of their own, so that what a source merely claims keeps no accepted output waiting.
+    recomputations: Semaphore,
+    probes: Semaphore,
     nowhere: Mutex<HashMap<NarHash, (u64, NoAnswer)>>,
     failures: Mutex<VecDeque<SourceFailure>>,
     clock: Clock,
@@ -75,8 +83,10 @@ impl Nars {
         Ok(Self {
             sources: config.sources.iter().map(connected).collect(),
             spool: Arc::new(spool),
-            flights: Flights::new(),
+            flights: Flights::new(NARS_UNDER_WAY),
             permits: Semaphore::new(config.fetches_at_once),
+            recomputations: Semaphore::new(config.recomputations_at_once),
+            probes: Semaphore::new(PROBES_AT_ONCE),
             nowhere: Mutex::default(),
             failures: Mutex::default(),
             config: config.clone(),
@@ -104,7 +114,12 @@ impl Nars {
                 async move { nars.fetch(&facts).await }
             };
             let fetched = self.flights.join(&facts.nar_hash, fetch).await;
-            fetched.unwrap_or_else(|| Err(NoAnswer::Spool("fetching it broke off".to_owned())))?;
+            fetched.unwrap_or_else(|failed| {
+                Err(NoAnswer::Spool(match failed {
+                    NotLanded::BrokeOff => "fetching it broke off".to_owned(),
+                    NotLanded::Full => "too many others are being fetched already".to_owned(),
+                }))
+            })?;
         }
         Err(NoAnswer::Spool(
             "it is too small for what is asked for at once".to_owned(),
@@ -158,7 +173,6 @@ impl Nars {
             Check::hash(facts.nar_hash),
         )
         .await
-        .map(drop)
     }
 
     /// Looks for a content-addressed output under this hash part whose path follows from its bytes. Most outputs are
@@ -166,9 +180,6 @@ impl Nars {
     ///
     /// The error says why no source could tell.
     pub(crate) async fn recompute(&self, part: &HashPart) -> Result<Option<Recomputed>, String> {
-        let Ok(_permit) = self.permits.acquire().await else {
-            return Ok(None);
-        };
         let now_s = (self.clock)();
         let mut unheard = Vec::new();
         for source in &self.sources {
@@ -199,22 +210,21 @@ impl Nars {
         source: &Connected,
         part: &HashPart,
     ) -> Result<Recomputed, TransferError> {
-        let probed = timeout(PROBE_TIMEOUT, source.client.narinfo(part))
-            .await
-            .map_err(|_| {
-                let reason = format!(
-                    "it did not say within {} s what it has",
-                    PROBE_TIMEOUT.as_secs()
-                );
-                TransferError::Source(FailureKind::Timeout, reason)
-            });
-        let narinfo = probed??.ok_or_else(absent)?;
+        let narinfo = self.probe(source, part).await?.ok_or_else(absent)?;
         // Most outputs are not; that is nothing to tell of.
         let claimed = narinfo.ca.as_ref().ok_or_else(absent)?;
         let address = checked(claimed, &narinfo, &self.config)
             .map_err(|reason| TransferError::Source(FailureKind::Other, reason))?;
         let check = Check::content(&address, narinfo.nar_size);
-        let (nar_hash, nar_size) = self.keep(source, &narinfo, narinfo.nar_size, check).await?;
+        let _permit = acquired(&self.recomputations).await?;
+        // What a source claims makes no room: only a NAR that was verified may take the place of another.
+        let part = self.spool.part().map_err(TransferError::Spool)?;
+        let patience = self.patience();
+        let (nar_hash, nar_size) =
+            transfer(source, &narinfo, narinfo.nar_size, check, &part, patience).await?;
+        let reservation = self.spool.reserve(nar_size).await;
+        let reservation = reservation.map_err(TransferError::Spool)?;
+        self.kept(reservation, part, nar_hash, nar_size).await?;
         let store_dir = self.config.store_dir.clone();
         let (path, references) = (narinfo.store_path, narinfo.references);
         Ok(Recomputed {
@@ -229,6 +239,22 @@ impl Nars {
         })
     }
 
+    /// Asks a source whether it has this, without waiting for long.
+    async fn probe(
+        &self,
+        source: &Connected,
+        part: &HashPart,
+    ) -> Result<Option<NarInfo>, TransferError> {
+        let _permit = acquired(&self.probes).await?;
+        let probed = timeout(PROBE_TIMEOUT, source.client.narinfo(part)).await;
+        let answer = probed.map_err(|_| {
+            let limit_s = PROBE_TIMEOUT.as_secs();
+            let reason = format!("it did not say within {limit_s} s what it has");
+            TransferError::Source(FailureKind::Timeout, reason)
+        })?;
+        Ok(answer?)
+    }
+
     /// Fetches what a narinfo names, checks it, and keeps it.
     async fn keep(
         &self,
@@ -236,24 +262,38 @@ impl Nars {
         narinfo: &NarInfo,
         size: u64,
         check: Check,
-    ) -> Result<(NarHash, u64), TransferError> {
+    ) -> Result<(), TransferError> {
         let reservation = self
             .spool
             .reserve(size)
             .await
             .map_err(TransferError::Spool)?;
         let part = self.spool.part().map_err(TransferError::Spool)?;
-        let patience = Patience {
+        let (hash, size) = transfer(source, narinfo, size, check, &part, self.patience()).await?;
+        self.kept(reservation, part, hash, size).await
+    }
+
+    /// Keeps a NAR that was verified.
+    async fn kept(
+        &self,
+        reservation: Reservation,
+        part: NamedTempFile,
+        hash: NarHash,
+        size: u64,
+    ) -> Result<(), TransferError> {
+        let kept = reservation.keep(part, &hash, size).await;
+        kept.map_err(TransferError::Spool)?;
+        self.metrics.fetched(size);
+        Ok(())
+    }
+
+    fn patience(&self) -> Patience {
+        Patience {
             idle: self.config.source_idle_timeout,
             whole: self.config.source_timeout,
-        };
-        let (hash, size) = transfer(source, narinfo, size, check, &part, patience).await?;
-        reservation
-            .keep(part, &hash, size)
-            .await
-            .map_err(TransferError::Spool)?;
-        self.metrics.fetched(size);
-        Ok((hash, size))
+            grace: self.config.source_grace,
+            bytes_per_s_min: self.config.source_bytes_per_s_min,
+        }
     }
 
     /// The sources in their order, those that could not be reached lately last.
@@ -324,6 +364,11 @@ impl Nars {
     }
 }
 
+async fn acquired(permits: &Semaphore) -> Result<SemaphorePermit<'_>, TransferError> {
+    let closed = |_| TransferError::Spool(io::Error::other("it is closed"));
+    permits.acquire().await.map_err(closed)
+}
+
 fn absent() -> TransferError {
     TransferError::Source(
         FailureKind::Absent,
@@ -354,10 +399,10 @@ fn checked(
         // Two NARs with one such address can be made on purpose, so the address does not say which is meant.
         return Err(format!("a content address by {algorithm} proves nothing"));
     }
-    let limit = config.nar_limit();
+    let limit = config.recomputed_limit();
     if narinfo.nar_size > limit {
         return Err(format!(
-            "its NAR has {} bytes, more than the {limit} that are fetched",
+            "its NAR has {} bytes, more than the {limit} that are fetched to recompute a path",
             narinfo.nar_size
         ));
     }

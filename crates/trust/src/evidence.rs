@@ -135,40 +135,12 @@ impl Statement {
 }
 
 impl Evidence {
-    /// True if an output that is not accepted may yet turn out to need no votes, because its path follows from its
-    /// content: nobody said anything of it, a builder said that it does, or a cache signed it. What a cache signs
-    /// does not tell content addresses, so there only the bytes can.
+    /// True if an output that is refused may yet turn out to need no votes, because its path follows from its
+    /// content: whenever that was not seen already. What was said of it does not matter: caches do not sign content
+    /// addresses, builders may leave them out, and one that does must not keep anyone from looking at the bytes.
     #[must_use]
     pub fn may_verify_by_itself(&self, output: &HashPart) -> bool {
-        let said = self.outputs.get(output).map(Vec::as_slice);
-        let said = said.unwrap_or_default();
-        let is_verified = self
-            .self_verified
-            .keys()
-            .any(|path| path.hash_part() == *output);
-        let may_be_addressed = said.iter().any(|statement| match &statement.said {
-            Said::Build(build) => build.content_address.is_some(),
-            Said::Observation(_) => true,
-        });
-        !is_verified && (said.is_empty() || may_be_addressed)
-    }
-
-    /// Store paths that what is known refers to and that nothing was collected for: what a collector of a
-    /// closure has to ask for next.
-    #[must_use]
-    pub fn frontier(&self) -> BTreeSet<StorePath> {
-        let said = self
-            .outputs
-            .values()
-            .flatten()
-            .filter_map(|statement| statement.facts.as_ref());
-        said.chain(self.self_verified.values())
-            .flat_map(|facts| &facts.references)
-            .filter(|path| {
-                !self.outputs.contains_key(&path.hash_part())
-                    && !self.self_verified.contains_key(*path)
-            })
-            .cloned()
-            .collect()
+        let mut verified = self.self_verified.keys();
+        !verified.any(|path| path.hash_part() == *output)
     }
 }

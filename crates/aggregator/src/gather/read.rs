@@ -5,16 +5,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use quorix_nix::store_path::{HashPart, StorePath};
+use quorix_nix::store_path::HashPart;
 use quorix_trust::attestation::{BlobId, Entry};
 use quorix_trust::evidence::{Said, Source, Statement};
 use quorix_trust::ports::{IndexedStatement, Place, StoreError};
 use quorix_wire::entry;
 
+use super::share::{Read, Values};
 use super::{Found, Gathered};
 use crate::index::references_blob;
 use crate::mirror::Entries;
 use crate::service::Shared;
+
+/// Bytes that the fields around an entry take at most, its log's name aside.
+const AROUND_AN_ENTRY: usize = 128;
+/// Bytes of one hash in a proof, as it is sent.
+const HASH_IN_A_PROOF: usize = 34;
 
 /// Reads `wanted` into `gathered`, in place of what was read of them before.
 pub(super) fn read(
@@ -27,17 +33,34 @@ pub(super) fn read(
         .iter()
         .map(|seen| (seen.log.origin.clone(), Entries::new(seen.mirror.clone())))
         .collect();
-    let mut bytes = gathered.bytes();
     for output in wanted {
-        let (mut statements, mut found) = (Vec::new(), Vec::new());
+        // Of a log that was left out before, what stays of it is read already.
+        let is_read = gathered.found.contains_key(output);
+        let skipped = is_read.then(|| gathered.shares.left_out());
+        let skipped = skipped.unwrap_or_default();
+        gathered.begin(output);
+        let mut values = Values::new();
         for indexed in shared.index.statements(output)? {
-            let Some((statement, one)) = one(shared, gathered, &mut entries, indexed)? else {
+            if let Place::Leaf { origin, .. } = &indexed.place
+                && gathered.shares.is_left_out(origin)
+            {
+                let size = gathered.log(origin).map_or(0, super::Snapshot::size);
+                let may_stay = gathered.shares.may_stay(origin, &indexed, size, &values);
+                if skipped.contains(origin) || !may_stay {
+                    continue;
+                }
+            }
+            let Some(one) = one(shared, gathered, &mut entries, indexed)? else {
                 continue;
             };
-            bytes = bytes.saturating_add(one.bytes.len());
-            statements.push(statement);
-            found.push(one);
+            gathered.keep(output, one, &mut values);
+            if gathered.shares.is_exceeded() {
+                // The caller refuses; no more of it is held in memory until then.
+                return Ok(());
+            }
         }
+        let statements = gathered.evidence.outputs.get(output);
+        let statements = statements.map(Vec::as_slice).unwrap_or_default();
         for (position, cache) in shared.policy.caches.iter().enumerate() {
             // A signature that a log carries may be an old one, chosen by whoever keeps the log: the cache itself is
             // asked all the same, so that it is known if it signed two values.
@@ -46,12 +69,6 @@ pub(super) fn read(
             }) {
                 gathered.unheard.insert((position, output.clone()));
             }
-        }
-        gathered.evidence.outputs.insert(output.clone(), statements);
-        gathered.found.insert(output.clone(), found);
-        if bytes > shared.config.evidence_bytes_max {
-            // The caller refuses; no more of it is held in memory until then.
-            break;
         }
     }
     Ok(())
@@ -62,7 +79,7 @@ fn one(
     gathered: &mut Gathered,
     entries: &mut BTreeMap<String, Entries>,
     indexed: IndexedStatement,
-) -> Result<Option<(Statement, Found)>, StoreError> {
+) -> Result<Option<Read>, StoreError> {
     let (bytes, source, size) = match &indexed.place {
         Place::Unlogged { entry } => (entry.clone(), Source::Unlogged, 0),
         Place::Leaf { origin, index } => {
@@ -92,10 +109,14 @@ fn one(
         facts: None,
         withdrawn: withdrawn_by.is_some(),
     };
-    let references = match references_blob(statement.claim()) {
-        Some(id) => references(shared, gathered, entries, &indexed.place, id)?,
+    let id = references_blob(statement.claim());
+    let list = match id.filter(|_| needs_list(gathered, &statement)) {
+        Some(id) => list(shared, gathered, entries, &indexed.place, id)?,
         None => None,
     };
+    let references = list
+        .as_deref()
+        .and_then(|list| entry::decode_references(list).ok());
     statement.facts = match statement.claim().facts(references.as_ref()) {
         Ok(facts) => facts,
         Err(error) => {
@@ -114,43 +135,78 @@ fn one(
     {
         return Ok(None);
     }
-    Ok(Some((
+    let list_bytes = list.as_ref().map(Vec::len);
+    let cost = logged_bytes(entries, &indexed.place, size, withdrawn_by)?
+        .saturating_add(bytes.len())
+        .saturating_add(list_bytes.unwrap_or_default());
+    let found = Found {
+        place: indexed.place,
+        voice: indexed.voice,
+        bytes,
+        withdrawn_by,
+        cost,
+        list: id.zip(list_bytes),
+    };
+    Ok(Some(Read {
         statement,
-        Found {
-            place: indexed.place,
-            bytes,
-            withdrawn_by,
-        },
-    )))
+        found,
+        list,
+    }))
 }
 
-/// The references in a blob, which is noted as used or as missing.
-fn references(
+/// The most bytes that the evidence of a statement takes apart from its own entry and list of references.
+fn logged_bytes(
+    entries: &mut BTreeMap<String, Entries>,
+    place: &Place,
+    size: u64,
+    withdrawn_by: Option<u64>,
+) -> Result<usize, StoreError> {
+    let Place::Leaf { origin, .. } = place else {
+        return Ok(AROUND_AN_ENTRY);
+    };
+    // A proof has at most one hash for each bit of the size.
+    let hashes = usize::try_from(u64::BITS.saturating_sub(size.leading_zeros())).unwrap_or(64);
+    let proof = hashes
+        .saturating_mul(HASH_IN_A_PROOF)
+        .saturating_add(AROUND_AN_ENTRY);
+    let retraction = match (withdrawn_by, entries.get_mut(origin)) {
+        (Some(by), Some(entries)) => entries.entry(by)?.len().saturating_add(proof),
+        _ => 0,
+    };
+    Ok(proof
+        .saturating_add(retraction)
+        .saturating_add(origin.len()))
+}
+
+/// A build in a log that is left out adds no vote, so that nobody needs its references.
+fn needs_list(gathered: &Gathered, statement: &Statement) -> bool {
+    match (&statement.said, &statement.source) {
+        (Said::Build(_), Source::Log { origin, .. }) => !gathered.shares.is_left_out(origin),
+        _ => true,
+    }
+}
+
+/// A list of references, which is noted where it is missing.
+fn list(
     shared: &Shared,
     gathered: &mut Gathered,
     entries: &BTreeMap<String, Entries>,
     place: &Place,
     id: BlobId,
-) -> Result<Option<BTreeSet<StorePath>>, StoreError> {
-    let blob = match (gathered.blobs.get(&id), place) {
-        (Some(blob), _) => Some(blob.clone()),
+) -> Result<Option<Vec<u8>>, StoreError> {
+    let list = match (gathered.blobs.get(&id), place) {
+        (Some(list), _) => Some(list.clone()),
         (None, Place::Unlogged { .. }) => shared.unlogged_blobs.get(&id),
         (None, Place::Leaf { origin, .. }) => match entries.get(origin) {
             Some(entries) => entries.mirror().blob(&id)?,
             None => None,
         },
     };
-    let Some(blob) = blob else {
-        if let Place::Leaf { origin, .. } = place {
-            gathered
-                .missing
-                .entry(origin.clone())
-                .or_default()
-                .insert(id);
-        }
-        return Ok(None);
-    };
-    let references = entry::decode_references(&blob).ok();
-    gathered.blobs.insert(id, blob);
-    Ok(references)
+    if let (None, Place::Leaf { origin, .. }) = (&list, place)
+        && !gathered.shares.is_left_out(origin)
+    {
+        let missing = gathered.missing.entry(origin.clone()).or_default();
+        missing.insert(id);
+    }
+    Ok(list)
 }

@@ -13,7 +13,7 @@ use quorix_wire::fetch::FetchError;
 use tempfile::NamedTempFile;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::sources::{Connected, FailureKind};
 
@@ -80,6 +80,20 @@ pub(crate) struct Patience {
     pub(crate) idle: Duration,
     /// For all of it.
     pub(crate) whole: Duration,
+    /// Before the source has to be as fast as follows.
+    pub(crate) grace: Duration,
+    /// Bytes of NAR in each second on average; 0 asks for none.
+    pub(crate) bytes_per_s_min: u64,
+}
+
+impl Patience {
+    /// How long after the start a source that sent so many bytes has time for the next ones.
+    fn until_next(&self, sent: u64) -> Option<Duration> {
+        let ms = sent
+            .saturating_mul(1000)
+            .checked_div(self.bytes_per_s_min)?;
+        Some(self.grace.max(Duration::from_millis(ms)))
+    }
 }
 
 /// Fetches what a narinfo of this source names, at most `size_max` bytes of it, into `part`.
@@ -94,7 +108,7 @@ pub(crate) async fn transfer(
     let work = async {
         let reader = open(source, narinfo, size_max).await?;
         let out = part.reopen().map_err(TransferError::Spool)?;
-        copy(reader, size_max, check, File::from_std(out), patience.idle).await
+        copy(reader, size_max, check, File::from_std(out), patience).await
     };
     timeout(patience.whole, work).await.unwrap_or_else(|_| {
         let reason = format!(
@@ -135,19 +149,13 @@ async fn copy(
     size_max: u64,
     mut check: Check,
     mut out: File,
-    idle: Duration,
+    patience: Patience,
 ) -> Result<(NarHash, u64), TransferError> {
     let corrupt = |reason: String| TransferError::Source(FailureKind::Corrupt, reason);
     let mut chunk = vec![0; CHUNK_BYTES];
-    let mut size: u64 = 0;
+    let (started, mut size) = (Instant::now(), 0_u64);
     loop {
-        let read = timeout(idle, reader.read(&mut chunk)).await.map_err(|_| {
-            let reason = format!(
-                "it was silent for {} s while it sent the NAR",
-                idle.as_secs_f32()
-            );
-            TransferError::Source(FailureKind::Timeout, reason)
-        })?;
+        let read = next(&mut reader, &mut chunk, size, started, patience).await?;
         let count = read.map_err(source_error)?;
         if count == 0 {
             break;
@@ -167,6 +175,33 @@ async fn copy(
     check.finish().map_err(corrupt)
 }
 
+/// Reads the next bytes, unless the source is silent for too long or was too slow so far. Bytes that are there
+/// already are always taken, so a slow disk is not held against the source.
+async fn next(
+    reader: &mut Reader,
+    chunk: &mut [u8],
+    sent: u64,
+    started: Instant,
+    patience: Patience,
+) -> Result<std::io::Result<usize>, TransferError> {
+    let late = |reason: String| TransferError::Source(FailureKind::Timeout, reason);
+    let silent_until = Instant::now() + patience.idle;
+    let slow_until = patience.until_next(sent).map(|time| started + time);
+    let until = slow_until.map_or(silent_until, |slow| slow.min(silent_until));
+    timeout_at(until, reader.read(chunk)).await.map_err(|_| {
+        if until == silent_until {
+            let idle_s = patience.idle.as_secs_f32();
+            return late(format!(
+                "it was silent for {idle_s} s while it sent the NAR"
+            ));
+        }
+        let (taken_s, least) = (started.elapsed().as_secs_f32(), patience.bytes_per_s_min);
+        late(format!(
+            "it sent {sent} bytes of the NAR in {taken_s:.1} s, less than {least} a second"
+        ))
+    })
+}
+
 /// A connection that broke is another thing than bytes that do not decompress.
 fn source_error(error: std::io::Error) -> TransferError {
     match error.downcast::<FetchError>() {
@@ -175,5 +210,31 @@ fn source_error(error: std::io::Error) -> TransferError {
             FailureKind::Corrupt,
             format!("its file cannot be decompressed: {error}"),
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_has_its_grace_and_then_as_long_as_what_it_sent_would_have_taken() {
+        let patience = Patience {
+            idle: Duration::from_secs(15),
+            whole: Duration::from_secs(600),
+            grace: Duration::from_secs(20),
+            bytes_per_s_min: 4096,
+        };
+        let until_s = |sent| patience.until_next(sent).map(|time| time.as_secs());
+        for sent in [0, 1, 4096 * 20] {
+            assert_eq!(until_s(sent), Some(20), "{sent}");
+        }
+        assert_eq!(until_s(4096 * 21), Some(21));
+        assert_eq!(until_s(1 << 30), Some(1 << 18));
+        let endless = Patience {
+            bytes_per_s_min: 0,
+            ..patience
+        };
+        assert_eq!(endless.until_next(0), None);
     }
 }

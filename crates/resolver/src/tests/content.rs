@@ -121,6 +121,22 @@ async fn a_content_addressed_path_that_one_builder_attests_needs_no_second() {
 }
 
 #[tokio::test]
+async fn garbage_that_one_builder_says_keeps_no_content_addressed_path_from_proving_itself() {
+    let source = content_addressed("source.txt", "source\n", &[]);
+    let hello = output("hello-2.12", "hello\n").referring_to(&[&source]);
+    let world = World::new(&[&FakeCache::of(&[&hello, &source]).await]);
+    world.attest(&hello, &["alice", "bob"]);
+    let garbage = Output {
+        ca: None,
+        ..source.altered()
+    };
+    world.attest(&garbage, &["carol"]);
+    for output in [&source, &hello] {
+        assert_eq!(world.substitute(output).await.body, output.nar);
+    }
+}
+
+#[tokio::test]
 async fn the_checker_tells_an_aggregator_the_fingerprint_of_the_path_and_of_no_other() {
     let source = content_addressed("source.txt", "source\n", &[]);
     let unaddressed = output("hello-2.12", "hello\n");

@@ -5,8 +5,9 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use quorix_nix::narinfo::NarInfo;
 use quorix_nix::store_path::StoreDir;
+use quorix_trust::decision::Outcome;
 
-use super::fakes::FakeCache;
+use super::fakes::{FakeCache, Reply};
 use super::outputs::{Output, content_addressed, output};
 use super::world::{
     TWO_OF_THREE, World, builder_key, cache_key, nar_path, narinfo_path, origin, policy,
@@ -76,7 +77,9 @@ async fn every_refusal_is_a_404_that_says_why() {
         assert_eq!(answer.status, StatusCode::NOT_FOUND, "{}", answer.text());
         assert_eq!(answer.header("content-type"), "text/plain; charset=utf-8");
         assert_eq!(answer.header("cache-control"), "no-store");
-        let first = answer.text().lines().next().unwrap();
+        // The first paragraph, which is wrapped.
+        let first = answer.text().split("\n\n").next().unwrap();
+        let first = first.replace('\n', " ");
         assert!(first.contains(sentence), "{}", answer.text());
         assert!(
             answer.text().contains("How it was decided:"),
@@ -181,6 +184,89 @@ async fn a_request_is_held_for_so_long_and_no_longer() {
 }
 
 #[tokio::test]
+async fn whoever_asks_for_too_many_different_outputs_is_told_to_ask_again() {
+    let world = World::with(policy(TWO_OF_THREE), &[], |config| {
+        config.hold = Duration::from_millis(200);
+        config.decisions_at_once = 2;
+    });
+    world.aggregator.set_silent();
+    let outputs = ["one-1", "two-1", "three-1", "one-1"].map(|name| output(name, name));
+    let answers = futures::future::join_all(outputs.iter().map(|output| world.narinfo(output)));
+    let answers = answers.await;
+    let why = ["still being fetched", "2 other outputs are being decided"];
+    for (answer, why) in answers.iter().zip([why[0], why[0], why[1], why[0]]) {
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(answer.header("retry-after"), "1");
+        let text = answer.text().replace('\n', " ");
+        assert!(text.contains(why), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn looking_for_what_nobody_knows_keeps_no_other_decision_waiting() {
+    let hello = output("hello-2.12", "hello\n");
+    let unknown: Vec<Output> = (0..8)
+        .map(|number| output(&format!("unknown-{number}"), "?\n"))
+        .collect();
+    let silent = FakeCache::start().await;
+    for one in &unknown {
+        silent.set(&narinfo_path(one), Reply::Silence);
+    }
+    let world = World::new(&[&silent]);
+    world.attest(&hello, &["alice", "bob"]);
+    let mut refusals = futures::future::join_all(unknown.iter().map(|one| world.narinfo(one)));
+    let served = world.narinfo(&hello);
+    tokio::select! {
+        biased;
+        _ = &mut refusals => panic!("a decision waited for sources that it does not need"),
+        answer = served => assert_eq!(answer.status, StatusCode::OK),
+    }
+}
+
+/// Base in force, and a stricter rule that is only shown.
+const TRIED_OUT: &str = "voters one 1 alice\nvoters enough 2 alice bob carol\n\
+    rule base quorum=one level=path\n\
+    rule strict quorum=enough level=closure mode=warn fallback=base\ndefault strict\n";
+
+#[tokio::test]
+async fn what_a_rule_would_decide_that_is_tried_out_is_shown_from_the_whole_closure() {
+    let world = World::with(policy(TRIED_OUT), &[], |_| {});
+    let leaf = output("leaf-1", "leaf\n");
+    let top = output("top-1", "top\n").referring_to(&[&leaf]);
+    for one in [&leaf, &top] {
+        world.attest(one, &["alice", "bob"]);
+    }
+    let decision = world.resolver.decide(&top.path.hash_part()).await.unwrap();
+    let outcomes = (
+        decision.outcome,
+        decision.warned.as_ref().map(|one| one.outcome),
+    );
+    assert_eq!(outcomes, (Outcome::Accepted, Some(Outcome::Accepted)));
+    assert_eq!(closures_asked(&world), [false, true]);
+}
+
+#[tokio::test]
+async fn without_the_closure_for_showing_the_rule_in_force_decides_all_the_same() {
+    let world = World::with(policy(TRIED_OUT), &[], |_| {});
+    let leaf = output("leaf-1", "leaf\n");
+    let top = output("top-1", "top\n").referring_to(&[&leaf]);
+    world.attest(&top, &["alice", "bob"]);
+    world.aggregator.refuse_closures();
+    let decision = world.resolver.decide(&top.path.hash_part()).await.unwrap();
+    let outcomes = (
+        decision.outcome,
+        decision.warned.as_ref().map(|one| one.outcome),
+    );
+    assert_eq!(outcomes, (Outcome::Accepted, Some(Outcome::BlockedBy)));
+    assert_eq!(closures_asked(&world), [false, true, false]);
+}
+
+fn closures_asked(world: &World) -> Vec<bool> {
+    let asked = world.aggregator.questions();
+    asked.into_iter().map(|(_, closure)| closure).collect()
+}
+
+#[tokio::test]
 async fn a_lost_quorum_is_a_404_for_narinfo_and_nar_once_the_decision_is_too_old() {
     let hello = output("hello-2.12", "hello\n");
     let cache = FakeCache::of(&[&hello]).await;
@@ -244,6 +330,62 @@ async fn a_closure_is_asked_for_once_for_all_of_its_narinfos() {
     world.clock.advance(5);
     assert_eq!(world.narinfo(&leaves[0]).await.status, StatusCode::OK);
     assert_eq!(world.aggregator.questions().len(), 1);
+}
+
+#[tokio::test]
+async fn what_an_aggregator_with_another_policy_did_not_follow_is_asked_for_by_name() {
+    let world = World::new(&[]);
+    let leaves = ["leaf-1", "leaf-2"].map(|name| output(name, name));
+    let middle = output("middle-1", "middle\n").referring_to(&[&leaves[0], &leaves[1]]);
+    let top = output("top-1", "top\n").referring_to(&[&middle]);
+    for one in [&leaves[0], &leaves[1], &middle, &top] {
+        world.attest(one, &["alice", "bob"]);
+    }
+    world
+        .aggregator
+        .follow_no_further_to(&[&leaves[0], &leaves[1], &middle]);
+    assert_eq!(world.narinfo(&top).await.status, StatusCode::OK);
+    let asked = world.aggregator.questions();
+    let asked: Vec<usize> = asked.iter().map(|(paths, _)| paths.len()).collect();
+    assert_eq!(asked, [1, 1, 2, 4]);
+}
+
+#[tokio::test]
+async fn completing_an_answer_that_leaves_everything_out_ends() {
+    let world = World::new(&[]);
+    let mut chain = vec![output("link-0", "link\n")];
+    for number in 1..30 {
+        let next = output(&format!("link-{number}"), "link\n").referring_to(&[&chain[number - 1]]);
+        chain.push(next);
+    }
+    for link in &chain {
+        world.attest(link, &["alice", "bob"]);
+    }
+    world
+        .aggregator
+        .follow_no_further_to(&chain.iter().collect::<Vec<_>>());
+    let answer = world.narinfo(&chain[29]).await;
+    assert_eq!(answer.status, StatusCode::NOT_FOUND, "{}", answer.text());
+    assert_eq!(world.aggregator.questions().len(), 2 + 8);
+}
+
+#[tokio::test]
+async fn junk_references_of_a_minority_keep_no_blocked_decision_from_being_remembered() {
+    let world = World::new(&[]);
+    let (lonely, junk) = (output("lonely-1", "lonely\n"), output("junk-1", "junk\n"));
+    let middle = output("middle-1", "middle\n").referring_to(&[&lonely]);
+    let top = output("top-1", "top\n").referring_to(&[&middle]);
+    world.attest(&lonely, &["alice"]);
+    for one in [&middle, &top] {
+        world.attest(one, &["alice", "bob"]);
+    }
+    world.attest(&top.altered().referring_to(&[&junk]), &["carol"]);
+    world.aggregator.follow_no_further_to(&[&junk]);
+    assert_eq!(world.narinfo(&top).await.status, StatusCode::NOT_FOUND);
+    world.aggregator.questions();
+    let answer = world.narinfo(&middle).await;
+    assert!(answer.text().contains("lonely-1"), "{}", answer.text());
+    assert_eq!(world.aggregator.questions(), []);
 }
 
 #[tokio::test]

@@ -32,8 +32,10 @@ struct Aggregator {
     observations: Vec<Vec<u8>>,
     is_down: bool,
     is_silent: bool,
+    refuses_closures: bool,
     questions: Vec<(Vec<String>, bool)>,
     withheld: BTreeSet<String>,
+    unfollowed: BTreeSet<HashPart>,
 }
 
 impl FakeAggregator {
@@ -72,6 +74,12 @@ impl FakeAggregator {
         self.0.lock().unwrap().withheld.insert(origin.to_owned());
     }
 
+    /// Does not follow references to these when asked for a closure.
+    pub(crate) fn follow_no_further_to(&self, outputs: &[&Output]) {
+        let parts = outputs.iter().map(|output| output.path.hash_part());
+        self.0.lock().unwrap().unfollowed.extend(parts);
+    }
+
     pub(crate) fn set_down(&self, is_down: bool) {
         self.0.lock().unwrap().is_down = is_down;
     }
@@ -79,6 +87,11 @@ impl FakeAggregator {
     /// Takes questions and never answers.
     pub(crate) fn set_silent(&self) {
         self.0.lock().unwrap().is_silent = true;
+    }
+
+    /// Answers no question about a closure.
+    pub(crate) fn refuse_closures(&self) {
+        self.0.lock().unwrap().refuses_closures = true;
     }
 
     /// Questions since the last call: for which paths, and whether for their closures.
@@ -98,7 +111,7 @@ impl Aggregator {
             let (evidence, references) = self.evidence(&part);
             outputs.insert(part, evidence);
             if closure {
-                pending.extend(references);
+                pending.extend(references.difference(&self.unfollowed).cloned());
             }
         }
         let logs = self.logs.iter().map(|(origin, (entries, is_live))| {
@@ -225,7 +238,7 @@ impl AggregatorService for FakeAggregator {
             aggregator
                 .questions
                 .push((request.paths.clone(), request.closure));
-            if aggregator.is_down {
+            if aggregator.is_down || (request.closure && aggregator.refuses_closures) {
                 return Err(Status::unavailable("it is being restarted"));
             }
             aggregator.is_silent

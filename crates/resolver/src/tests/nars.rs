@@ -1,10 +1,12 @@
 //! Bytes come from anywhere; only the right ones leave.
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
 use quorix_nix::narinfo::Compression;
 
 use super::fakes::{FakeCache, Reply};
-use super::outputs::{Output, nar_of, output, packed};
+use super::outputs::{Output, content_addressed, nar_of, output, packed};
 use super::world::{TWO_OF_THREE, World, nar_path, policy};
 use crate::sources::FailureKind;
 
@@ -130,6 +132,62 @@ async fn a_source_that_stops_sending_is_passed_over() {
     let silence =
         async |cache: &FakeCache, output: &Output| cache.put_instead(output, Reply::Silence);
     passed_over(silence, FailureKind::Timeout).await;
+}
+
+#[tokio::test]
+async fn a_source_that_trickles_is_passed_over_before_it_is_silent_for_long() {
+    let hello = output("hello-2.12", &"hello\n".repeat(10_000));
+    let (slow, good) = (FakeCache::start().await, FakeCache::of(&[&hello]).await);
+    slow.put_instead(&hello, Reply::Stall(hello.nar[..5_000].to_vec()));
+    let world = World::with(policy(TWO_OF_THREE), &[&slow.url, &good.url], |config| {
+        config.source_idle_timeout = Duration::from_secs(600);
+        config.source_grace = Duration::from_millis(50);
+        config.source_bytes_per_s_min = 1 << 20;
+    });
+    world.attest(&hello, &["alice", "bob"]);
+    assert_eq!(world.substitute(&hello).await.body, hello.nar);
+    let failures = world.resolver.source_failures();
+    assert_eq!(failures[0].kind, FailureKind::Timeout);
+    assert!(
+        failures[0]
+            .reason
+            .starts_with("it sent 5000 bytes of the NAR in 0.")
+            && failures[0].reason.ends_with("less than 1048576 a second"),
+        "{}",
+        failures[0].reason
+    );
+}
+
+#[tokio::test]
+async fn what_a_source_claims_of_a_content_addressed_path_removes_no_verified_nar() {
+    let hello = output("hello-2.12", "hello\n");
+    let source = content_addressed("source.txt", "source\n", &[]);
+    let cache = FakeCache::of(&[&hello]).await;
+    let mut claimed = source.narinfo(&Compression::None);
+    claimed.nar_size = 1_000;
+    cache.put_narinfo(&claimed);
+    let world = World::with(policy(TWO_OF_THREE), &[&cache.url], |config| {
+        config.spool_bytes_max = 1_000
+    });
+    world.attest(&hello, &["alice", "bob"]);
+    assert_eq!(world.substitute(&hello).await.body, hello.nar);
+    assert_eq!(world.narinfo(&source).await.status, StatusCode::NOT_FOUND);
+    cache.requests();
+    assert_eq!(world.nar(&hello).await.body, hello.nar);
+    assert_eq!(cache.requests(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_content_addressed_path_that_is_claimed_to_be_large_is_not_fetched() {
+    let source = content_addressed("source.txt", &"source\n".repeat(100), &[]);
+    let cache = FakeCache::of(&[&source]).await;
+    let world = World::with(policy(TWO_OF_THREE), &[&cache.url], |config| {
+        config.recomputed_size_max = 500
+    });
+    assert_eq!(world.narinfo(&source).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(cache.requests(), [super::world::narinfo_path(&source)]);
+    let reason = &world.resolver.source_failures()[0].reason;
+    assert!(reason.contains("more than the 500 that"), "{reason}");
 }
 
 #[tokio::test]

@@ -192,11 +192,7 @@ impl<'a> Evaluator<'a> {
             match self.settled.get(&reference) {
                 Some(Settled::Accepted) => frame.next = frame.next.saturating_add(1),
                 Some(Settled::Refused(outcome)) => {
-                    let why = format!(
-                        "{} is not accepted: {}",
-                        reference.name(),
-                        view::words(*outcome)
-                    );
+                    let why = view::words(*outcome).to_owned();
                     self.finish(path, Settled::Blocked { by: reference, why }, &mut stack);
                 }
                 Some(Settled::Blocked { by, why }) => {

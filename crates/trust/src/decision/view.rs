@@ -157,9 +157,9 @@ fn settle(
         Settled::Blocked { by, why } => {
             decision.outcome = Outcome::BlockedBy;
             decision.blocked_by = Some(by.clone());
-            decision.steps.push(format!(
-                "Something in its closure stands against it: {why}."
-            ));
+            decision
+                .steps
+                .push(format!("It is blocked by {}: {why}.", by.name()));
         }
     }
     explained(decision)

@@ -58,7 +58,7 @@ fn a_reference_deep_down_on_which_builders_disagree_blocks_and_is_named() {
     assert_eq!(
         decision.sentence,
         format!(
-            "Refused: blocked. alice and bob built the same bytes, but it refers, directly or not, to {leaf}, which is not accepted (leaf is not accepted: builders disagree)."
+            "Refused: blocked. alice and bob built the same bytes, but it refers, directly or not, to {leaf}, which is not accepted (builders disagree)."
         )
     );
 }
