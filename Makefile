@@ -41,10 +41,11 @@ build: ## Build the program (the profile that the demo and the tests share)
 	@$(WITH) cargo build --locked -p quorix
 	@echo "Built $(QUORIX)"
 
-install: ## Build an optimised program and put it under PREFIX (/usr/local)
+install: ## Build an optimised program (RocksDB once more) and put it under PREFIX (/usr/local)
 	@bash .ci/setup build
 	@$(WITH) cargo build --locked --release -p quorix
-	install -D -m 755 "$(CARGO_TARGET_DIR)/release/quorix" "$(DESTDIR)$(PREFIX)/bin/quorix"
+	@if mkdir -p "$(DESTDIR)$(PREFIX)/bin" 2>/dev/null && [ -w "$(DESTDIR)$(PREFIX)/bin" ]; then as=; else as=sudo; fi; \
+		set -x; $$as install -D -m 755 "$(CARGO_TARGET_DIR)/release/quorix" "$(DESTDIR)$(PREFIX)/bin/quorix"
 
 fmt: ## Format the code
 	@$(WITH) cargo fmt --all

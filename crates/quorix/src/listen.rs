@@ -4,11 +4,17 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
 use quorix_wire::address::Address;
-use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -18,6 +24,13 @@ use crate::output::Failure;
 
 /// How long open requests may take to end after a stop was asked for.
 pub const GRACE: Duration = Duration::from_secs(10);
+
+/// How long a client may take to send the head of a request, or to answer an HTTP/2 ping.
+const HEADER_PATIENCE: Duration = Duration::from_secs(15);
+/// The most connections of one listener.
+const CONNECTIONS_MAX: usize = 256;
+/// How long to wait after a connection could not be taken.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A bound address for gRPC.
 pub enum Bound {
@@ -84,25 +97,66 @@ fn taken(key: &str, address: &str, error: &io::Error) -> Failure {
     Failure::wrong(format!("{key}: cannot listen on {address}: {error}"))
 }
 
-/// Serves HTTP until `stop`.
+/// Serves HTTP until `stop`. Whoever connects and does not ask is let go, and too many at once wait their turn.
 ///
 /// # Errors
-/// The listener failed.
+/// None in this version.
 pub async fn serve_http(
     listener: TcpListener,
     router: Router,
     stop: CancellationToken,
 ) -> Result<(), Failure> {
-    let stopped = stop.clone();
-    let serving = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
-    let patience = async move {
-        stopped.cancelled().await;
-        tokio::time::sleep(GRACE).await;
-    };
-    tokio::select! {
-        result = serving.into_future() => result.map_err(|error| Failure::unknown(format!("serving HTTP: {error}"))),
-        () = patience => Ok(()),
+    let mut server = auto::Builder::new(TokioExecutor::new());
+    server
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_PATIENCE);
+    server
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(Some(HEADER_PATIENCE));
+    let graceful = GracefulShutdown::new();
+    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let accepted = tokio::select! {
+            accepted = accept(&listener, &room) => accepted,
+            () = stop.cancelled() => break,
+        };
+        let (stream, place) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Most likely too many open files: those who are here have to leave first.
+                tracing::warn!("a connection was not taken: {error}");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let service = TowerToHyperService::new(router.clone());
+        let connection = server.serve_connection(TokioIo::new(stream), service);
+        let connection = graceful.watch(connection.into_owned());
+        tokio::spawn(async move {
+            // A connection that ends badly is its client's business.
+            let _ = connection.await;
+            drop(place);
+        });
     }
+    // What is not done by then ends with the process.
+    let _ = tokio::time::timeout(GRACE, graceful.shutdown()).await;
+    Ok(())
+}
+
+async fn accept(
+    listener: &TcpListener,
+    room: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+    let place = room
+        .clone()
+        .acquire_owned()
+        .await
+        .map_err(io::Error::other)?;
+    let (stream, _) = listener.accept().await?;
+    stream.set_nodelay(true)?;
+    Ok((stream, place))
 }
 
 /// Serves gRPC until `stop`.

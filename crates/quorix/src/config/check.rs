@@ -53,12 +53,12 @@ pub(super) fn check(config: &Config) -> Result<(), String> {
                 .into(),
         );
     }
-    if let Some(log) = log {
-        if let Address::Tcp(host) = &log.listen.submit {
-            return Err(format!(
-                "log.listen.submit: everybody on this machine can reach `{host}`, builds with network access too, and whoever reaches it votes here; use unix:PATH"
-            ));
-        }
+    if let Some(log) = log
+        && let Address::Tcp(host) = &log.listen.submit
+    {
+        return Err(format!(
+            "log.listen.submit: everybody on this machine can reach `{host}`, builds with network access too, and whoever reaches it votes here; use unix:PATH"
+        ));
     }
     if let Some(aggregator) = aggregator {
         private("aggregator.listen", &aggregator.listen)?;

@@ -93,11 +93,16 @@ impl Story {
     /// Where to look, and how to end it.
     pub(super) fn farewell(&self) {
         let Some(user) = &self.user else { return };
-        let config = user.config.display();
+        let (config, quorix) = (user.config.display(), self.quorix.display());
+        let clock = self
+            .paths
+            .get("clock")
+            .map(|path| StoreDir::default().join(path));
         output::answer(format_args!(
-            "\nEverything is still running.\n\n  dashboard    http://{}\n  substituter  {}\n  ask          quorix decide --config {config} PATH\n  logs         quorix log status --config {config}\n\nCtrl-C stops it and removes {}.",
+            "\nEverything is still running.\n\n  dashboard    http://{}\n  substituter  {}\n\nAsk for yourself:\n\n  {quorix} decide --config {config} {}\n  {quorix} log status --config {config}\n\nCtrl-C stops it and removes {}.",
             user.dashboard,
             user.substituter(),
+            clock.unwrap_or_default(),
             self.dir.display(),
         ));
     }
@@ -245,14 +250,18 @@ impl Story {
             ("alarm", Outcome::BlockedBy),
         ];
         let client = self.client()?;
+        output::answer("   ● votes   ○ said so, does not vote   · says nothing of it\n");
         for (attribute, outcome) in expected {
             let path = self.path(attribute)?;
             let decision = client.decide(&path).await?;
-            output::answer(format_args!("\n   {}", StoreDir::default().join(&path)));
+            output::answer(format_args!("   {}", StoreDir::default().join(&path)));
             for line in explain::wrapped(&decision.sentence, 74) {
                 output::answer(format_args!("   {line}"));
             }
-            for line in explain::matrix(&decision).lines() {
+            // The legend stands above, once.
+            let matrix = explain::matrix(&decision);
+            let rows = matrix.split("\n\n").next().unwrap_or_default();
+            for line in rows.trim_start_matches('\n').lines() {
                 output::answer(format_args!("   {line}"));
             }
             self.check(

@@ -192,3 +192,28 @@ async fn the_key_of_another_log_is_refused() {
         "{error}"
     );
 }
+
+#[tokio::test]
+async fn who_connects_and_does_not_finish_asking_is_let_go_and_others_are_served_meanwhile() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let stop = CancellationToken::new();
+    let router = axum::Router::new().route("/", axum::routing::get(|| async { "here\n" }));
+    let serving = tokio::spawn(crate::listen::serve_http(listener, router, stop.clone()));
+    let mut slow = tokio::net::TcpStream::connect(address).await.unwrap();
+    slow.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nX-")
+        .await
+        .unwrap();
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    assert_eq!(text(format!("http://{address}/")).await, "here\n");
+
+    // Time passes by itself from here on, whenever nothing else is to be done.
+    tokio::time::pause();
+    let mut rest = Vec::new();
+    let _ = slow.read_to_end(&mut rest).await;
+
+    assert!(!String::from_utf8_lossy(&rest).contains("here"));
+    stop.cancel();
+    serving.await.unwrap().unwrap();
+}

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use quorix_nix::fingerprint::FingerprintDigest;
 use quorix_nix::store_path::{HashPart, StorePath};
 
-use super::closure::{Evaluator, Settled};
+use super::closure::{Evaluator, Settled, World};
 use super::rule::Verdict;
 use super::tally::{Counted, OperatorTally, Tally};
 use super::{Decision, OperatorState, OperatorView, Outcome, RuleView, SourceView, ValueView};
 use crate::evidence::{Said, Source};
 use crate::explain;
-use crate::policy::Rule;
+use crate::policy::{Mode, Rule};
 
 /// An outcome in a few words, to stand after a colon.
 pub(super) fn words(outcome: Outcome) -> &'static str {
@@ -34,7 +34,7 @@ pub(super) fn decision(evaluator: &Evaluator<'_>, path: &StorePath, settled: &Se
     let mut decision = blank(evaluator, &path.hash_part());
     decision.path = Some(path.clone());
     let letters = lettered(evaluator, &tally, &mut decision);
-    decision.operators = operators(evaluator, &tally, &letters);
+    decision.operators = operators(evaluator, &decision.asked, &tally, &letters);
 
     if let Some(facts) = evaluator.self_verified(path) {
         let digest = facts.digest();
@@ -77,10 +77,10 @@ pub(super) fn decision(evaluator: &Evaluator<'_>, path: &StorePath, settled: &Se
 /// No statement and no verified content under this hash part.
 pub(super) fn nothing_known(evaluator: &Evaluator<'_>, asked: &HashPart) -> Decision {
     let mut decision = blank(evaluator, asked);
-    let default = evaluator.policy.rules.get(evaluator.policy.default);
-    decision.rule = default.map(quoted).unwrap_or_default();
+    decision.rule = in_force(evaluator, asked).map(quoted).unwrap_or_default();
     decision.operators = operators(
         evaluator,
+        asked,
         &Tally {
             operators: BTreeMap::new(),
             values: BTreeMap::new(),
@@ -89,6 +89,25 @@ pub(super) fn nothing_known(evaluator: &Evaluator<'_>, asked: &HashPart) -> Deci
     );
     decision.steps.push("No value is known.".into());
     explained(decision)
+}
+
+/// The rule in force on whatever has this hash part: the one selected, or where that is only shown its fallback.
+fn in_force<'a>(evaluator: &Evaluator<'a>, asked: &HashPart) -> Option<&'a Rule> {
+    let rules = &evaluator.policy.rules;
+    let is_for = |rule: &&Rule| {
+        rule.path
+            .as_ref()
+            .is_some_and(|path| path.hash_part() == *asked)
+    };
+    let mut rule = rules
+        .iter()
+        .find(is_for)
+        .or_else(|| rules.get(evaluator.policy.default))?;
+    // A fallback is defined before the rule that names it, so this ends.
+    while rule.mode == Mode::Warn && evaluator.world == World::InForce {
+        rule = rules.get(rule.fallback?)?;
+    }
+    Some(rule)
 }
 
 /// Two store paths with one hash part would both be accepted: neither is (SEMANTICS §3).
@@ -245,6 +264,7 @@ fn letter(index: usize) -> String {
 
 fn operators(
     evaluator: &Evaluator<'_>,
+    asked: &HashPart,
     tally: &Tally<'_>,
     letters: &BTreeMap<FingerprintDigest, String>,
 ) -> Vec<OperatorView> {
@@ -260,7 +280,7 @@ fn operators(
         own_letters.sort_by_key(|letter| (letter.len(), letter.clone()));
         let reason = match state {
             OperatorState::Votes => String::new(),
-            OperatorState::Silent => silence(evaluator, name),
+            OperatorState::Silent => silence(evaluator, asked, name),
             OperatorState::Contradicted => "it said two different things".into(),
             OperatorState::Stale | OperatorState::Quarantined => {
                 operator.reason.clone().unwrap_or_default()
@@ -283,7 +303,7 @@ fn operators(
 }
 
 /// Why a silent operator may be silent: its log cannot be heard.
-fn silence(evaluator: &Evaluator<'_>, operator: &str) -> String {
+fn silence(evaluator: &Evaluator<'_>, asked: &HashPart, operator: &str) -> String {
     let mut builders = evaluator
         .policy
         .builders
@@ -305,7 +325,18 @@ fn silence(evaluator: &Evaluator<'_>, operator: &str) -> String {
                 },
             },
         );
-    unheard.unwrap_or_default()
+    let heard = evaluator.evidence.caches_heard.get(asked);
+    let mut caches = evaluator
+        .policy
+        .caches
+        .iter()
+        .filter(|cache| cache.operator == operator);
+    let silent = || {
+        caches
+            .find(|cache| !heard.is_some_and(|heard| heard.contains(cache.key.as_bytes())))
+            .map(|cache| format!("the cache {} could not be heard", cache.name))
+    };
+    unheard.or_else(silent).unwrap_or_default()
 }
 
 fn source(

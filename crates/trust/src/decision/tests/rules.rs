@@ -99,6 +99,29 @@ fn nothing_said_is_unknown() {
 }
 
 #[test]
+fn of_a_path_without_data_the_rule_in_force_is_named_and_the_cache_that_could_not_be_heard() {
+    let lines = format!(
+        "{}voters today 1 example\nvoters both 2 alice example\n\
+         rule today quorum=today level=path\n\
+         rule main quorum=both mode=warn fallback=today\ndefault main\n",
+        cache_line("example")
+    );
+    let policy = policy_of(&["alice"], &lines);
+    let hello = path("hello");
+
+    let decision = Known::live(&["alice"]).decide(&policy, &hello);
+    assert_eq!(decision.rule.name, "today");
+    assert_eq!(
+        decision.sentence,
+        "Refused: no data. None of the policy's builders and caches has said anything about this path. \
+         example does not count: the cache example could not be heard."
+    );
+
+    let heard = Known::live(&["alice"]).heard("example", &hello);
+    assert_eq!(heard.decide(&policy, &hello).operators[1].reason, "");
+}
+
+#[test]
 fn trustix_the_denominator_is_the_listed_operators_not_those_who_answered() {
     let policy = policy_of(
         &THREE,
