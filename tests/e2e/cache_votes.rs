@@ -83,7 +83,8 @@ async fn a_signature_forged_under_a_caches_name_counts_for_nobody() {
     assert_eq!(decision.outcome, Outcome::Insufficient);
     assert_eq!(
         decision.sentence,
-        "Refused: too few votes. Only alice has built this. An agreeing vote by example would help."
+        "Refused: too few votes. Only alice has built this. An agreeing vote by example would help. \
+         example does not count: the cache main gave no answer that counts."
     );
     let example = decision
         .operators

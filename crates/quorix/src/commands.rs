@@ -51,7 +51,7 @@ pub fn run(cli: Cli) -> Exit {
             paper::completions(shell);
             Ok(Exit::Yes)
         }
-        Command::Man => paper::manual(),
+        Command::Man { dir } => paper::manual(dir.as_deref()),
     };
     result.unwrap_or_else(|failure| {
         output::error(&failure);

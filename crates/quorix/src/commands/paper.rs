@@ -1,5 +1,7 @@
 //! Completions and the manual page, made from the same description as the arguments.
 
+use std::path::Path;
+
 use clap::CommandFactory as _;
 
 use crate::cli::Cli;
@@ -11,11 +13,17 @@ pub(super) fn completions(shell: clap_complete::Shell) {
     output::raw(&text);
 }
 
-pub(super) fn manual() -> Result<Exit, Failure> {
-    let mut text = Vec::new();
-    clap_mangen::Man::new(Cli::command())
-        .render(&mut text)
-        .map_err(Failure::unknown)?;
-    output::raw(&text);
+pub(super) fn manual(dir: Option<&Path>) -> Result<Exit, Failure> {
+    let Some(dir) = dir else {
+        let mut text = Vec::new();
+        let page = clap_mangen::Man::new(Cli::command());
+        page.render(&mut text).map_err(Failure::unknown)?;
+        output::raw(&text);
+        return Ok(Exit::Yes);
+    };
+    let failed = |error| Failure::wrong(format!("--dir {}: {error}", dir.display()));
+    std::fs::create_dir_all(dir).map_err(failed)?;
+    clap_mangen::generate_to(Cli::command(), dir).map_err(failed)?;
+    output::answer(format_args!("The manual pages are in {}.", dir.display()));
     Ok(Exit::Yes)
 }

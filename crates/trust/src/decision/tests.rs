@@ -1,5 +1,6 @@
 //! The decision, rule by rule, and the properties of SEMANTICS §4.
 
 mod closure;
+mod fallbacks;
 mod properties;
 mod rules;

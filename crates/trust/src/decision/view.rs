@@ -334,7 +334,7 @@ fn silence(evaluator: &Evaluator<'_>, asked: &HashPart, operator: &str) -> Strin
     let silent = || {
         caches
             .find(|cache| !heard.is_some_and(|heard| heard.contains(cache.key.as_bytes())))
-            .map(|cache| format!("the cache {} could not be heard", cache.name))
+            .map(|cache| format!("the cache {} gave no answer that counts", cache.name))
     };
     unheard.or_else(silent).unwrap_or_default()
 }
