@@ -48,10 +48,11 @@ const ARROWS: &[(&str, &[&str])] = &[
 const PURE: [&str; 3] = ["quorix-nix", "quorix-tlog", "quorix-trust"];
 
 /// All that a pure crate may name: arithmetic over bytes and the derive for its errors.
-const PURE_MAY_NAME: [&str; 6] = [
+const PURE_MAY_NAME: [&str; 7] = [
     "data-encoding",
     "ed25519-dalek",
     "md-5",
+    "ml-dsa",
     "sha1",
     "sha2",
     "thiserror",
@@ -127,6 +128,7 @@ const KNOWN_ONLY_TO: &[(&str, &[&str])] = &[
     // Formats and signatures are the pure crates' work
     ("ed25519-dalek", &["quorix-nix", "quorix-tlog"]),
     ("md-5", &["quorix-nix"]),
+    ("ml-dsa", &["quorix-tlog"]),
     ("sha1", &["quorix-nix"]),
     ("rs_merkle", &["quorix-builder"]),
     // Nowhere: a second source of time, of randomness, of TLS

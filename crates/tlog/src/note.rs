@@ -2,15 +2,21 @@
 //!
 //! The text says what is signed, a key's name and id say who signed. Signatures by unknown keys are
 //! kept and never believed; one bad signature of a known key rejects the whole note. Never interprets
-//! the text. Only Ed25519 (type 0x01) keys exist here. Specification: C2SP signed-note.
+//! the text. Only Ed25519 (type 0x01) keys exist here; cosignatures, which sign more than the text,
+//! are in [`cosignature`](crate::cosignature). Specification: C2SP signed-note.
 
 use std::fmt;
 
 use data_encoding::BASE64;
 
 mod key;
+mod key_text;
 
-pub use key::{KeyError, KeyId, KeyName, MAX_KEY_NAME_LENGTH, SigningKey, VerifierKey};
+pub use key::{KeyError, KeyName, MAX_KEY_NAME_LENGTH, SigningKey, VerifierKey};
+pub use key_text::KeyId;
+
+pub(crate) use key::ed25519_public;
+pub(crate) use key_text::KeyText;
 
 /// Longest note in bytes.
 pub const MAX_NOTE_LENGTH: usize = 1 << 20;
@@ -93,6 +99,15 @@ impl SignedNote {
     /// be too long; no key or too many.
     pub fn sign(text: &str, keys: &[&SigningKey]) -> Result<Self, NoteError> {
         let signatures = keys.iter().map(|key| key.sign(text)).collect();
+        Self::assemble(text, signatures)
+    }
+
+    /// Puts a text, which must end with a line feed, and signatures of it together. Verifies none
+    /// of them.
+    ///
+    /// # Errors
+    /// As [`SignedNote::sign`].
+    pub fn assemble(text: &str, signatures: Vec<NoteSignature>) -> Result<Self, NoteError> {
         let note = Self {
             text: text.to_owned(),
             signatures,
@@ -209,7 +224,8 @@ impl NoteSignature {
         self.id
     }
 
-    /// The signature's own bytes, without the key id; 64 for Ed25519, never empty.
+    /// The signature's own bytes, without the key id: 64 for Ed25519, 8 more for its cosignatures,
+    /// 2428 for those of ML-DSA-44, never none.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.signature
@@ -219,8 +235,9 @@ impl NoteSignature {
         self.name == *key.name() && self.id == key.id()
     }
 
-    /// Reads one line, without its line feed.
-    fn parse(line: &str) -> Option<Self> {
+    /// Reads one line, without its line feed; `None` where it is not a signature line.
+    #[must_use]
+    pub fn parse(line: &str) -> Option<Self> {
         let (name, encoded) = line.strip_prefix(SIGNATURE_PREFIX)?.split_once(' ')?;
         let bytes = BASE64.decode(encoded.as_bytes()).ok()?;
         let (id, signature) = bytes.split_first_chunk::<KEY_ID_LENGTH>()?;

@@ -1,19 +1,19 @@
-//! Keys of signed notes: their names, ids and text forms; Ed25519 (type 0x01) only.
+//! Keys that sign a note's text itself: Ed25519 (type 0x01) only.
 //!
 //! Reading a key recomputes its id, so a key's text cannot be changed unnoticed. Secret keys never
 //! show up in debug output. Specification: C2SP signed-note, "Verifier keys" and "Signatures"; the
-//! secret key's text is that of Go's `sumdb/note`.
+//! secret key's text is that of Go's `sumdb/note`. Keys of cosigners are in
+//! [`cosignature`](crate::cosignature).
 
 use std::{fmt, str::FromStr};
 
-use data_encoding::{BASE64, HEXLOWER};
+use data_encoding::HEXLOWER;
 use ed25519_dalek::{Signature, Signer, VerifyingKey};
-use sha2::{Digest, Sha256};
 
-use super::NoteSignature;
-
-/// The first four bytes of a hash of name, type and key: a hint which key signed, not more.
-pub type KeyId = [u8; 4];
+use super::{
+    NoteSignature,
+    key_text::{KeyId, KeyText},
+};
 
 /// Longest name of a key in bytes.
 pub const MAX_KEY_NAME_LENGTH: usize = 255;
@@ -21,7 +21,7 @@ pub const MAX_KEY_NAME_LENGTH: usize = 255;
 /// Signature type of plain Ed25519 over the note's text.
 const ED25519: u8 = 0x01;
 
-const SECRET_PREFIX: &str = "PRIVATE+KEY+";
+const EXPECTED: &str = "a key that signs notes, Ed25519 (0x01)";
 
 /// Name of a key, for a log its origin: not empty, without spaces, `+` and control characters, at
 /// most 255 bytes.
@@ -65,18 +65,20 @@ pub enum KeyError {
         name: KeyName,
     },
     /// The last part is not base64 of a type and a key.
-    #[error("the last part of the key {name} is not base64 of a type and 32 bytes")]
+    #[error("the last part of the key {name} is not base64 of a type and a key of that type")]
     BadEncoding {
         /// The key's name.
         name: KeyName,
     },
-    /// Another type than Ed25519.
-    #[error("the key {name} is of type {found:#04x}; only Ed25519 (0x01) is supported")]
+    /// Another type of key than is expected in this place.
+    #[error("the key {name} is of type {found:#04x}; expected here is {expected}")]
     UnsupportedType {
         /// The key's name.
         name: KeyName,
         /// Its type byte.
         found: u8,
+        /// What is expected, in words.
+        expected: &'static str,
     },
     /// The bytes are not a usable Ed25519 public key.
     #[error("the key {name} is not a usable Ed25519 public key")]
@@ -125,7 +127,7 @@ impl fmt::Display for KeyName {
 
 impl VerifierKey {
     fn new(name: KeyName, key: VerifyingKey) -> Self {
-        let id = key_id(&name, key.as_bytes());
+        let id = KeyText::new(name.clone(), ED25519, key.as_bytes()).id;
         Self { name, id, key }
     }
 
@@ -147,9 +149,15 @@ impl VerifierKey {
         self.key.as_bytes()
     }
 
+    /// The same public key under another name, and so with another id.
+    #[must_use]
+    pub fn renamed(&self, name: KeyName) -> Self {
+        Self::new(name, self.key)
+    }
+
     /// Whether these bytes are this key's signature of the text. Strict: no second signature can be
     /// made from a good one, and no weak key passes.
-    pub(super) fn verifies(&self, text: &str, signature: &[u8]) -> bool {
+    pub(crate) fn verifies(&self, text: &str, signature: &[u8]) -> bool {
         Signature::from_slice(signature)
             .is_ok_and(|signature| self.key.verify_strict(text.as_bytes(), &signature).is_ok())
     }
@@ -159,15 +167,9 @@ impl FromStr for VerifierKey {
     type Err = KeyError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text.starts_with(SECRET_PREFIX) {
-            return Err(KeyError::SecretGiven);
-        }
-        let (name, found, bytes) = read_parts(text, KeyError::NotAVerifierKey)?;
-        let key = VerifyingKey::from_bytes(&bytes)
-            .ok()
-            .filter(|key| !key.is_weak())
-            .ok_or_else(|| KeyError::NotAPoint { name: name.clone() })?;
-        Self::new(name, key).with_id(found)
+        let read = KeyText::read_public(text)?;
+        read.expect_type(&[ED25519], EXPECTED)?;
+        Self::new(read.name.clone(), ed25519_public(&read)?).with_id(read.id)
     }
 }
 
@@ -186,7 +188,11 @@ impl VerifierKey {
 
 impl fmt::Display for VerifierKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&join_parts(self, self.as_bytes()))
+        write!(
+            f,
+            "{}",
+            KeyText::new(self.name.clone(), ED25519, self.as_bytes())
+        )
     }
 }
 
@@ -204,16 +210,28 @@ impl SigningKey {
     /// The secret key's text: `PRIVATE+KEY+name+id+base64`. Keep it from everyone's eyes.
     #[must_use]
     pub fn to_text(&self) -> String {
-        format!(
-            "{SECRET_PREFIX}{}",
-            join_parts(&self.verifier, self.key.as_bytes())
-        )
+        KeyText {
+            name: self.verifier.name.clone(),
+            id: self.verifier.id,
+            kind: ED25519,
+            bytes: self.key.as_bytes().to_vec(),
+        }
+        .to_secret_text()
     }
 
     /// The public key that verifies what this one signs.
     #[must_use]
     pub const fn verifier(&self) -> &VerifierKey {
         &self.verifier
+    }
+
+    /// The same secret key under another name, and so with another id.
+    #[must_use]
+    pub fn renamed(&self, name: KeyName) -> Self {
+        Self {
+            verifier: self.verifier.renamed(name),
+            key: self.key.clone(),
+        }
     }
 
     /// Signs a note's text as it stands; [`SignedNote::sign`](super::SignedNote::sign) also checks
@@ -229,12 +247,10 @@ impl FromStr for SigningKey {
     type Err = KeyError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let parts = text
-            .strip_prefix(SECRET_PREFIX)
-            .ok_or(KeyError::NotASecretKey)?;
-        let (name, found, seed) = read_parts(parts, KeyError::NotASecretKey)?;
-        let key = Self::from_seed(name, seed);
-        key.verifier.clone().with_id(found)?;
+        let read = KeyText::read_secret(text)?;
+        read.expect_type(&[ED25519], EXPECTED)?;
+        let key = Self::from_seed(read.name.clone(), read.exactly()?);
+        key.verifier.clone().with_id(read.id)?;
         Ok(key)
     }
 }
@@ -247,42 +263,11 @@ impl fmt::Debug for SigningKey {
     }
 }
 
-/// First four bytes of SHA-256 over name, line feed, type and public key.
-fn key_id(name: &KeyName, public: &[u8; 32]) -> KeyId {
-    let digest: [u8; 32] = Sha256::new()
-        .chain_update(name.as_str())
-        .chain_update([b'\n', ED25519])
-        .chain_update(public)
-        .finalize()
-        .into();
-    let [a, b, c, d, ..] = digest;
-    [a, b, c, d]
-}
-
-/// `name+id+base64(type || 32 bytes)`; the base64 part may itself have a `+`.
-fn join_parts(key: &VerifierKey, bytes: &[u8; 32]) -> String {
-    let encoded = BASE64.encode(&[[ED25519].as_slice(), bytes].concat());
-    format!("{}+{}+{encoded}", key.name, HEXLOWER.encode(&key.id))
-}
-
-fn read_parts(text: &str, shape: KeyError) -> Result<(KeyName, KeyId, [u8; 32]), KeyError> {
-    let mut parts = text.splitn(3, '+');
-    let (Some(name), Some(id), Some(encoded)) = (parts.next(), parts.next(), parts.next()) else {
-        return Err(shape);
-    };
-    let name: KeyName = name.parse()?;
-    let id = HEXLOWER
-        .decode(id.as_bytes())
+/// The Ed25519 public key in a text; never a weak one.
+pub(crate) fn ed25519_public(read: &KeyText) -> Result<VerifyingKey, KeyError> {
+    let name = || read.name.clone();
+    VerifyingKey::from_bytes(&read.exactly()?)
         .ok()
-        .and_then(|id| KeyId::try_from(id).ok())
-        .ok_or_else(|| KeyError::BadId { name: name.clone() })?;
-    let bytes = BASE64.decode(encoded.as_bytes()).unwrap_or_default();
-    match bytes.split_first() {
-        Some((&ED25519, key)) => match key.try_into() {
-            Ok(key) => Ok((name, id, key)),
-            Err(_) => Err(KeyError::BadEncoding { name }),
-        },
-        Some((&found, _)) => Err(KeyError::UnsupportedType { name, found }),
-        None => Err(KeyError::BadEncoding { name }),
-    }
+        .filter(|key| !key.is_weak())
+        .ok_or_else(|| KeyError::NotAPoint { name: name() })
 }

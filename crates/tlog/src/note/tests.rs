@@ -51,6 +51,24 @@ fn a_secret_key_of_gos_tools_makes_the_same_signature() {
 }
 
 #[test]
+fn a_key_under_another_name_has_the_same_bytes_and_another_id() {
+    let ours = key("logs.example.org/alice", 7);
+    let index = ours.renamed("logs.example.org/alice/index".parse().unwrap());
+    assert_eq!(index.verifier().as_bytes(), ours.verifier().as_bytes());
+    assert_ne!(index.verifier().id(), ours.verifier().id());
+    assert_eq!(
+        ours.verifier().renamed(index.verifier().name().clone()),
+        *index.verifier()
+    );
+    let note = SignedNote::sign("text\n", &[&index]).unwrap();
+    assert_eq!(note.verify(&[index.verifier()]), Ok(()));
+    assert_eq!(
+        note.verify(&[ours.verifier()]),
+        Err(NoteError::NoKnownSignature)
+    );
+}
+
+#[test]
 fn debug_output_never_shows_a_secret_key() {
     let secret = key("log.example", 7);
     let shown = format!("{secret:?}");
@@ -251,6 +269,7 @@ fn a_wrong_key_is_refused_with_what_is_wrong() {
     let cosigner = KeyError::UnsupportedType {
         name: name.clone(),
         found: 4,
+        expected: "a key that signs notes, Ed25519 (0x01)",
     };
     assert_eq!(parse("n+00000000+BA=="), cosigner);
     // A point of small order, under which anyone could make signatures of anything.
