@@ -6,6 +6,7 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     clippy::disallowed_methods,
     reason = "tests fail by panicking, and these read and write files"
 )]
@@ -13,99 +14,27 @@
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use quorix_tlog::{
-    checkpoint::Checkpoint,
     cosignature::{Algorithm, CosignerSigningKey},
     hash::{EMPTY_ROOT, Hash, leaf_hash, node_hash},
     log_key::LogKey,
-    note::{NoteSignature, SignedNote, SigningKey},
+    note::{SignedNote, SigningKey},
     tlog_policy::TlogPolicy,
     tlog_proof::TlogProof,
     witness::{AddCheckpoint, Cosigned, WitnessedLog, judge},
 };
 
+#[path = "vectors/seeds.rs"]
+mod seeds;
 #[path = "vectors/vector_files.rs"]
 mod vector_files;
 
+use seeds::{
+    ORIGIN, TIME, by, checkpoint, inclusion, leaves, log, log_quantum, note, own, root, witness,
+};
 use vector_files::{Files, compare_or_write};
-
-const ORIGIN: &str = "logs.example.org/alice";
-const TIME: u64 = 1_790_000_000;
 
 fn folder() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/vectors"))
-}
-
-fn log() -> SigningKey {
-    SigningKey::from_seed(ORIGIN.parse().unwrap(), [1; 32])
-}
-
-fn log_quantum() -> CosignerSigningKey {
-    CosignerSigningKey::from_seed(ORIGIN.parse().unwrap(), Algorithm::MlDsa44, [2; 32])
-}
-
-/// Witnesses 1 and 2 sign with Ed25519, 3 with ML-DSA-44.
-fn witness(number: u8) -> CosignerSigningKey {
-    let algorithm = if number == 3 {
-        Algorithm::MlDsa44
-    } else {
-        Algorithm::Ed25519
-    };
-    let name = format!("witness{number}.example").parse().unwrap();
-    CosignerSigningKey::from_seed(name, algorithm, [10 + number; 32])
-}
-
-/// The entries are the texts `entry 0`, `entry 1`, …
-fn leaves(size: u64) -> Vec<Hash> {
-    (0..size)
-        .map(|index| leaf_hash(format!("entry {index}").as_bytes()))
-        .collect()
-}
-
-fn root(leaves: &[Hash]) -> Hash {
-    match leaves {
-        [] => EMPTY_ROOT,
-        [leaf] => *leaf,
-        _ => {
-            let (left, right) = leaves.split_at(leaves.len().next_power_of_two() / 2);
-            node_hash(&root(left), &root(right))
-        }
-    }
-}
-
-fn inclusion(index: usize, leaves: &[Hash]) -> Vec<Hash> {
-    if leaves.len() == 1 {
-        return Vec::new();
-    }
-    let k = leaves.len().next_power_of_two() / 2;
-    let (left, right) = leaves.split_at(k);
-    let (mut path, sibling) = if index < k {
-        (inclusion(index, left), root(right))
-    } else {
-        (inclusion(index - k, right), root(left))
-    };
-    path.push(sibling);
-    path
-}
-
-fn checkpoint(size: u64) -> Checkpoint {
-    Checkpoint {
-        origin: ORIGIN.into(),
-        size,
-        root: root(&leaves(size)),
-        extensions: Vec::new(),
-    }
-}
-
-fn note(size: u64, lines: Vec<NoteSignature>) -> SignedNote {
-    SignedNote::assemble(&checkpoint(size).to_text(), lines).unwrap()
-}
-
-fn own(size: u64) -> NoteSignature {
-    log().sign(&checkpoint(size).to_text())
-}
-
-fn by(number: u8, size: u64, time: u64) -> NoteSignature {
-    witness(number).cosign(&checkpoint(size), time).unwrap()
 }
 
 /// All that a policy can use: the log under both of its keys, three witnesses, two of them needed.
@@ -124,6 +53,7 @@ fn full_policy() -> String {
     text + "group two-of-three 2 w1 w2 w3\nquorum two-of-three\n"
 }
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn policies(files: &mut Files) {
     let line = |number: u8| format!("witness w{number} {}\n", witness(number).verifier());
     let (w1, w2) = (line(1), line(2));

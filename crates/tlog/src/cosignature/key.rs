@@ -70,7 +70,7 @@ pub struct CosignerSigningKey {
 
 #[derive(Clone)]
 enum Secret {
-    Ed25519(ed25519_dalek::SigningKey),
+    Ed25519(Box<ed25519_dalek::SigningKey>),
     MlDsa44(Box<ml_dsa::SigningKey<MlDsa44>>),
 }
 
@@ -200,7 +200,7 @@ impl CosignerSigningKey {
     pub fn from_seed(name: KeyName, algorithm: Algorithm, seed: [u8; 32]) -> Self {
         let (public, secret) = match algorithm {
             Algorithm::Ed25519 => {
-                let key = ed25519_dalek::SigningKey::from_bytes(&seed);
+                let key = Box::new(ed25519_dalek::SigningKey::from_bytes(&seed));
                 (Public::Ed25519(key.verifying_key()), Secret::Ed25519(key))
             }
             Algorithm::MlDsa44 => {

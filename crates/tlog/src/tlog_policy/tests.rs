@@ -100,6 +100,7 @@ fn order_spaces_tabs_comments_urls_and_octets_that_are_not_utf8_are_permitted() 
     assert_eq!(parse("quorum none\n").unwrap().quorum, Quorum::None);
 }
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 #[test]
 fn what_is_wrong_is_said_with_line_and_column() {
     let (l, w) = (
