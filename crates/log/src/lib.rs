@@ -8,6 +8,8 @@
 //! - [`service`]: the running log
 //! - [`grpc`]: taking entries
 //! - [`routes`]: the static read API
+//! - [`witness`]: the role that cosigns other logs
+//! - [`witnesses`]: this log's own witnesses, asked for cosignatures
 //! - [`error`]: everything that can go wrong, in words
 
 #![cfg_attr(
@@ -25,6 +27,8 @@ pub mod error;
 pub mod grpc;
 pub mod routes;
 pub mod service;
+pub mod witness;
+pub mod witnesses;
 
 mod metrics;
 mod published;

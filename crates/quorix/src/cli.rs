@@ -162,7 +162,8 @@ pub enum KeyCommand {
     #[command(after_help = "\
 Examples:
   quorix key generate --kind log --name logs.example.org/alice /etc/quorix/log.key
-  quorix key generate --kind nix --name alice-1 /etc/quorix/nix.key")]
+  quorix key generate --kind nix --name alice-1 /etc/quorix/nix.key
+  quorix key generate --kind witness --name alice.example.org/witness /etc/quorix/witness.key")]
     Generate {
         /// What it signs.
         #[arg(long, value_enum)]
@@ -189,6 +190,10 @@ pub enum KeyKind {
     Log,
     /// Store paths (Nix's key format), for builders and the resolver.
     Nix,
+    /// Checkpoints of others, as a witness (C2SP tlog-cosignature, Ed25519).
+    Witness,
+    /// The same with ML-DSA-44, which resists quantum computers; also a log's second key.
+    WitnessPq,
 }
 
 /// `log …`

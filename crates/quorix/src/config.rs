@@ -7,8 +7,10 @@ mod check;
 mod duration;
 #[cfg(test)]
 mod tests;
+mod witness;
 
 pub use duration::Period;
+pub use witness::WitnessSection;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -37,6 +39,8 @@ pub struct Config {
     pub resolver: Option<ResolverSection>,
     /// The web pages.
     pub dashboard: Option<DashboardSection>,
+    /// Cosigns the logs of others.
+    pub witness: Option<WitnessSection>,
     /// Prometheus.
     pub metrics: Option<MetricsSection>,
 }
@@ -51,6 +55,13 @@ pub struct LogSection {
     pub key: PathBuf,
     /// Where it listens.
     pub listen: LogListen,
+    /// Who must have cosigned a checkpoint before it is published: a file in the form of C2SP tlog-policy.
+    pub witness_policy: Option<PathBuf>,
+    /// With witnesses: after how long without news the newest checkpoint is cosigned and published again.
+    #[serde(default = "Period::ten_minutes")]
+    pub republish: Period,
+    /// A second key, which signs every checkpoint too and resists quantum computers (ML-DSA-44).
+    pub pq_key: Option<PathBuf>,
 }
 
 /// `listen` of `[log]`: writing and reading are never on one address.

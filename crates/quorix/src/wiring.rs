@@ -9,6 +9,7 @@ pub mod metrics;
 pub mod resolver;
 #[cfg(test)]
 mod tests;
+pub mod witness;
 
 use std::sync::Arc;
 
@@ -76,6 +77,7 @@ pub async fn start(config: &Config, stop: CancellationToken) -> Result<Node, Fai
         tasks: JoinSet::new(),
     };
     log::start(&mut start).await?;
+    witness::start(&mut start).await?;
     builder::start(&mut start).await?;
     let checker = resolver::checker(&mut start)?;
     let content = checker

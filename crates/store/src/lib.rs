@@ -1,4 +1,4 @@
-//! The ports of `quorix-trust` on RocksDB: one's own log, and the aggregator's mirrors and index.
+//! The ports of `quorix-trust` on RocksDB: one's own log, the aggregator's mirrors and index, and what a witness has cosigned.
 //!
 //! The only crate that knows RocksDB. One database per role and one process per database. A commit is one write batch
 //! that is on the disk when it returns; nothing that is done per append, per start or per query grows with the size of
@@ -19,7 +19,9 @@ mod database;
 mod index;
 mod log;
 mod tree;
+mod witness;
 
 pub use database::OpenError;
 pub use index::RocksIndex;
 pub use log::RocksLog;
+pub use witness::RocksWitness;

@@ -5,10 +5,11 @@
 
 mod index;
 mod log;
+mod witness;
 
 use std::path::Path;
 
-use quorix_trust::ports::{IndexStore, LogStore};
+use quorix_trust::ports::{IndexStore, LogStore, WitnessStore};
 
 /// Puts a [`LogStore`] through everything that is expected of it.
 ///
@@ -26,6 +27,16 @@ pub fn log_store<S: LogStore>(open: impl Fn(&Path) -> S) {
 /// If it does not do it.
 pub fn index_store<S: IndexStore>(open: impl Fn(&Path) -> S) {
     for case in index::CASES {
+        in_a_new_directory(|directory| case(&|| Box::new(open(directory))));
+    }
+}
+
+/// Puts a [`WitnessStore`] through everything that is expected of it.
+///
+/// # Panics
+/// If it does not do it.
+pub fn witness_store<S: WitnessStore>(open: impl Fn(&Path) -> S) {
+    for case in witness::CASES {
         in_a_new_directory(|directory| case(&|| Box::new(open(directory))));
     }
 }

@@ -3,6 +3,7 @@
 //! Nothing here is fast and nothing survives the process; a clone is the same store, so that a test can "reopen" it.
 
 mod index;
+mod witness;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -15,6 +16,7 @@ use quorix_trust::ports::{
 };
 
 pub use index::MemoryIndex;
+pub use witness::MemoryWitness;
 
 /// One's own log in memory. Clones are the same log.
 #[derive(Clone, Debug, Default)]
@@ -119,6 +121,11 @@ mod tests {
     #[test]
     fn the_log_in_memory_conforms() {
         conformance::log_store(by_directory::<MemoryLog>());
+    }
+
+    #[test]
+    fn the_witness_in_memory_conforms() {
+        conformance::witness_store(by_directory::<MemoryWitness>());
     }
 
     #[test]

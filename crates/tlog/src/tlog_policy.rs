@@ -124,6 +124,17 @@ impl TlogPolicy {
         parse::parse(bytes)
     }
 
+    /// The policy that asks for nobody and knows no log: `quorum none`.
+    #[must_use]
+    pub const fn nobody() -> Self {
+        Self {
+            logs: Vec::new(),
+            witnesses: Vec::new(),
+            groups: Vec::new(),
+            quorum: Quorum::None,
+        }
+    }
+
     /// The witnesses that the quorum counts, as indices in the order of the file. Others are known
     /// and their cosignatures may be carried, but nothing depends on them.
     #[must_use]

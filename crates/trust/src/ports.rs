@@ -7,6 +7,7 @@ use quorix_nix::fingerprint::FingerprintDigest;
 use quorix_nix::store_path::{HashPart, StorePath};
 use quorix_tlog::hash::Hash;
 use quorix_tlog::tile::TileId;
+use quorix_tlog::witness::Cosigned;
 
 use crate::attestation::BlobId;
 
@@ -113,6 +114,36 @@ pub trait LogStore: TileStore {
     /// [`CommitError::Conflict`]: nothing was written. [`CommitError::Store`]: the outcome is not known; the
     /// caller must read the head again before it does anything else.
     fn commit(&self, expected: u64, batch: &LogBatch) -> Result<(), CommitError>;
+}
+
+/// What a witness keeps of one log: the newest checkpoint that it cosigned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WitnessRecord {
+    /// Its size, root and time.
+    pub cosigned: Cosigned,
+    /// The checkpoint with the log's signature and the witness's cosignatures, as it is shown.
+    pub note: Vec<u8>,
+}
+
+/// What a witness has cosigned. Losing any of it would let it cosign two histories.
+pub trait WitnessStore: Send + Sync + 'static {
+    /// The newest record of a log, by its origin; `None` if nothing of it was cosigned.
+    ///
+    /// # Errors
+    /// The store failed.
+    fn record(&self, origin: &str) -> Result<Option<WitnessRecord>, StoreError>;
+
+    /// Replaces the record of a log in one atomic step that is durable when this returns, if what is stored is still
+    /// `expected`. `false`: something else is stored, and nothing was written.
+    ///
+    /// # Errors
+    /// The store failed: whether it was written is not known, and nothing that was signed for it may be shown.
+    fn replace(
+        &self,
+        origin: &str,
+        expected: Option<&Cosigned>,
+        record: &WitnessRecord,
+    ) -> Result<bool, StoreError>;
 }
 
 /// What an index keeps of one statement.

@@ -18,6 +18,7 @@ use crate::decompress::Reader;
 mod body;
 mod error;
 mod location;
+mod post;
 mod tiles;
 
 pub use error::{FetchError, Waiting};
@@ -63,6 +64,8 @@ impl Default for FetchLimits {
 #[derive(Clone, Debug)]
 pub struct Fetcher {
     http: reqwest::Client,
+    /// Follows no redirect.
+    posting: reqwest::Client,
     limits: FetchLimits,
 }
 
@@ -85,18 +88,11 @@ impl Fetcher {
             let reason = "no rustls provider is installed".to_owned();
             return Err(FetchError::Setup { reason });
         }
-        let http = client(&limits).build().or_else(|error| {
-            // A machine without certificates can still read plain HTTP; every https:// fails then.
-            tracing::warn!(
-                reason = error::last_cause(&error),
-                "no certificates: https:// will not work"
-            );
-            client(&limits).tls_certs_only([]).build()
-        });
-        let http = http.map_err(|error| FetchError::Setup {
-            reason: error::last_cause(&error),
-        })?;
-        Ok(Self { http, limits })
+        Ok(Self {
+            http: build(|| client(&limits))?,
+            posting: build(|| client(&limits).redirect(redirect::Policy::none()))?,
+            limits,
+        })
     }
 
     /// Everything at `url` (`http://`, `https://`, `file:///…` or an absolute path), at most `max_bytes`.
@@ -111,23 +107,24 @@ impl Fetcher {
     }
 
     async fn get_untimed(&self, url: &str, max_bytes: u64) -> Result<Bytes, FetchError> {
-        let fetched = self.get_stream(url).await?;
-        let too_large = || FetchError::TooLarge {
-            url: location::shown(url),
-            limit: max_bytes,
-        };
-        if fetched.length.is_some_and(|length| length > max_bytes) {
-            return Err(too_large());
-        }
-        let mut bytes = Vec::new();
-        let mut body = fetched.body.take(max_bytes.saturating_add(1));
-        body.read_to_end(&mut bytes)
+        whole(url, self.get_stream(url).await?, max_bytes).await
+    }
+
+    /// Posts `body` to an `http://` or `https://` address and gives the status and the answer, at most `max_bytes` of
+    /// it, whatever the status is. Redirects are not followed: what is posted goes where it was meant to go.
+    ///
+    /// # Errors
+    /// There was no answer, or a larger one.
+    pub async fn post(
+        &self,
+        url: &str,
+        body: Vec<u8>,
+        max_bytes: u64,
+    ) -> Result<(u16, Bytes), FetchError> {
+        let limit = self.limits.total_timeout;
+        timeout(limit, post::post(self, url, body, max_bytes))
             .await
-            .map_err(|error| FetchError::from_io(url, error))?;
-        if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > max_bytes {
-            return Err(too_large());
-        }
-        Ok(bytes.into())
+            .unwrap_or_else(|_| Err(FetchError::timeout(url, Waiting::Whole, limit)))
     }
 
     /// Opens `url` for reading bit by bit. The reader bounds the number of bytes itself.
@@ -199,6 +196,40 @@ impl Fetcher {
             }),
         }
     }
+}
+
+/// All of a body, at most `max_bytes`.
+async fn whole(url: &str, fetched: Fetched, max_bytes: u64) -> Result<Bytes, FetchError> {
+    let too_large = || FetchError::TooLarge {
+        url: location::shown(url),
+        limit: max_bytes,
+    };
+    if fetched.length.is_some_and(|length| length > max_bytes) {
+        return Err(too_large());
+    }
+    let mut bytes = Vec::new();
+    let mut body = fetched.body.take(max_bytes.saturating_add(1));
+    body.read_to_end(&mut bytes)
+        .await
+        .map_err(|error| FetchError::from_io(url, error))?;
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > max_bytes {
+        return Err(too_large());
+    }
+    Ok(bytes.into())
+}
+
+fn build(client: impl Fn() -> reqwest::ClientBuilder) -> Result<reqwest::Client, FetchError> {
+    let built = client().build().or_else(|error| {
+        // A machine without certificates can still read plain HTTP; every https:// fails then.
+        tracing::warn!(
+            reason = error::last_cause(&error),
+            "no certificates: https:// will not work"
+        );
+        client().tls_certs_only([]).build()
+    });
+    built.map_err(|error| FetchError::Setup {
+        reason: error::last_cause(&error),
+    })
 }
 
 fn client(limits: &FetchLimits) -> reqwest::ClientBuilder {

@@ -5,13 +5,14 @@ use std::path::Path;
 use super::{configuration, read_policy};
 use crate::config::Config;
 use crate::output::{self, Exit, Failure};
-use crate::wiring::keys;
+use crate::wiring::{keys, witness};
 
 pub(super) fn check(file: &Path) -> Result<Exit, Failure> {
     let config = configuration(file)?;
     let mut roles = Vec::new();
     if let Some(log) = &config.log {
-        keys::log_key(&log.key, &log.origin)?;
+        let key = keys::log_key(&log.key, &log.origin)?;
+        witness::of_log_config(&config, log, &key)?;
         roles.push("log");
     }
     if let Some(builder) = &config.builder {
@@ -23,6 +24,10 @@ pub(super) fn check(file: &Path) -> Result<Exit, Failure> {
     if let Some(resolver) = &config.resolver {
         keys::nix_key(&resolver.key)?;
         roles.push("resolver");
+    }
+    if let Some(section) = &config.witness {
+        witness::config(&config, section)?;
+        roles.push("witness");
     }
     roles.extend(config.aggregator.as_ref().map(|_| "aggregator"));
     roles.extend(config.dashboard.as_ref().map(|_| "dashboard"));

@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use quorix_nix::signature::SecretKey;
+use quorix_tlog::cosignature::{Algorithm, CosignerSigningKey};
 use quorix_tlog::note::SigningKey;
 
 use crate::cli::KeyKind;
@@ -24,6 +25,18 @@ pub(super) fn generate(kind: KeyKind, name: &str, file: &Path) -> Result<Exit, F
                 .parse()
                 .map_err(|error: quorix_tlog::note::KeyError| bad_name(error.to_string()))?;
             let key = SigningKey::from_seed(name, seed);
+            (key.to_text(), key.verifier().to_string())
+        }
+        KeyKind::Witness | KeyKind::WitnessPq => {
+            let name = name
+                .parse()
+                .map_err(|error: quorix_tlog::note::KeyError| bad_name(error.to_string()))?;
+            let algorithm = if kind == KeyKind::Witness {
+                Algorithm::Ed25519
+            } else {
+                Algorithm::MlDsa44
+            };
+            let key = CosignerSigningKey::from_seed(name, algorithm, seed);
             (key.to_text(), key.verifier().to_string())
         }
         KeyKind::Nix => {
@@ -54,6 +67,7 @@ pub(super) fn generate(kind: KeyKind, name: &str, file: &Path) -> Result<Exit, F
 pub(super) fn show(file: &Path) -> Result<Exit, Failure> {
     match keys::any_key(file)? {
         AnyKey::Log(key) => output::answer(key.verifier()),
+        AnyKey::Cosigner(key) => output::answer(key.verifier()),
         AnyKey::Nix(key) => output::answer(key.public_key()),
     }
     Ok(Exit::Yes)

@@ -15,6 +15,7 @@ pub(super) fn check(config: &Config) -> Result<(), String> {
         aggregator,
         resolver,
         dashboard,
+        witness,
         ..
     } = config;
     if log.is_none()
@@ -22,8 +23,9 @@ pub(super) fn check(config: &Config) -> Result<(), String> {
         && aggregator.is_none()
         && resolver.is_none()
         && dashboard.is_none()
+        && witness.is_none()
     {
-        return Err("no role is switched on: add a section [log], [builder], [aggregator], [resolver] or [dashboard]".into());
+        return Err("no role is switched on: add a section [log], [builder], [aggregator], [resolver], [dashboard] or [witness]".into());
     }
     if !config.data_dir.is_absolute() {
         return Err(format!(

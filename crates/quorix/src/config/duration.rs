@@ -15,6 +15,10 @@ impl Period {
         Self(Duration::from_secs(10))
     }
 
+    pub(super) fn ten_minutes() -> Self {
+        Self(Duration::from_secs(600))
+    }
+
     pub(super) fn one_minute() -> Self {
         Self(Duration::from_secs(60))
     }

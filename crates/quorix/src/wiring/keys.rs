@@ -4,17 +4,20 @@ use std::path::Path;
 
 use quorix_host::key::SecretKeyFile;
 use quorix_nix::signature::SecretKey;
-use quorix_tlog::note::SigningKey;
+use quorix_tlog::cosignature::{Algorithm, CosignerSigningKey};
+use quorix_tlog::note::{KeyError, SigningKey};
 
 use crate::output::Failure;
 
 /// The most bytes that a secret key file may have.
 const KEY_BYTES_MAX: u64 = 4096;
 
-/// A secret key of either kind.
+/// A secret key of any kind.
 pub enum AnyKey {
     /// Signs checkpoints.
     Log(SigningKey),
+    /// Cosigns checkpoints.
+    Cosigner(CosignerSigningKey),
     /// Signs store paths.
     Nix(SecretKey),
 }
@@ -24,11 +27,15 @@ pub enum AnyKey {
 /// # Errors
 /// The file cannot be read, is no such key, or the key has another name.
 pub fn log_key(file: &Path, origin: &str) -> Result<SigningKey, Failure> {
-    let AnyKey::Log(key) = any_key(file)? else {
-        return Err(Failure::wrong(format!(
-            "{} is a Nix key, not a log's; make one: quorix key generate --kind log --name {origin} FILE",
-            file.display()
-        )));
+    let key = match any_key(file)? {
+        AnyKey::Log(key) => key,
+        other => {
+            return Err(Failure::wrong(format!(
+                "{} is {}, not a log's; make one: quorix key generate --kind log --name {origin} FILE",
+                file.display(),
+                other.kind()
+            )));
+        }
     };
     let name = key.verifier().name().as_str().to_owned();
     if name != origin {
@@ -38,6 +45,48 @@ pub fn log_key(file: &Path, origin: &str) -> Result<SigningKey, Failure> {
         )));
     }
     Ok(key)
+}
+
+impl AnyKey {
+    /// What kind of key it is, in words.
+    const fn kind(&self) -> &'static str {
+        match self {
+            Self::Log(_) => "a log's key",
+            Self::Cosigner(_) => "a witness's key",
+            Self::Nix(_) => "a Nix key",
+        }
+    }
+}
+
+/// Reads a witness's secret key (Ed25519).
+///
+/// # Errors
+/// The file cannot be read or is no such key.
+pub fn cosigner_key(file: &Path) -> Result<CosignerSigningKey, Failure> {
+    of_algorithm(file, Algorithm::Ed25519, "witness")
+}
+
+/// Reads a secret key of a witness or log that resists quantum computers (ML-DSA-44).
+///
+/// # Errors
+/// The file cannot be read or is no such key.
+pub fn pq_key(file: &Path) -> Result<CosignerSigningKey, Failure> {
+    of_algorithm(file, Algorithm::MlDsa44, "witness-pq")
+}
+
+fn of_algorithm(
+    file: &Path,
+    algorithm: Algorithm,
+    kind: &str,
+) -> Result<CosignerSigningKey, Failure> {
+    match any_key(file)? {
+        AnyKey::Cosigner(key) if key.verifier().algorithm() == algorithm => Ok(key),
+        other => Err(Failure::wrong(format!(
+            "{} is {}, and a key of kind {kind} is needed; make one: quorix key generate --kind {kind} --name NAME FILE",
+            file.display(),
+            other.kind()
+        ))),
+    }
 }
 
 /// Reads a Nix secret key.
@@ -52,10 +101,10 @@ pub fn nix_key(file: &Path) -> Result<SecretKey, Failure> {
     Ok(key)
 }
 
-/// Reads a secret key of either kind.
+/// Reads a secret key of any kind.
 ///
 /// # Errors
-/// The file cannot be read or is neither.
+/// The file cannot be read or is none.
 pub fn any_key(file: &Path) -> Result<AnyKey, Failure> {
     let unreadable = |error: std::io::Error| {
         Failure::wrong(format!(
@@ -74,11 +123,14 @@ pub fn any_key(file: &Path) -> Result<AnyKey, Failure> {
         return nix_key(file).map(AnyKey::Nix);
     }
     warn_of_readers(file);
-    let key = text.trim().parse();
-    key.map(AnyKey::Log)
-        .map_err(|error: quorix_tlog::note::KeyError| {
-            Failure::wrong(format!("the key {}: {error}", file.display()))
-        })
+    let text = text.trim();
+    let key = match text.parse::<SigningKey>() {
+        Err(KeyError::UnsupportedType { .. }) => {
+            text.parse::<CosignerSigningKey>().map(AnyKey::Cosigner)
+        }
+        key => key.map(AnyKey::Log),
+    };
+    key.map_err(|error| Failure::wrong(format!("the key {}: {error}", file.display())))
 }
 
 fn warn_of_readers(file: &Path) {

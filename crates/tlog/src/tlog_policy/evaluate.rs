@@ -120,6 +120,17 @@ pub enum NotFresh {
     },
 }
 
+impl std::fmt::Display for Standing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Met { .. } => f.write_str("the witness quorum is met"),
+            Self::NotMet { missing } => {
+                write!(f, "the witness quorum is not met: {}", said(missing))
+            }
+        }
+    }
+}
+
 impl Verified {
     /// Checks that the quorum is of at most `max_age` seconds before `now`, in POSIX seconds.
     ///

@@ -1,0 +1,32 @@
+//! The `[witness]` section, and who must not be whose witness.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+/// `[witness]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WitnessSection {
+    /// The file with its secret key (Ed25519, type 0x04).
+    pub key: PathBuf,
+    /// A second key that resists quantum computers (ML-DSA-44, type 0x06).
+    pub pq_key: Option<PathBuf>,
+    /// Where logs ask for cosignatures and everybody reads them: port 8486 of every address where not told.
+    #[serde(default = "everywhere")]
+    pub listen: SocketAddr,
+    /// The keys of the logs that it cosigns, as `quorix key show` prints them.
+    pub logs: Vec<String>,
+    /// How many checkpoints of one log it cosigns in one minute.
+    #[serde(default = "sixty")]
+    pub per_minute: u32,
+}
+
+fn everywhere() -> SocketAddr {
+    (Ipv4Addr::UNSPECIFIED, 8486).into()
+}
+
+fn sixty() -> u32 {
+    60
+}
