@@ -91,8 +91,11 @@ const KNOWN_ONLY_TO: &[(&str, &[&str])] = &[
     ("clap_complete", &["quorix"]),
     ("clap_mangen", &["quorix"]),
     ("indicatif", &["quorix"]),
-    // wire only asks whether a provider was installed
+    // TLS: the program serves it, wire is the client; no service knows of it
     ("rustls", &["quorix", "quorix-wire"]),
+    ("rustls-native-certs", &["quorix-wire"]),
+    ("rustls-webpki", &["quorix"]),
+    ("tokio-rustls", &["quorix", "quorix-wire"]),
     ("toml", &["quorix"]),
     ("tonic-health", &["quorix"]),
     ("tonic-reflection", &["quorix"]),

@@ -10,6 +10,8 @@
     reason = "tests fail by panicking"
 )]
 
+#[path = "e2e/access.rs"]
+mod access;
 #[path = "e2e/agreement.rs"]
 mod agreement;
 #[path = "e2e/bad_input.rs"]

@@ -1,11 +1,23 @@
 //! Submission over gRPC: `quorix.v1.LogService`.
 //!
-//! Private: whoever reaches it can append to the log. Reading the tree is not here but in [`crate::routes`].
+//! Private: whoever is let in can append to the log. Reading the tree is not here but in [`crate::routes`].
+
+mod gate;
+
+use std::sync::Arc;
 
 use quorix_wire::pb;
 use quorix_wire::pb::log_service_server::{LogService, LogServiceServer};
+use quorix_wire::token::body_digest;
+use tonic::body::Body;
+use tonic::codegen::{Service as HttpService, http};
+use tonic::server::NamedService;
 use tonic::{Code, Request, Response, Status};
 
+pub use gate::Monotonic;
+
+use self::gate::{Gate, status_of as refused};
+use crate::access::{Access, Admitted, Refusal};
 use crate::config::REQUEST_BYTES_MAX;
 use crate::error::SubmitError;
 use crate::service::Log;
@@ -13,14 +25,80 @@ use crate::service::Log;
 /// A request's bytes and what protobuf adds around up to 1,024 entries and their blobs.
 const MESSAGE_BYTES_MAX: usize = REQUEST_BYTES_MAX + 64 * 1024;
 
-/// The gRPC service of a log.
+/// What asks for nothing but the status.
+const QUESTION_BYTES_MAX: usize = 4 * 1024;
+
+/// The gRPC service of a log that takes entries from everybody who reaches it: for a channel inside one process.
 #[must_use]
 pub fn server(log: Log) -> LogServiceServer<impl LogService> {
-    LogServiceServer::new(Service { log }).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    let service = Service { log, access: None };
+    LogServiceServer::new(service).max_decoding_message_size(MESSAGE_BYTES_MAX)
+}
+
+/// The gRPC service of a log that takes entries from whom `access` lets in. The listener says who asks, as a
+/// [`Peer`](crate::access::Peer) among the extensions of each request.
+pub fn guarded(
+    log: Log,
+    access: Arc<Access>,
+    clock: Monotonic,
+) -> impl HttpService<
+    http::Request<Body>,
+    Response = http::Response<Body>,
+    Error = std::convert::Infallible,
+    Future: Send + 'static,
+> + NamedService
++ Clone
++ Send
++ Sync
++ 'static {
+    let inner = Arc::new(Service {
+        log,
+        access: Some((Arc::clone(&access), Arc::clone(&clock))),
+    });
+    let taking =
+        |bytes| LogServiceServer::from_arc(Arc::clone(&inner)).max_decoding_message_size(bytes);
+    Gate {
+        access,
+        clock,
+        submit: taking(MESSAGE_BYTES_MAX),
+        other: taking(QUESTION_BYTES_MAX),
+    }
 }
 
 struct Service {
     log: Log,
+    access: Option<(Arc<Access>, Monotonic)>,
+}
+
+impl Service {
+    /// The request, if its entries are what was let in: the ones that were signed, and not too many.
+    async fn checked(
+        &self,
+        request: Request<pb::SubmitRequest>,
+    ) -> Result<pb::SubmitRequest, Refusal> {
+        let Some((access, clock)) = &self.access else {
+            return Ok(request.into_inner());
+        };
+        let admitted = request.extensions().get::<Admitted>().cloned();
+        // The gate lets nothing through without one.
+        let admitted = admitted.ok_or(Refusal::NotKnown)?;
+        let mut request = request.into_inner();
+        if let Some(signed) = admitted.body {
+            // Megabytes take a while.
+            let hashed = tokio::task::spawn_blocking(move || {
+                (body_digest(&request.entries, &request.blobs), request)
+            });
+            let found;
+            (found, request) = hashed.await.map_err(|_| Refusal::NotKnown)?;
+            if found != signed {
+                return Err(Refusal::NotKnown);
+            }
+        }
+        let parts = request.entries.iter().chain(&request.blobs);
+        let bytes = parts.fold(0_usize, |sum, part| sum.saturating_add(part.len()));
+        access.charge(&admitted, request.entries.len(), bytes, clock())?;
+        Ok(request)
+    }
 }
 
 #[tonic::async_trait]
@@ -29,7 +107,8 @@ impl LogService for Service {
         &self,
         request: Request<pb::SubmitRequest>,
     ) -> Result<Response<pb::SubmitResponse>, Status> {
-        let pb::SubmitRequest { entries, blobs } = request.into_inner();
+        let request = self.checked(request).await;
+        let pb::SubmitRequest { entries, blobs } = request.map_err(|refusal| refused(&refusal))?;
         let submitted = self
             .log
             .submit(entries, blobs)
@@ -56,6 +135,11 @@ impl LogService for Service {
             vkey: status.vkey,
             size: status.size,
             checkpoint: status.checkpoint,
+            challenge: self
+                .access
+                .as_ref()
+                .and_then(|(access, _)| access.challenge())
+                .map(Into::into),
         }))
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! - [`config`]: what one log is told at its start
 //! - [`service`]: the running log
-//! - [`grpc`]: taking entries
+//! - [`grpc`]: taking entries, and [`access`]: from whom
 //! - [`routes`]: the static read API
 //! - [`witness`]: the role that cosigns other logs
 //! - [`witnesses`]: this log's own witnesses, asked for cosignatures
@@ -22,6 +22,7 @@
     )
 )]
 
+pub mod access;
 pub mod config;
 pub mod error;
 pub mod grpc;

@@ -56,6 +56,9 @@ pub enum Command {
     /// Make and show keys.
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Make tokens, with which a builder elsewhere submits to a log.
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Look at logs.
     #[command(subcommand)]
     Log(LogCommand),
@@ -194,6 +197,30 @@ pub enum KeyKind {
     Witness,
     /// The same with ML-DSA-44, which resists quantum computers; also a log's second key.
     WitnessPq,
+}
+
+/// `token …`
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Make the token of one builder for one log: the secret in a new file, the log's line on standard output.
+    #[command(after_help = "\
+Examples:
+  quorix token generate --log logs.example.org/alice --name alice-ci token
+  quorix token generate --log logs.example.org/alice --name alice-ci token >> tokens   on the log's machine
+
+The secret file stays with the builder (`token` in [builder]); the line goes into the log's token file (`tokens`
+in [log]). The log stores no secret: nobody can submit with what is stored there.")]
+    Generate {
+        /// The origin of the log that it is for.
+        #[arg(long, value_name = "ORIGIN")]
+        log: String,
+        /// Whose it is: letters, digits, `.`, `_` and `-`.
+        #[arg(long)]
+        name: String,
+        /// The file to make. An existing one is never overwritten.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
 }
 
 /// `log …`

@@ -9,8 +9,11 @@ mod log;
 mod paper;
 mod policy;
 mod serve;
+mod token;
 
-use crate::cli::{Cli, Command, ConfigCommand, HookCommand, KeyCommand, LogCommand, PolicyCommand};
+use crate::cli::{
+    Cli, Command, ConfigCommand, HookCommand, KeyCommand, LogCommand, PolicyCommand, TokenCommand,
+};
 use crate::config::Config;
 use crate::output::{self, Exit, Failure};
 use crate::{demo, telemetry};
@@ -39,6 +42,9 @@ pub fn run(cli: Cli) -> Exit {
             key::generate(kind, &name, &file)
         }
         Command::Key(KeyCommand::Show { file }) => key::show(&file),
+        Command::Token(TokenCommand::Generate { log, name, file }) => {
+            token::generate(&log, &name, &file)
+        }
         Command::Log(LogCommand::Status {
             aggregator,
             json,
@@ -98,6 +104,17 @@ pub(crate) fn now_s() -> u64 {
         .map_or(0, |since| since.as_secs())
 }
 
+/// A channel to a service; TLS as the configuration says, if there is one.
+fn channel_to(
+    address: &quorix_wire::address::Address,
+    file: &Path,
+) -> Result<tonic::transport::Channel, Failure> {
+    let tls = Config::read(file)
+        .map(|config| config.tls)
+        .unwrap_or_default();
+    crate::wiring::tls::channel(address, &tls)
+}
+
 /// Where the aggregator is: what was typed, else what the configuration says.
 fn aggregator_address(
     typed: Option<quorix_wire::address::Address>,
@@ -122,7 +139,7 @@ fn aggregator_address(
             config
                 .aggregator
                 .as_ref()
-                .map(|aggregator| aggregator.listen.clone())
+                .and_then(|aggregator| aggregator.listen.local())
         })
         .ok_or_else(|| {
             Failure::wrong(format!(

@@ -3,16 +3,19 @@
 //! Unknown keys are errors that name the key. Reading it opens no other file and binds nothing; `check` looks at
 //! what the roles need of each other.
 
+mod access;
 mod check;
 mod duration;
+mod listen;
 #[cfg(test)]
 mod tests;
 mod witness;
 
+pub use access::{ClientName, LimitsSection, Principal};
 pub use duration::Period;
+pub use listen::{Listen, Listens};
 pub use witness::WitnessSection;
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use quorix_wire::address::Address;
@@ -43,6 +46,9 @@ pub struct Config {
     pub witness: Option<WitnessSection>,
     /// Prometheus.
     pub metrics: Option<MetricsSection>,
+    /// Certificates.
+    #[serde(default)]
+    pub tls: TlsSection,
 }
 
 /// `[log]`
@@ -62,17 +68,33 @@ pub struct LogSection {
     pub republish: Period,
     /// A second key, which signs every checkpoint too and resists quantum computers (ML-DSA-44).
     pub pq_key: Option<PathBuf>,
+    /// The token file: who may submit from elsewhere.
+    pub tokens: Option<PathBuf>,
+    /// Client certificates, of an authority in `client_ca` of `[tls]`, that may submit.
+    #[serde(default)]
+    pub clients: Vec<ClientName>,
+    /// Users of this machine that may submit through the socket, besides the one that runs the log.
+    #[serde(default)]
+    pub users: Vec<Principal>,
+    /// Groups of this machine that may.
+    #[serde(default)]
+    pub groups: Vec<Principal>,
+    /// Who submits through the socket needs a token too.
+    #[serde(default)]
+    pub token_on_socket: bool,
+    /// What each submitter may send.
+    #[serde(default)]
+    pub limits: LimitsSection,
 }
 
 /// `listen` of `[log]`: writing and reading are never on one address.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LogListen {
-    /// Where entries are submitted: `unix:PATH`, or a loopback address.
-    #[serde(deserialize_with = "from_text")]
-    pub submit: Address,
-    /// Where everybody reads.
-    pub public: SocketAddr,
+    /// Where entries are submitted: `unix:PATH`, or `tls://HOST:PORT` with tokens or certificates.
+    pub submit: Listens,
+    /// Where everybody reads: `HOST:PORT` or `tls://HOST:PORT`.
+    pub public: Listens,
 }
 
 /// `[builder]`
@@ -82,6 +104,8 @@ pub struct BuilderSection {
     /// Where its log takes entries.
     #[serde(deserialize_with = "from_text")]
     pub log: Address,
+    /// The token to submit with, as `quorix token generate` made it.
+    pub token: Option<PathBuf>,
     /// The Nix secret key with which attested outputs are signed.
     pub nix_key: Option<PathBuf>,
     /// Root folder of a Nix store that is not the system's (`nix-build --store FOLDER`).
@@ -99,8 +123,11 @@ pub struct BuilderSection {
 #[serde(deny_unknown_fields)]
 pub struct AggregatorSection {
     /// Where it answers gRPC: `127.0.0.1:8481` where not told.
-    #[serde(default = "aggregator_address", deserialize_with = "from_text")]
-    pub listen: Address,
+    #[serde(default = "aggregator_address")]
+    pub listen: Listens,
+    /// Answers everybody who reaches a `tls://` listener, also without a certificate of `client_ca`.
+    #[serde(default)]
+    pub public: bool,
     /// How often each log is asked for news.
     #[serde(default = "Period::ten_seconds")]
     pub poll_interval: Period,
@@ -114,7 +141,7 @@ pub struct AggregatorSection {
 #[serde(deny_unknown_fields)]
 pub struct ResolverSection {
     /// Where Nix asks.
-    pub listen: SocketAddr,
+    pub listen: Listens,
     /// The Nix secret key with which answers are signed.
     pub key: PathBuf,
     /// Where bytes come from: URLs or folders of binary caches, the first one first. None is trusted.
@@ -132,7 +159,7 @@ pub struct ResolverSection {
 #[serde(deny_unknown_fields)]
 pub struct DashboardSection {
     /// Where browsers ask.
-    pub listen: SocketAddr,
+    pub listen: Listens,
     /// An aggregator elsewhere; without it the one in this file.
     #[serde(default, deserialize_with = "maybe_from_text")]
     pub aggregator: Option<Address>,
@@ -143,7 +170,25 @@ pub struct DashboardSection {
 #[serde(deny_unknown_fields)]
 pub struct MetricsSection {
     /// Where Prometheus asks, at `/metrics`; `/health` answers too.
-    pub listen: SocketAddr,
+    pub listen: Listens,
+}
+
+/// `[tls]`: PEM files. Read at the start and again when they change or at SIGHUP.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsSection {
+    /// The certificate of the `tls://` listeners, with its chain.
+    pub cert: Option<PathBuf>,
+    /// Its secret key.
+    pub key: Option<PathBuf>,
+    /// Authorities of the clients' certificates.
+    pub client_ca: Option<PathBuf>,
+    /// Authorities that this process believes as a client, besides those of the machine.
+    pub ca: Option<PathBuf>,
+    /// The certificate that this process shows to servers that ask for one.
+    pub client_cert: Option<PathBuf>,
+    /// Its secret key.
+    pub client_key: Option<PathBuf>,
 }
 
 /// What is wrong with a configuration file, where, and what to do.
@@ -196,8 +241,8 @@ impl Config {
     }
 }
 
-fn aggregator_address() -> Address {
-    Address::Tcp("127.0.0.1:8481".into())
+fn aggregator_address() -> Listens {
+    Listens::one(Listen::Plain("127.0.0.1:8481".into()))
 }
 
 fn yes() -> bool {

@@ -19,5 +19,6 @@ pub mod config;
 pub mod demo;
 pub mod listen;
 pub mod output;
+pub mod reload;
 pub mod telemetry;
 pub mod wiring;

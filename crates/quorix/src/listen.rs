@@ -1,79 +1,151 @@
 //! Binding addresses and serving on them until told to stop.
+//!
+//! A listener serves one thing: what is public and what is private never share one. Whoever connects has a few
+//! seconds for each step (handshake, first bytes, head of a request), and too many at once wait their turn.
+
+mod accept;
+mod connection;
+pub mod tls;
 
 use std::io;
-use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use futures::StreamExt as _;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use quorix_wire::address::Address;
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::transport::Server;
 
+use self::accept::Connections;
+use self::tls::{Clients, ServerTls};
+use crate::config::{Listen, Listens};
 use crate::output::Failure;
 
 /// How long open requests may take to end after a stop was asked for.
 pub const GRACE: Duration = Duration::from_secs(10);
 
-/// How long a client may take to send the head of a request, or to answer an HTTP/2 ping.
+/// How long a client may take to shake hands, to send its first bytes, to send the head of a request, or to answer
+/// an HTTP/2 ping.
 const HEADER_PATIENCE: Duration = Duration::from_secs(15);
-/// The most connections of one listener.
-const CONNECTIONS_MAX: usize = 256;
-/// How long to wait after a connection could not be taken.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// The most HTTP/2 requests of one connection at once.
+const STREAMS_MAX: u32 = 256;
 
-/// A bound address for gRPC.
-pub enum Bound {
-    /// TCP.
+/// What the network may say over gRPC.
+const GRPC: &[&str] = &["h2"];
+/// What the network may say over HTTP.
+const HTTP: &[&str] = &["h2", "http/1.1"];
+
+/// A bound address.
+pub struct Bound {
+    socket: Socket,
+    tls: Option<Handshake>,
+}
+
+enum Socket {
     Tcp(TcpListener),
-    /// A Unix socket that only its owner can reach.
     Unix(UnixListener),
 }
 
-/// Binds an HTTP address. `key` names it in errors.
-///
-/// # Errors
-/// The address is taken or not of this machine.
-pub async fn tcp(key: &str, address: SocketAddr) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|error| taken(key, &address.to_string(), &error))
+/// How a listener shakes hands.
+struct Handshake {
+    tls: Arc<ServerTls>,
+    clients: Clients,
+    protocols: &'static [&'static str],
 }
 
-/// Binds a gRPC address. A socket that a dead process left behind is replaced.
-///
-/// # Errors
-/// The address is taken or cannot be made.
-pub async fn grpc(key: &str, address: &Address) -> Result<Bound, Failure> {
-    match address {
-        Address::Tcp(host) => {
-            let listener = TcpListener::bind(host)
-                .await
-                .map_err(|error| taken(key, host, &error))?;
-            Ok(Bound::Tcp(listener))
-        }
-        Address::Unix(path) => {
-            let listener = unix(path)
-                .await
-                .map_err(|error| taken(key, &path.display().to_string(), &error))?;
-            Ok(Bound::Unix(listener))
+impl From<TcpListener> for Bound {
+    /// Without TLS.
+    fn from(listener: TcpListener) -> Self {
+        Self {
+            socket: Socket::Tcp(listener),
+            tls: None,
         }
     }
 }
 
-/// A socket that nobody but its owner can open at any moment: who can open it can write to the log. It is made
-/// under another name and moved into place; what a dead process left there is replaced.
-async fn unix(path: &Path) -> io::Result<UnixListener> {
+/// Binds addresses for HTTP. `key` names them in errors.
+///
+/// # Errors
+/// An address is taken or not of this machine, or TLS is asked for and there is no certificate.
+pub async fn http(
+    key: &str,
+    listens: &Listens,
+    tls: Option<&Arc<ServerTls>>,
+) -> Result<Vec<Bound>, Failure> {
+    bind_all(key, listens, tls, (Clients::Everyone, HTTP), 0o600).await
+}
+
+/// Binds addresses for gRPC; `clients` says which certificates a `tls://` listener asks for, `others` whether a socket
+/// can be opened by other users than its owner. One that a dead process left behind is replaced.
+///
+/// # Errors
+/// An address is taken or cannot be made, or TLS is asked for and there is no certificate.
+pub async fn grpc(
+    key: &str,
+    listens: &Listens,
+    tls: Option<&Arc<ServerTls>>,
+    clients: Clients,
+    others: bool,
+) -> Result<Vec<Bound>, Failure> {
+    let mode = if others { 0o666 } else { 0o600 };
+    bind_all(key, listens, tls, (clients, GRPC), mode).await
+}
+
+async fn bind_all(
+    key: &str,
+    listens: &Listens,
+    tls: Option<&Arc<ServerTls>>,
+    (clients, protocols): (Clients, &'static [&'static str]),
+    mode: u32,
+) -> Result<Vec<Bound>, Failure> {
+    let mut all = Vec::new();
+    for listen in listens.iter() {
+        all.push(match listen {
+            Listen::Plain(host) => bind(key, host).await?.into(),
+            Listen::Unix(path) => Bound {
+                socket: Socket::Unix(
+                    unix(path, mode)
+                        .await
+                        .map_err(|error| taken(key, &path.display().to_string(), &error))?,
+                ),
+                tls: None,
+            },
+            Listen::Tls(host) => {
+                let tls = tls.cloned().ok_or_else(|| {
+                    Failure::wrong(format!(
+                        "{key}: `{listen}` needs a certificate; add [tls] with `cert` and `key`"
+                    ))
+                })?;
+                let socket = Socket::Tcp(bind(key, host).await?);
+                let tls = Some(Handshake {
+                    tls,
+                    clients,
+                    protocols,
+                });
+                Bound { socket, tls }
+            }
+        });
+    }
+    Ok(all)
+}
+
+async fn bind(key: &str, host: &str) -> Result<TcpListener, Failure> {
+    TcpListener::bind(host)
+        .await
+        .map_err(|error| taken(key, host, &error))
+}
+
+/// A socket with this mode, which nobody but its owner can open at any moment before it has it. It is made under
+/// another name and moved into place; what a dead process left there is replaced.
+async fn unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
     }
@@ -86,9 +158,10 @@ async fn unix(path: &Path) -> io::Result<UnixListener> {
     }
     let mut unfinished = path.as_os_str().to_owned();
     unfinished.push(format!(".{}", std::process::id()));
+    let unfinished = PathBuf::from(unfinished);
     let _ = std::fs::remove_file(&unfinished);
     let listener = UnixListener::bind(&unfinished)?;
-    std::fs::set_permissions(&unfinished, std::fs::Permissions::from_mode(0o600))?;
+    std::fs::set_permissions(&unfinished, std::fs::Permissions::from_mode(mode))?;
     std::fs::rename(&unfinished, path)?;
     Ok(listener)
 }
@@ -97,12 +170,12 @@ fn taken(key: &str, address: &str, error: &io::Error) -> Failure {
     Failure::wrong(format!("{key}: cannot listen on {address}: {error}"))
 }
 
-/// Serves HTTP until `stop`. Whoever connects and does not ask is let go, and too many at once wait their turn.
+/// Serves HTTP until `stop`: HTTP/1.1 and HTTP/2, as the client begins.
 ///
 /// # Errors
 /// None in this version.
 pub async fn serve_http(
-    listener: TcpListener,
+    bound: impl Into<Bound>,
     router: Router,
     stop: CancellationToken,
 ) -> Result<(), Failure> {
@@ -114,49 +187,48 @@ pub async fn serve_http(
     server
         .http2()
         .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
         .keep_alive_interval(Some(HEADER_PATIENCE));
     let graceful = GracefulShutdown::new();
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut connections = Connections::of(bound.into());
     loop {
         let accepted = tokio::select! {
-            accepted = accept(&listener, &room) => accepted,
+            accepted = connections.next() => accepted,
             () = stop.cancelled() => break,
         };
-        let (stream, place) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                // Most likely too many open files: those who are here have to leave first.
-                tracing::warn!("a connection was not taken: {error}");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
+        let Some(Ok(connection)) = accepted else {
+            break;
         };
         let service = TowerToHyperService::new(router.clone());
-        let connection = server.serve_connection(TokioIo::new(stream), service);
+        let connection = server.serve_connection(TokioIo::new(connection), service);
         let connection = graceful.watch(connection.into_owned());
         tokio::spawn(async move {
             // A connection that ends badly is its client's business.
             let _ = connection.await;
-            drop(place);
         });
     }
+    drop(connections);
     // What is not done by then ends with the process.
     let _ = tokio::time::timeout(GRACE, graceful.shutdown()).await;
     Ok(())
 }
 
-async fn accept(
-    listener: &TcpListener,
-    room: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
-    let place = room
-        .clone()
-        .acquire_owned()
+/// Serves the same gRPC on several addresses until `stop`.
+///
+/// # Errors
+/// The first failure of a listener.
+pub async fn serve_grpc_at(
+    bound: Vec<Bound>,
+    routes: Routes,
+    stop: CancellationToken,
+) -> Result<(), Failure> {
+    let serving = bound
+        .into_iter()
+        .map(|bound| serve_grpc(bound, routes.clone(), stop.clone()));
+    futures::future::join_all(serving)
         .await
-        .map_err(io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
-    stream.set_nodelay(true)?;
-    Ok((stream, place))
+        .into_iter()
+        .collect()
 }
 
 /// Serves gRPC until `stop`.
@@ -169,31 +241,13 @@ pub async fn serve_grpc(
     stop: CancellationToken,
 ) -> Result<(), Failure> {
     let stopped = stop.clone();
-    let server = Server::builder()
+    let serving = Server::builder()
         .timeout(Duration::from_secs(60))
         .concurrency_limit_per_connection(256)
+        .max_concurrent_streams(STREAMS_MAX)
         .http2_keepalive_interval(Some(Duration::from_secs(30)))
-        .add_routes(routes);
-    let serving = async move {
-        match bound {
-            Bound::Tcp(listener) => {
-                server
-                    .serve_with_incoming_shutdown(
-                        TcpListenerStream::new(listener),
-                        stop.cancelled_owned(),
-                    )
-                    .await
-            }
-            Bound::Unix(listener) => {
-                server
-                    .serve_with_incoming_shutdown(
-                        UnixListenerStream::new(listener),
-                        stop.cancelled_owned(),
-                    )
-                    .await
-            }
-        }
-    };
+        .add_routes(routes)
+        .serve_with_incoming_shutdown(Connections::of(bound), stop.cancelled_owned());
     let patience = async move {
         stopped.cancelled().await;
         // Streams of events never end by themselves.
@@ -204,3 +258,6 @@ pub async fn serve_grpc(
         () = patience => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
 //! From configuration to running roles: what each needs is opened, bound and started in order.
 
+pub mod access;
 pub mod aggregator;
 pub mod builder;
 pub mod dashboard;
@@ -9,6 +10,7 @@ pub mod metrics;
 pub mod resolver;
 #[cfg(test)]
 mod tests;
+pub mod tls;
 pub mod witness;
 
 use std::sync::Arc;
@@ -22,7 +24,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::commands::{now_s, read_policy};
 use crate::config::Config;
+use crate::listen::tls::ServerTls;
 use crate::output::Failure;
+use crate::reload::Reload;
 
 /// Seconds since 1970.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
@@ -41,6 +45,10 @@ pub struct Start<'a> {
     pub policy: Option<Arc<Policy>>,
     /// Bounded HTTP.
     pub fetcher: Fetcher,
+    /// The certificate of the `tls://` listeners, where there is one.
+    pub tls: Option<Arc<ServerTls>>,
+    /// Files that are read again when they change.
+    pub reload: Reload,
     /// The time.
     pub clock: Clock,
     /// All metrics.
@@ -65,17 +73,21 @@ pub async fn start(config: &Config, stop: CancellationToken) -> Result<Node, Fai
     for warning in policy.iter().flat_map(|policy| &policy.warnings) {
         tracing::warn!("policy: {warning}");
     }
-    let fetcher = Fetcher::new(FetchLimits::default()).map_err(Failure::unknown)?;
+    let fetcher = Fetcher::with_tls(FetchLimits::default(), &tls::client(&config.tls)?)
+        .map_err(Failure::unknown)?;
     let clock: Clock = Arc::new(now_s);
     let mut start = Start {
         config,
         policy,
         fetcher,
+        tls: None,
+        reload: Reload::default(),
         clock,
         registry: Registry::default(),
         stop,
         tasks: JoinSet::new(),
     };
+    tls::start(&mut start)?;
     log::start(&mut start).await?;
     witness::start(&mut start).await?;
     builder::start(&mut start).await?;
@@ -87,6 +99,7 @@ pub async fn start(config: &Config, stop: CancellationToken) -> Result<Node, Fai
     resolver::start(&mut start, local.as_ref(), checker).await?;
     dashboard::start(&mut start, local.as_ref()).await?;
     metrics::start(&mut start).await?;
+    start.tasks.spawn(start.reload.run(start.stop.clone()));
     Ok(Node {
         tasks: start.tasks,
         ended: None,

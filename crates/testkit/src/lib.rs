@@ -8,6 +8,7 @@
 //! - [`memory`]: the ports of `quorix-trust` in memory
 //! - [`conformance`]: what every implementation of a port must do
 //! - [`faults`]: a log store that fails, stalls and counts
+//! - [`certificates`]: authorities and certificates for TLS
 //! - [`clock`]: a clock that only moves when told to
 
 #![expect(
@@ -17,6 +18,7 @@
     reason = "a test kit fails by panicking"
 )]
 
+pub mod certificates;
 pub mod clock;
 pub mod conformance;
 pub mod entries;

@@ -1,4 +1,4 @@
-//! Where a gRPC service is: a host and port, or a Unix socket.
+//! Where a gRPC service is: a host and port, with TLS or without, or a Unix socket.
 //!
 //! Parses and prints addresses; resolves no names and opens nothing.
 
@@ -13,6 +13,8 @@ const ADDRESS_MAX: usize = 1024;
 pub enum Address {
     /// `host:port`, an IPv6 address in brackets. Plain HTTP/2, without TLS.
     Tcp(String),
+    /// The same over TLS; the host is the name in the server's certificate.
+    Tls(String),
     /// An absolute path of a socket.
     Unix(PathBuf),
 }
@@ -30,7 +32,7 @@ pub struct AddressError {
 impl FromStr for Address {
     type Err = AddressError;
 
-    /// Reads `unix:/path`, `host:port` or `http://host:port`.
+    /// Reads `unix:/path`, `host:port`, `http://host:port` or `https://host:port`.
     fn from_str(text: &str) -> Result<Self, AddressError> {
         let refused = |reason| AddressError {
             text: text.chars().take(100).collect(),
@@ -48,20 +50,18 @@ impl FromStr for Address {
             }
             return Ok(Self::Unix(PathBuf::from(path)));
         }
-        if text.starts_with("https://") {
-            return Err(refused(
-                "gRPC over TLS is not supported; use `unix:`, a tunnel or a trusted network",
-            ));
-        }
-        let authority = text.strip_prefix("http://").unwrap_or(text);
-        let authority = authority.strip_suffix('/').unwrap_or(authority);
+        let (make, rest): (fn(String) -> Self, &str) = match text.strip_prefix("https://") {
+            Some(rest) => (Self::Tls, rest),
+            None => (Self::Tcp, text.strip_prefix("http://").unwrap_or(text)),
+        };
+        let authority = rest.strip_suffix('/').unwrap_or(rest);
         check_authority(authority).map_err(refused)?;
-        Ok(Self::Tcp(authority.to_owned()))
+        Ok(make(authority.to_owned()))
     }
 }
 
 fn check_authority(authority: &str) -> Result<(), &'static str> {
-    const EXPECTED: &str = "expected `host:port` or `unix:/path`";
+    const EXPECTED: &str = "expected `host:port`, `https://host:port` or `unix:/path`";
     let (host, port) = authority.rsplit_once(':').ok_or(EXPECTED)?;
     if port.is_empty()
         || !port.bytes().all(|byte| byte.is_ascii_digit())
@@ -89,6 +89,7 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(authority) => f.write_str(authority),
+            Self::Tls(authority) => write!(f, "https://{authority}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
@@ -105,6 +106,11 @@ mod tests {
             ("http://log.example.org:80", "log.example.org:80"),
             ("http://log.example.org:80/", "log.example.org:80"),
             ("[::1]:0", "[::1]:0"),
+            (
+                "https://log.example.org:8482/",
+                "https://log.example.org:8482",
+            ),
+            ("https://[::1]:443", "https://[::1]:443"),
             (
                 "unix:/run/quorix/submit.sock",
                 "unix:/run/quorix/submit.sock",
@@ -134,7 +140,8 @@ mod tests {
             "user@host:80",
             "host:80/path",
             "ftp://host:80",
-            "https://host:443",
+            "https://host",
+            "https://host:443/path",
             "unix:run.sock",
             "unix:",
             "unix:/run/",
@@ -143,7 +150,10 @@ mod tests {
         ] {
             assert!(text.parse::<Address>().is_err(), "{text:?}");
         }
-        let error = "https://host:443".parse::<Address>().unwrap_err();
-        assert!(error.to_string().contains("TLS"), "{error}");
+        let error = "https://host".parse::<Address>().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "`https://host` is no address: expected `host:port`, `https://host:port` or `unix:/path`"
+        );
     }
 }

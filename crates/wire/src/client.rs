@@ -3,14 +3,21 @@
 //! [`LogClient`] submits to one's own log. [`AggregatorClient`] asks an aggregator that need not be trusted:
 //! evidence is verified before it is handed on; everything else that it gives is for showing only.
 
+use std::sync::Arc;
+
 use quorix_tlog::checkpoint::MAX_SIGNED_CHECKPOINT_LENGTH;
 use tonic::transport::Channel;
+use tonic::{Code, Request, Status};
 
 use crate::pb;
 use crate::pb::log_service_client::LogServiceClient;
+use crate::token::Token;
 
 mod aggregator;
 mod error;
+mod signer;
+
+use signer::Signer;
 
 pub use aggregator::AggregatorClient;
 pub use error::ClientError;
@@ -24,6 +31,7 @@ pub const SUBMITTED_MAX: usize = 1024;
 #[derive(Clone, Debug)]
 pub struct LogClient {
     service: LogServiceClient<Channel>,
+    signer: Option<Arc<Signer>>,
 }
 
 /// What a log answers to a submission: every entry is durable.
@@ -41,7 +49,15 @@ impl LogClient {
     pub fn new(channel: Channel) -> Self {
         Self {
             service: LogServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX),
+            signer: None,
         }
+    }
+
+    /// The same, signing each submission with a token. Clones share the log's challenge.
+    #[must_use]
+    pub fn with_token(mut self, token: Token) -> Self {
+        self.signer = Some(Arc::new(Signer::new(token)));
+        self
     }
 
     /// Appends canonical entries (1 to 1,024) with the blobs that they name: all of them or none. An entry that was
@@ -62,13 +78,11 @@ impl LogClient {
             return Err(ClientError::InvalidRequest(message));
         }
         let request = pb::SubmitRequest { entries, blobs };
-        let answer = self
-            .service
-            .clone()
-            .submit(request)
-            .await
-            .map_err(|status| log_error(&status))?
-            .into_inner();
+        let answer = match &self.signer {
+            None => self.send(Request::new(request)).await,
+            Some(signer) => self.send_signed(signer, request).await?,
+        };
+        let answer = answer.map_err(|status| log_error(&status))?;
         if answer.receipts.len() != expected
             || answer.checkpoint.len() > MAX_SIGNED_CHECKPOINT_LENGTH
         {
@@ -84,6 +98,32 @@ impl LogClient {
             indices: indices.collect(),
             checkpoint: answer.checkpoint,
         })
+    }
+
+    async fn send(
+        &self,
+        request: Request<pb::SubmitRequest>,
+    ) -> Result<pb::SubmitResponse, Status> {
+        let answer = self.service.clone().submit(request).await;
+        answer.map(tonic::Response::into_inner)
+    }
+
+    /// Signs and sends; with a challenge that is no longer good once more with a new one.
+    async fn send_signed(
+        &self,
+        signer: &Signer,
+        request: pb::SubmitRequest,
+    ) -> Result<Result<pb::SubmitResponse, Status>, ClientError> {
+        let (is_new, signed) = signer.sign(self, &request).await?;
+        let answer = self.send(signed.onto(request.clone())).await;
+        match answer {
+            Err(status) if status.code() == Code::Unauthenticated && !is_new => {
+                signer.forget();
+                let (_, signed) = signer.sign(self, &request).await?;
+                Ok(self.send(signed.onto(request)).await)
+            }
+            answer => Ok(answer),
+        }
     }
 
     /// What the log is and how far it has come, as it says.

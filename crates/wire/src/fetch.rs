@@ -14,6 +14,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::decompress::Reader;
+use crate::tls::ClientTls;
 
 mod body;
 mod error;
@@ -78,19 +79,31 @@ pub struct Fetched {
 }
 
 impl Fetcher {
-    /// A fetcher. The program has installed a rustls provider before.
+    /// A fetcher that believes the certificates of this machine. The program has installed a rustls provider before.
     ///
     /// # Errors
     /// [`FetchError::Setup`]: no rustls provider is installed.
     pub fn new(limits: FetchLimits) -> Result<Self, FetchError> {
-        // Without one, building a client panics.
-        if rustls::crypto::CryptoProvider::get_default().is_none() {
-            let reason = "no rustls provider is installed".to_owned();
-            return Err(FetchError::Setup { reason });
-        }
+        let tls = ClientTls::new(&[], None).map_err(|error| FetchError::Setup {
+            reason: error.to_string(),
+        })?;
+        Self::with_tls(limits, &tls)
+    }
+
+    /// The same with TLS as set up.
+    ///
+    /// # Errors
+    /// [`FetchError::Setup`]: the HTTP client cannot be made.
+    pub fn with_tls(limits: FetchLimits, tls: &ClientTls) -> Result<Self, FetchError> {
+        let build = |client: reqwest::ClientBuilder| {
+            let client = client.tls_backend_preconfigured(tls.speaking(&["h2", "http/1.1"]));
+            client.build().map_err(|error| FetchError::Setup {
+                reason: error::last_cause(&error),
+            })
+        };
         Ok(Self {
-            http: build(|| client(&limits))?,
-            posting: build(|| client(&limits).redirect(redirect::Policy::none()))?,
+            http: build(client(&limits))?,
+            posting: build(client(&limits).redirect(redirect::Policy::none()))?,
             limits,
         })
     }
@@ -216,20 +229,6 @@ async fn whole(url: &str, fetched: Fetched, max_bytes: u64) -> Result<Bytes, Fet
         return Err(too_large());
     }
     Ok(bytes.into())
-}
-
-fn build(client: impl Fn() -> reqwest::ClientBuilder) -> Result<reqwest::Client, FetchError> {
-    let built = client().build().or_else(|error| {
-        // A machine without certificates can still read plain HTTP; every https:// fails then.
-        tracing::warn!(
-            reason = error::last_cause(&error),
-            "no certificates: https:// will not work"
-        );
-        client().tls_certs_only([]).build()
-    });
-    built.map_err(|error| FetchError::Setup {
-        reason: error::last_cause(&error),
-    })
 }
 
 fn client(limits: &FetchLimits) -> reqwest::ClientBuilder {

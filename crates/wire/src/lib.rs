@@ -6,7 +6,8 @@
 //!
 //! - [`entry`]: canonical bytes of log entries, and the blobs that they name
 //! - [`evidence`]: what an aggregator answers, verified
-//! - [`client`]: the log and the aggregator over gRPC; [`address`] and [`channel`] lead there
+//! - [`client`]: the log and the aggregator over gRPC; [`address`], [`channel`] and [`tls`] lead there
+//! - [`token`]: who may submit to a log, and what they sign
 //! - [`fetch`]: bounded GETs, and the tiles of a log; [`cache`]: binary caches; [`decompress`]
 //! - [`convert`]: decisions and other views as protobuf
 //! - [`content`]: what is asked of whoever can recompute content-addressed paths
@@ -31,6 +32,8 @@ pub mod decompress;
 pub mod entry;
 pub mod evidence;
 pub mod fetch;
+pub mod tls;
+pub mod token;
 
 /// Generated from `proto/quorix/v1`: messages, clients and servers. A test keeps it fresh.
 #[expect(

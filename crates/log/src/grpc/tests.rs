@@ -19,7 +19,10 @@ fn service() -> Service {
         LogConfig::new(ORIGIN),
         &mut registry,
     );
-    Service { log: log.unwrap() }
+    Service {
+        log: log.unwrap(),
+        access: None,
+    }
 }
 
 async fn submit(service: &Service, entries: Vec<Vec<u8>>) -> Result<pb::SubmitResponse, Status> {

@@ -8,8 +8,6 @@ use quorix_host::location::Location;
 use quorix_host::store::Store;
 use quorix_nix::store_path::StorePath;
 use quorix_trust::attestation::Provenance;
-use quorix_wire::channel;
-use quorix_wire::client::LogClient;
 use serde_json::json;
 
 use super::configuration;
@@ -34,7 +32,7 @@ pub(super) async fn attest(arguments: Attest) -> Result<Exit, Failure> {
         .map_or_else(Location::system, Location::at_root);
     let paths = paths(&arguments.paths, &location)?;
     let attester = wiring::builder::attester(&section)?;
-    let client = LogClient::new(channel::connect(&section.log).map_err(Failure::wrong)?);
+    let client = wiring::builder::client(&section, &config.tls)?;
     let provenance = if arguments.rebuilt {
         Provenance::Rebuilt
     } else {

@@ -4,21 +4,27 @@ use std::path::Path;
 
 use super::{configuration, read_policy};
 use crate::config::Config;
+use crate::listen::tls::ServerTls;
 use crate::output::{self, Exit, Failure};
-use crate::wiring::{keys, witness};
+use crate::wiring::{self, keys, witness};
 
 pub(super) fn check(file: &Path) -> Result<Exit, Failure> {
     let config = configuration(file)?;
     let mut roles = Vec::new();
+    ServerTls::open(&config.tls)?;
+    wiring::tls::client(&config.tls)?;
     if let Some(log) = &config.log {
         let key = keys::log_key(&log.key, &log.origin)?;
         witness::of_log_config(&config, log, &key)?;
+        let doors = wiring::access::doors(log)?;
+        wiring::access::grants(log, doors.limits).map_err(Failure::wrong)?;
         roles.push("log");
     }
     if let Some(builder) = &config.builder {
         if let Some(key) = &builder.nix_key {
             keys::nix_key(key)?;
         }
+        builder.token.as_deref().map(keys::token).transpose()?;
         roles.push("builder");
     }
     if let Some(resolver) = &config.resolver {

@@ -15,22 +15,22 @@ use quorix_resolver::service::{Clock, Resolver};
 use quorix_resolver::sources::Source;
 use quorix_trust::decision::Decision;
 use quorix_trust::explain;
-use quorix_wire::channel;
 use quorix_wire::client::AggregatorClient;
 use quorix_wire::fetch::{FetchLimits, Fetcher};
 use quorix_wire::pb;
 use quorix_wire::pb::aggregator_service_client::AggregatorServiceClient;
 use tonic::transport::Channel;
 
-use super::{aggregator_address, now_s, read_policy};
+use super::{aggregator_address, channel_to, now_s, read_policy};
 use crate::cli::Decide;
 use crate::config::Config;
 use crate::output::{self, Exit, Failure};
+use crate::wiring;
 
 pub(super) async fn decide(arguments: Decide) -> Result<Exit, Failure> {
     let asked = asked(&arguments.path)?;
     let address = aggregator_address(arguments.aggregator.clone(), &arguments.config.config)?;
-    let channel = channel::connect(&address).map_err(Failure::wrong)?;
+    let channel = channel_to(&address, &arguments.config.config)?;
     let decision = match &arguments.policy {
         Some(file) => here(channel, &arguments, file, &asked).await?,
         None => there(channel, &arguments.path)
@@ -96,7 +96,11 @@ async fn here(
     let sources = sources.iter().map(|source| source.parse::<Source>());
     config.sources = sources.collect::<Result<_, _>>().map_err(Failure::wrong)?;
 
-    let fetcher = Fetcher::new(FetchLimits::default()).map_err(Failure::unknown)?;
+    let tls = Config::read(&arguments.config.config)
+        .map(|config| config.tls)
+        .unwrap_or_default();
+    let fetcher = Fetcher::with_tls(FetchLimits::default(), &wiring::tls::client(&tls)?)
+        .map_err(Failure::unknown)?;
     let (clock, mut registry): (Clock, _) = (Arc::new(now_s), Registry::default());
     let content = ContentChecker::new(&config, &fetcher, clock.clone(), &mut registry)
         .map_err(Failure::unknown)?;

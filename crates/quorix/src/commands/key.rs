@@ -74,7 +74,7 @@ pub(super) fn show(file: &Path) -> Result<Exit, Failure> {
 }
 
 /// Makes a file that only its owner can read, synced with its folder. An existing file is never touched.
-fn write_secret(file: &Path, text: &str) -> std::io::Result<()> {
+pub(super) fn write_secret(file: &Path, text: &str) -> std::io::Result<()> {
     let mut options = OpenOptions::new();
     let mut made = options
         .write(true)

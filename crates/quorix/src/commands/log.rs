@@ -3,13 +3,12 @@
 use std::path::Path;
 
 use quorix_wire::address::Address;
-use quorix_wire::channel;
 use quorix_wire::client::{ClientError, LogClient};
 use quorix_wire::pb;
 use quorix_wire::pb::aggregator_service_client::AggregatorServiceClient;
 use serde_json::json;
 
-use super::{aggregator_address, configuration, now_s};
+use super::{aggregator_address, channel_to, configuration, now_s};
 use crate::output::{self, Exit, Failure};
 
 /// The followed logs; on a machine with a log and no aggregator, that log.
@@ -23,10 +22,13 @@ pub(super) async fn status(
         && config.aggregator.is_none()
         && let Some(log) = config.log
     {
-        return own(&log.listen.submit, json).await;
+        let address = log.listen.submit.local().ok_or_else(|| {
+            Failure::wrong("log.listen.submit: this log has no Unix socket to be asked through; add unix:PATH to the list")
+        })?;
+        return own(&address, file, json).await;
     }
     let address = aggregator_address(aggregator, file)?;
-    let channel = channel::connect(&address).map_err(Failure::wrong)?;
+    let channel = channel_to(&address, file)?;
     let answer = AggregatorServiceClient::new(channel)
         .list_logs(pb::ListLogsRequest {})
         .await;
@@ -47,8 +49,8 @@ pub(super) async fn status(
     Ok(if all_live { Exit::Yes } else { Exit::No })
 }
 
-async fn own(address: &Address, json: bool) -> Result<Exit, Failure> {
-    let client = LogClient::new(channel::connect(address).map_err(Failure::wrong)?);
+async fn own(address: &Address, file: &Path, json: bool) -> Result<Exit, Failure> {
+    let client = LogClient::new(channel_to(address, file)?);
     let status = client
         .status()
         .await

@@ -2,13 +2,34 @@
 
 use std::net::IpAddr;
 
-use quorix_wire::address::Address;
-
-use super::Config;
+use super::{AggregatorSection, Config, Listen, Listens, LogSection, TlsSection};
 
 /// # Errors
 /// A sentence that names section and key, and says what to do.
 pub(super) fn check(config: &Config) -> Result<(), String> {
+    roles(config)?;
+    tls(config)?;
+    for (key, listens) in http_listeners(config) {
+        if let Some(socket) = listens
+            .iter()
+            .find(|listen| matches!(listen, Listen::Unix(_)))
+        {
+            return Err(format!(
+                "{key}: `{socket}` is for gRPC; HTTP is served at HOST:PORT or tls://HOST:PORT"
+            ));
+        }
+    }
+    apart(config)?;
+    if let Some(log) = &config.log {
+        submission(log, &config.tls)?;
+    }
+    if let Some(aggregator) = &config.aggregator {
+        private(aggregator, &config.tls)?;
+    }
+    Ok(())
+}
+
+fn roles(config: &Config) -> Result<(), String> {
     let Config {
         log,
         builder,
@@ -55,35 +76,151 @@ pub(super) fn check(config: &Config) -> Result<(), String> {
                 .into(),
         );
     }
-    if let Some(log) = log
-        && let Address::Tcp(host) = &log.listen.submit
-    {
-        return Err(format!(
-            "log.listen.submit: everybody on this machine can reach `{host}`, builds with network access too, and whoever reaches it votes here; use unix:PATH"
-        ));
+    Ok(())
+}
+
+/// Keys of `[tls]` that need one another, and listeners that need them.
+fn tls(config: &Config) -> Result<(), String> {
+    let section = &config.tls;
+    if section.cert.is_some() != section.key.is_some() {
+        return Err("tls: `cert` and `key` belong together; give both".into());
     }
-    if let Some(aggregator) = aggregator {
-        private("aggregator.listen", &aggregator.listen)?;
+    if section.client_cert.is_some() != section.client_key.is_some() {
+        return Err("tls: `client_cert` and `client_key` belong together; give both".into());
+    }
+    let uses_tls = listeners(config)
+        .into_iter()
+        .find(|(_, listen)| matches!(listen, Listen::Tls(_)));
+    match uses_tls {
+        Some((key, listen)) if section.cert.is_none() => Err(format!(
+            "{key}: `{listen}` needs a certificate; add [tls] with `cert` and `key`"
+        )),
+        None if section.cert.is_some() => {
+            Err("tls.cert: no listener uses it; write `tls://HOST:PORT` where one should".into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Every listener with the key that it stands under.
+fn listeners(config: &Config) -> Vec<(&'static str, &Listen)> {
+    let submit = config
+        .log
+        .iter()
+        .map(|log| ("log.listen.submit", &log.listen.submit));
+    let aggregator = config
+        .aggregator
+        .iter()
+        .map(|section| ("aggregator.listen", &section.listen));
+    submit
+        .chain(aggregator)
+        .chain(http_listeners(config))
+        .flat_map(|(key, listens)| listens.iter().map(move |listen| (key, listen)))
+        .collect()
+}
+
+fn http_listeners(config: &Config) -> Vec<(&'static str, &Listens)> {
+    let log = config
+        .log
+        .as_ref()
+        .map(|log| ("log.listen.public", &log.listen.public));
+    let resolver = config
+        .resolver
+        .as_ref()
+        .map(|section| ("resolver.listen", &section.listen));
+    let dashboard = config
+        .dashboard
+        .as_ref()
+        .map(|section| ("dashboard.listen", &section.listen));
+    let metrics = config
+        .metrics
+        .as_ref()
+        .map(|section| ("metrics.listen", &section.listen));
+    [log, resolver, dashboard, metrics]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+/// Public and private services never share a listener.
+fn apart(config: &Config) -> Result<(), String> {
+    let all = listeners(config);
+    for (index, (key, listen)) in all.iter().enumerate() {
+        let same = all
+            .iter()
+            .skip(index.saturating_add(1))
+            .find(|(_, other)| place(listen) == place(other) && !place(listen).ends_with(":0"));
+        if let Some((other_key, _)) = same {
+            return Err(format!(
+                "{key} and {other_key} are both at {}; each needs an address of its own",
+                place(listen)
+            ));
+        }
     }
     Ok(())
 }
 
-/// This version has neither TLS nor tokens, so what changes a log, or asks at length, stays on this machine.
-fn private(key: &str, address: &Address) -> Result<(), String> {
-    let host = match address {
-        Address::Unix(_) => return Ok(()),
-        Address::Tcp(host) => host,
-    };
-    let name = host
-        .rsplit_once(':')
-        .map_or(host.as_str(), |(name, _)| name);
-    let name = name.trim_start_matches('[').trim_end_matches(']');
-    let is_loopback =
-        name == "localhost" || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
-    if is_loopback {
-        return Ok(());
+fn place(listen: &Listen) -> String {
+    match listen {
+        Listen::Plain(host) | Listen::Tls(host) => host.clone(),
+        Listen::Unix(path) => path.display().to_string(),
     }
-    Err(format!(
-        "{key}: `{host}` can be reached from other machines, and this version has no TLS or tokens; use unix:PATH or 127.0.0.1:PORT"
-    ))
+}
+
+/// Who reaches the submission of a log votes.
+fn submission(log: &LogSection, tls: &TlsSection) -> Result<(), String> {
+    for listen in log.listen.submit.iter() {
+        match listen {
+            Listen::Unix(_) => {}
+            Listen::Plain(host) => {
+                return Err(format!(
+                    "log.listen.submit: everybody on this machine can reach `{host}`, builds with network access too, and whoever reaches it votes here; use unix:PATH, or tls://HOST:PORT with tokens"
+                ));
+            }
+            Listen::Tls(host) if log.tokens.is_none() && log.clients.is_empty() => {
+                return Err(format!(
+                    "log.listen.submit: nobody may submit at `{host}`; say who in [log]: `tokens = FILE`, or `clients` with their certificates"
+                ));
+            }
+            Listen::Tls(_) => {}
+        }
+    }
+    if !log.clients.is_empty() && tls.client_ca.is_none() {
+        return Err(
+            "log.clients: whose certificates are they? Add `client_ca` with their authority to [tls]"
+                .into(),
+        );
+    }
+    if log.token_on_socket && log.tokens.is_none() {
+        return Err("log.token_on_socket: there are no tokens; add `tokens = FILE`".into());
+    }
+    Ok(())
+}
+
+/// What asks at length stays on this machine, unless it is known who asks or everybody may.
+fn private(section: &AggregatorSection, tls: &TlsSection) -> Result<(), String> {
+    for listen in section.listen.iter() {
+        match listen {
+            Listen::Plain(host) if !is_loopback(host) => {
+                return Err(format!(
+                    "aggregator.listen: `{host}` can be reached from other machines, and without TLS; use tls://{host}, unix:PATH or 127.0.0.1:PORT"
+                ));
+            }
+            Listen::Tls(host)
+                if !is_loopback(host) && !section.public && tls.client_ca.is_none() =>
+            {
+                return Err(format!(
+                    "aggregator.listen: everybody can reach `{host}`; add `client_ca` to [tls] so that it answers clients with a certificate only, or `public = true` to [aggregator]"
+                ));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn is_loopback(host: &str) -> bool {
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    let name = name.trim_start_matches('[').trim_end_matches(']');
+    name == "localhost" || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }

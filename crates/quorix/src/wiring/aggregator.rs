@@ -12,7 +12,7 @@ use tonic::service::Routes;
 use tonic::transport::{Channel, Server};
 
 use super::Start;
-use crate::listen;
+use crate::listen::{self, tls::Clients};
 use crate::output::Failure;
 
 /// How long the other roles wait for the first look at every log.
@@ -29,7 +29,13 @@ pub async fn start(
     let (Some(section), Some(policy)) = (&start.config.aggregator, &start.policy) else {
         return Ok(None);
     };
-    let bound = listen::grpc("aggregator.listen", &section.listen).await?;
+    let clients = if section.public || start.config.tls.client_ca.is_none() {
+        Clients::Everyone
+    } else {
+        Clients::Known
+    };
+    let tls = start.tls.as_ref();
+    let bound = listen::grpc("aggregator.listen", &section.listen, tls, clients, false).await?;
     let index = RocksIndex::open(&start.config.role_dir("aggregator")).map_err(Failure::unknown)?;
     let config = AggregatorConfig {
         poll_interval: section.poll_interval.0,
@@ -54,7 +60,7 @@ pub async fn start(
 
     let running = aggregator.clone();
     let routes = routes(&aggregator).await?;
-    let serving = listen::serve_grpc(bound, routes.clone(), start.stop.clone());
+    let serving = listen::serve_grpc_at(bound, routes.clone(), start.stop.clone());
     let (local, incoming) = channel::in_memory();
     let inside = Server::builder()
         .add_routes(routes)

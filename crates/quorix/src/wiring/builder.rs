@@ -9,11 +9,10 @@ use quorix_builder::flush::Flusher;
 use quorix_builder::outbox::Outbox;
 use quorix_host::machine::{NixVersion, kernel_release};
 use quorix_trust::attestation::Environment;
-use quorix_wire::channel;
 use quorix_wire::client::LogClient;
 
-use super::{Start, keys};
-use crate::config::BuilderSection;
+use super::{Start, keys, tls};
+use crate::config::{BuilderSection, TlsSection};
 use crate::output::Failure;
 
 /// Starts to empty the outbox, if there is a builder in the configuration.
@@ -32,7 +31,7 @@ pub async fn start(start: &mut Start<'_>) -> Result<(), Failure> {
         move || attester(&section)
     });
     let attester = attester.await.map_err(Failure::unknown)??;
-    let client = LogClient::new(channel::connect(&section.log).map_err(Failure::wrong)?);
+    let client = client(&section, &start.config.tls)?;
     let (flusher, _) = Flusher::new(outbox, attester, client, &mut start.registry);
     tracing::info!("builder: outbox {}, log at {}", dir.display(), section.log);
     let stop = start.stop.clone();
@@ -41,6 +40,19 @@ pub async fn start(start: &mut Start<'_>) -> Result<(), Failure> {
         Ok(())
     });
     Ok(())
+}
+
+/// The client of this builder's log.
+///
+/// # Errors
+/// The address, the token, or a file of `[tls]`, cannot be used.
+pub fn client(section: &BuilderSection, tls: &TlsSection) -> Result<LogClient, Failure> {
+    let client = LogClient::new(tls::channel(&section.log, tls)?);
+    let token = section.token.as_deref().map(keys::token).transpose()?;
+    Ok(match token {
+        Some(token) => client.with_token(token),
+        None => client,
+    })
 }
 
 /// Who attests here: key, settings and what this machine is.

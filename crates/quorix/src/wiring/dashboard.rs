@@ -1,11 +1,10 @@
 //! The dashboard role: an unprivileged client of an aggregator.
 
 use quorix_dashboard::service::Dashboard;
-use quorix_wire::channel;
 use quorix_wire::client::AggregatorClient;
 use tonic::transport::Channel;
 
-use super::{Start, observe};
+use super::{Start, observe, tls};
 use crate::listen;
 use crate::output::Failure;
 
@@ -17,9 +16,9 @@ pub async fn start(start: &mut Start<'_>, local: Option<&Channel>) -> Result<(),
     let (Some(section), Some(policy)) = (&start.config.dashboard, &start.policy) else {
         return Ok(());
     };
-    let listener = listen::tcp("dashboard.listen", section.listen).await?;
+    let bound = listen::http("dashboard.listen", &section.listen, start.tls.as_ref()).await?;
     let channel = match (&section.aggregator, local) {
-        (Some(address), _) => channel::connect(address).map_err(Failure::wrong)?,
+        (Some(address), _) => tls::channel(address, &start.config.tls)?,
         (None, Some(local)) => local.clone(),
         (None, None) => {
             return Err(Failure::wrong(
@@ -34,10 +33,13 @@ pub async fn start(start: &mut Start<'_>, local: Option<&Channel>) -> Result<(),
         start.clock.clone(),
         &mut start.registry,
     );
-    tracing::info!("dashboard: http://{}", section.listen);
+    tracing::info!("dashboard: {}", section.listen);
     let router = observe(quorix_dashboard::routes::router(dashboard));
-    start
-        .tasks
-        .spawn(listen::serve_http(listener, router, start.stop.clone()));
+    for bound in bound {
+        let router = router.clone();
+        start
+            .tasks
+            .spawn(listen::serve_http(bound, router, start.stop.clone()));
+    }
     Ok(())
 }

@@ -6,6 +6,7 @@ use quorix_host::key::SecretKeyFile;
 use quorix_nix::signature::SecretKey;
 use quorix_tlog::cosignature::{Algorithm, CosignerSigningKey};
 use quorix_tlog::note::{KeyError, SigningKey};
+use quorix_wire::token::{Token, TokenError};
 
 use crate::output::Failure;
 
@@ -131,6 +132,30 @@ pub fn any_key(file: &Path) -> Result<AnyKey, Failure> {
         key => key.map(AnyKey::Log),
     };
     key.map_err(|error| Failure::wrong(format!("the key {}: {error}", file.display())))
+}
+
+/// Reads a token.
+///
+/// # Errors
+/// The file cannot be read or is no token.
+pub fn token(file: &Path) -> Result<Token, Failure> {
+    let unreadable = |error: std::io::Error| {
+        Failure::wrong(format!(
+            "the token {} cannot be read: {error}",
+            file.display()
+        ))
+    };
+    if std::fs::metadata(file).map_err(unreadable)?.len() > KEY_BYTES_MAX {
+        return Err(Failure::wrong(format!(
+            "{} is too large to be a token",
+            file.display()
+        )));
+    }
+    let text = std::fs::read_to_string(file).map_err(unreadable)?;
+    warn_of_readers(file);
+    text.parse().map_err(|error: TokenError| {
+        Failure::wrong(format!("the token {}: {error}", file.display()))
+    })
 }
 
 fn warn_of_readers(file: &Path) {

@@ -7,8 +7,8 @@ use quorix_log::service::Log;
 use quorix_store::RocksLog;
 use tonic::service::Routes;
 
-use super::{Start, keys, observe};
-use crate::listen;
+use super::{Start, access, keys, observe};
+use crate::listen::{self, tls::Clients};
 use crate::output::Failure;
 
 /// Starts the log, if there is one in the configuration.
@@ -20,28 +20,44 @@ pub async fn start(start: &mut Start<'_>) -> Result<(), Failure> {
         return Ok(());
     };
     let key = keys::log_key(&section.key, &section.origin)?;
-    let public = listen::tcp("log.listen.public", section.listen.public).await?;
-    let submit = listen::grpc("log.listen.submit", &section.listen.submit).await?;
+    let tls = start.tls.as_ref();
+    let public = listen::http("log.listen.public", &section.listen.public, tls).await?;
+    let clients = if section.clients.is_empty() {
+        Clients::Everyone
+    } else {
+        Clients::MayBeKnown
+    };
+    let others = !section.users.is_empty() || !section.groups.is_empty();
+    let submit = &section.listen.submit;
+    let submit = listen::grpc("log.listen.submit", submit, tls, clients, others).await?;
+    let access = access::start(start, section)?;
     let dir = start.config.role_dir("log");
     let store = RocksLog::open(&dir).map_err(Failure::unknown)?;
     let config = LogConfig::new(&section.origin);
     let log =
         Log::start(Arc::new(store), key, config, &mut start.registry).map_err(Failure::unknown)?;
     tracing::info!(
-        "log {}: public http://{}, submissions {}",
+        "log {}: public {}, submissions {}",
         section.origin,
         section.listen.public,
         section.listen.submit
     );
 
     let router = observe(quorix_log::routes::router(&log));
-    start
-        .tasks
-        .spawn(listen::serve_http(public, router, start.stop.clone()));
-    let routes = Routes::new(quorix_log::grpc::server(log.clone()));
+    for bound in public {
+        let router = router.clone();
+        start
+            .tasks
+            .spawn(listen::serve_http(bound, router, start.stop.clone()));
+    }
+    let routes = Routes::new(quorix_log::grpc::guarded(
+        log.clone(),
+        access,
+        access::monotonic(),
+    ));
     let (stop, serving) = (
         start.stop.clone(),
-        listen::serve_grpc(submit, routes, start.stop.clone()),
+        listen::serve_grpc_at(submit, routes, start.stop.clone()),
     );
     start.tasks.spawn(async move {
         let served = serving.await;

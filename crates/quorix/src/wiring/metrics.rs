@@ -24,16 +24,19 @@ pub async fn start(start: &mut Start<'_>) -> Result<(), Failure> {
     let Some(section) = &start.config.metrics else {
         return Ok(());
     };
-    let listener = listen::tcp("metrics.listen", section.listen).await?;
-    tracing::info!("metrics: http://{}/metrics", section.listen);
+    let bound = listen::http("metrics.listen", &section.listen, start.tls.as_ref()).await?;
+    tracing::info!("metrics: {}, /metrics", section.listen);
     let registry = Arc::new(std::mem::take(&mut start.registry));
     let router = Router::new()
         .route("/metrics", get(metrics))
         .route("/health", get(|| async { "ok\n" }))
         .with_state(registry);
-    start
-        .tasks
-        .spawn(listen::serve_http(listener, router, start.stop.clone()));
+    for bound in bound {
+        let router = router.clone();
+        start
+            .tasks
+            .spawn(listen::serve_http(bound, router, start.stop.clone()));
+    }
     Ok(())
 }
 

@@ -6,11 +6,10 @@ use quorix_resolver::config::ResolverConfig;
 use quorix_resolver::content::ContentChecker;
 use quorix_resolver::service::Resolver;
 use quorix_resolver::sources::Source;
-use quorix_wire::channel;
 use quorix_wire::client::AggregatorClient;
 use tonic::transport::Channel;
 
-use super::{Start, keys, observe};
+use super::{Start, keys, observe, tls};
 use crate::listen;
 use crate::output::Failure;
 
@@ -65,9 +64,9 @@ pub async fn start(
     else {
         return Ok(());
     };
-    let listener = listen::tcp("resolver.listen", section.listen).await?;
+    let bound = listen::http("resolver.listen", &section.listen, start.tls.as_ref()).await?;
     let channel = match (&section.aggregator, local) {
-        (Some(address), _) => channel::connect(address).map_err(Failure::wrong)?,
+        (Some(address), _) => tls::channel(address, &start.config.tls)?,
         (None, Some(local)) => local.clone(),
         (None, None) => {
             return Err(Failure::wrong(
@@ -87,10 +86,13 @@ pub async fn start(
         &mut start.registry,
     );
     let resolver = Arc::new(resolver.map_err(Failure::unknown)?);
-    tracing::info!("resolver: http://{}, key {key}", section.listen);
+    tracing::info!("resolver: {}, key {key}", section.listen);
     let router = observe(quorix_resolver::routes::router(resolver));
-    start
-        .tasks
-        .spawn(listen::serve_http(listener, router, start.stop.clone()));
+    for bound in bound {
+        let router = router.clone();
+        start
+            .tasks
+            .spawn(listen::serve_http(bound, router, start.stop.clone()));
+    }
     Ok(())
 }

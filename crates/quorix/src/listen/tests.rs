@@ -1,0 +1,349 @@
+//! Listeners with TLS and without, against clients that are honest, strange, slow or late.
+
+use std::path::PathBuf;
+
+use axum::routing::get;
+use quorix_testkit::certificates::{Authority, Certified};
+use quorix_wire::address::Address;
+use quorix_wire::channel;
+use quorix_wire::fetch::{FetchLimits, Fetcher};
+use quorix_wire::tls::{ClientTls, Identity, certificates};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
+
+use super::*;
+use crate::config::TlsSection;
+
+/// A server's files, and a listener that uses them.
+struct Host {
+    dir: TempDir,
+    authority: Authority,
+    section: TlsSection,
+}
+
+impl Host {
+    fn new() -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let (dir, authority) = (tempfile::tempdir().unwrap(), Authority::new("ours"));
+        let file = |name: &str| Some(dir.path().join(name));
+        let section = TlsSection {
+            cert: file("cert.pem"),
+            key: file("key.pem"),
+            ..TlsSection::default()
+        };
+        let host = Self {
+            dir,
+            authority,
+            section,
+        };
+        host.install(&host.authority.server());
+        host
+    }
+
+    fn with_client_ca(mut self) -> Self {
+        let file = self.file("clients.pem");
+        std::fs::write(&file, self.authority.pem()).unwrap();
+        self.section.client_ca = Some(file);
+        self
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn install(&self, certified: &Certified) {
+        std::fs::write(self.file("cert.pem"), &certified.cert).unwrap();
+        std::fs::write(self.file("key.pem"), &certified.key).unwrap();
+    }
+
+    fn tls(&self) -> Arc<ServerTls> {
+        ServerTls::open(&self.section).unwrap().unwrap()
+    }
+
+    /// A client that believes our authority, perhaps with a certificate of its own.
+    fn client(&self, identity: Option<&Certified>) -> ClientTls {
+        client_of(&self.authority, identity)
+    }
+}
+
+fn client_of(authority: &Authority, identity: Option<&Certified>) -> ClientTls {
+    let ca = certificates(authority.pem().as_bytes()).unwrap();
+    let identity = identity.map(|certified| {
+        Identity::from_pem(certified.cert.as_bytes(), certified.key.as_bytes()).unwrap()
+    });
+    ClientTls::new(&ca, identity).unwrap()
+}
+
+/// Serving, until dropped.
+struct Serving {
+    address: String,
+    stop: CancellationToken,
+    task: JoinHandle<Result<(), Failure>>,
+}
+
+impl Serving {
+    async fn end(self) {
+        self.stop.cancel();
+        self.task.await.unwrap().unwrap();
+    }
+
+    fn url(&self) -> String {
+        format!("https://{}/", self.address)
+    }
+}
+
+async fn bound(
+    tls: &Arc<ServerTls>,
+    clients: Clients,
+    protocols: &'static [&'static str],
+) -> (Bound, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let bound = Bound {
+        socket: Socket::Tcp(listener),
+        tls: Some(Handshake {
+            tls: Arc::clone(tls),
+            clients,
+            protocols,
+        }),
+    };
+    (bound, address)
+}
+
+async fn http_at(tls: &Arc<ServerTls>, clients: Clients) -> Serving {
+    let (bound, address) = bound(tls, clients, HTTP).await;
+    let router = Router::new().route(
+        "/",
+        get(|request: axum::extract::Request| async move { format!("{:?}", request.version()) }),
+    );
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(serve_http(bound, router, stop.clone()));
+    Serving {
+        address,
+        stop,
+        task,
+    }
+}
+
+async fn grpc_at(tls: &Arc<ServerTls>, clients: Clients) -> Serving {
+    let (bound, address) = bound(tls, clients, GRPC).await;
+    let (_, health) = tonic_health::server::health_reporter();
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(serve_grpc(bound, Routes::new(health), stop.clone()));
+    Serving {
+        address,
+        stop,
+        task,
+    }
+}
+
+async fn fetch(serving: &Serving, tls: &ClientTls) -> Result<String, String> {
+    let fetcher = Fetcher::with_tls(FetchLimits::default(), tls).unwrap();
+    let bytes = fetcher.get(&serving.url(), 100).await;
+    bytes
+        .map(|bytes| String::from_utf8(bytes.to_vec()).unwrap())
+        .map_err(|error| error.to_string())
+}
+
+async fn call(serving: &Serving, tls: &ClientTls) -> Result<(), String> {
+    let address: Address = format!("https://{}", serving.address).parse().unwrap();
+    let channel = channel::connect_with(&address, Some(tls)).unwrap();
+    let asked = HealthClient::new(channel)
+        .check(HealthCheckRequest::default())
+        .await;
+    asked.map(|_| ()).map_err(|status| format!("{:#?}", status))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn http_and_grpc_are_served_over_tls_and_http_2_is_agreed_on() {
+    let host = Host::new();
+    let tls = host.tls();
+    let (http, grpc) = (
+        http_at(&tls, Clients::Everyone).await,
+        grpc_at(&tls, Clients::Everyone).await,
+    );
+    let client = host.client(None);
+    assert_eq!(fetch(&http, &client).await.unwrap(), "HTTP/2.0");
+    call(&grpc, &client).await.unwrap();
+    http.end().await;
+    grpc.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_speaks_only_http_1_is_served_too() {
+    let host = Host::new();
+    let serving = http_at(&host.tls(), Clients::Everyone).await;
+    let client = reqwest::Client::builder()
+        .tls_certs_only([reqwest::Certificate::from_pem(host.authority.pem().as_bytes()).unwrap()])
+        .http1_only()
+        .no_proxy()
+        .build()
+        .unwrap();
+    let answer = client.get(serving.url()).send().await.unwrap();
+    assert_eq!(answer.text().await.unwrap(), "HTTP/1.1");
+    serving.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_of_another_authority_or_with_an_expired_certificate_is_refused() {
+    let host = Host::new();
+    let stranger = client_of(&Authority::new("theirs"), None);
+    let (http, grpc) = (
+        http_at(&host.tls(), Clients::Everyone).await,
+        grpc_at(&host.tls(), Clients::Everyone).await,
+    );
+    for error in [
+        fetch(&http, &stranger).await.unwrap_err(),
+        call(&grpc, &stranger).await.unwrap_err(),
+    ] {
+        assert!(
+            error.contains("UnknownIssuer") || error.contains("BadSignature"),
+            "{error}"
+        );
+    }
+    host.install(&host.authority.expired_server());
+    let (late_http, late_grpc) = (
+        http_at(&host.tls(), Clients::Everyone).await,
+        grpc_at(&host.tls(), Clients::Everyone).await,
+    );
+    let client = host.client(None);
+    for error in [
+        fetch(&late_http, &client).await.unwrap_err(),
+        call(&late_grpc, &client).await.unwrap_err(),
+    ] {
+        assert!(error.to_lowercase().contains("expired"), "{error}");
+    }
+    for serving in [http, grpc, late_http, late_grpc] {
+        serving.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_clients_must_be_known_one_without_a_good_certificate_gets_nowhere() {
+    let host = Host::new().with_client_ca();
+    let serving = grpc_at(&host.tls(), Clients::Known).await;
+    let ours = host.authority.client("ci.example.org");
+    call(&serving, &host.client(Some(&ours))).await.unwrap();
+
+    let theirs = Authority::new("theirs").client("ci.example.org");
+    let expired = host.authority.expired_client("ci.example.org");
+    for stranger in [None, Some(&theirs), Some(&expired)] {
+        assert!(call(&serving, &host.client(stranger)).await.is_err());
+    }
+    serving.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_clients_may_be_known_no_certificate_is_fine_and_a_wrong_one_is_not() {
+    let host = Host::new().with_client_ca();
+    let serving = grpc_at(&host.tls(), Clients::MayBeKnown).await;
+    call(&serving, &host.client(None)).await.unwrap();
+    let theirs = Authority::new("theirs").client("ci.example.org");
+    assert!(call(&serving, &host.client(Some(&theirs))).await.is_err());
+    serving.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_certificate_is_taken_up_and_a_bad_one_leaves_the_old_in_use() {
+    let host = Host::new();
+    let tls = host.tls();
+    let serving = http_at(&tls, Clients::Everyone).await;
+    let client = host.client(None);
+    fetch(&serving, &client).await.unwrap();
+
+    std::fs::write(host.file("cert.pem"), "half of a certifi").unwrap();
+    let error = tls.reload().unwrap_err();
+    let file = host.file("cert.pem");
+    assert!(
+        error.starts_with(&format!("{}: no certificate is in it", file.display())),
+        "{error}"
+    );
+    fetch(&serving, &client).await.unwrap();
+
+    std::fs::write(&file, host.authority.server().cert).unwrap();
+    let error = tls.reload().unwrap_err();
+    assert!(error.contains("do not go together"), "{error}");
+    fetch(&serving, &client).await.unwrap();
+
+    // A renewal, here by another authority so that it can be told apart.
+    let renewed = Authority::new("new");
+    host.install(&renewed.server());
+    tls.reload().unwrap();
+    assert!(fetch(&serving, &client).await.is_err());
+    fetch(&serving, &client_of(&renewed, None)).await.unwrap();
+    serving.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listener_for_grpc_agrees_on_nothing_but_http_2() {
+    let host = Host::new();
+    let serving = grpc_at(&host.tls(), Clients::Everyone).await;
+    let client = reqwest::Client::builder()
+        .tls_certs_only([reqwest::Certificate::from_pem(host.authority.pem().as_bytes()).unwrap()])
+        .http1_only()
+        .no_proxy()
+        .build()
+        .unwrap();
+    assert!(client.get(serving.url()).send().await.is_err());
+    serving.end().await;
+}
+
+#[tokio::test]
+async fn who_does_not_finish_its_handshake_or_its_first_bytes_is_let_go_and_others_are_served_meanwhile()
+ {
+    let host = Host::new();
+    let serving = http_at(&host.tls(), Clients::Everyone).await;
+    let plain = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let plain_address = plain.local_addr().unwrap();
+    let stop = CancellationToken::new();
+    let plain = tokio::spawn(serve_http(plain, Router::new(), stop.clone()));
+
+    // The first bytes of a handshake; half a preface of HTTP/2; nothing at all.
+    let mut slow = Vec::new();
+    for (address, bytes) in [
+        (serving.address.clone(), b"\x16\x03\x01\x02".as_slice()),
+        (plain_address.to_string(), b"PRI * HTTP/2"),
+        (plain_address.to_string(), b""),
+    ] {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(bytes).await.unwrap();
+        slow.push(stream);
+    }
+    fetch(&serving, &host.client(None)).await.unwrap();
+
+    // Time passes by itself from here on, whenever nothing else is to be done.
+    tokio::time::pause();
+    for mut stream in slow {
+        let mut rest = Vec::new();
+        let _ = stream.read_to_end(&mut rest).await;
+        assert!(!String::from_utf8_lossy(&rest).contains("200"), "{rest:?}");
+    }
+    tokio::time::resume();
+    stop.cancel();
+    plain.await.unwrap().unwrap();
+    serving.end().await;
+}
+
+#[tokio::test]
+async fn a_process_at_a_socket_is_known_by_its_user() {
+    use futures::StreamExt as _;
+    use std::os::unix::fs::MetadataExt as _;
+    use tonic::transport::server::Connected as _;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("submit.sock");
+    let socket = Socket::Unix(unix(&path, 0o600).await.unwrap());
+    let mut connections = Connections::of(Bound { socket, tls: None });
+    let _client = UnixStream::connect(&path).await.unwrap();
+    let connection = connections.next().await.unwrap().unwrap();
+    let file = std::fs::metadata(&path).unwrap();
+    let expected = quorix_log::access::Peer::Process {
+        uid: file.uid(),
+        gid: file.gid(),
+    };
+    assert_eq!(connection.connect_info(), expected);
+    assert_eq!(file.mode() & 0o777, 0o600);
+}
