@@ -16,7 +16,8 @@ use tokio::io::DuplexStream;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::mpsc;
 use tokio_rustls::TlsConnector;
-use tonic::transport::{Channel, Endpoint};
+use tonic::codegen::http::uri::InvalidUri;
+use tonic::transport::{Channel, Endpoint, Uri};
 
 use crate::address::Address;
 use crate::tls::ClientTls;
@@ -91,9 +92,12 @@ pub fn connect_with(address: &Address, tls: Option<&ClientTls>) -> Result<Channe
 /// TCP, a handshake in which the server proves its name, HTTP/2 inside.
 fn over_tls(authority: &str, tls: &ClientTls) -> Result<Channel, String> {
     // The connector speaks TLS itself, so that one setting of rustls serves here and for fetching; tonic must not.
-    let endpoint = Endpoint::from_shared(format!("http://{authority}"))
-        .and_then(|endpoint| endpoint.origin(format!("https://{authority}").parse()?))
-        .map_err(|error| error.to_string())?;
+    let endpoint =
+        Endpoint::from_shared(format!("http://{authority}")).map_err(|error| error.to_string())?;
+    let origin: Uri = format!("https://{authority}")
+        .parse()
+        .map_err(|error: InvalidUri| error.to_string())?;
+    let endpoint = endpoint.origin(origin);
     let host = endpoint.uri().host().unwrap_or_default();
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let name = ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())?;

@@ -140,7 +140,7 @@ impl LogClient {
     }
 }
 
-fn log_error(status: &tonic::Status) -> ClientError {
+fn log_error(status: &Status) -> ClientError {
     ClientError::from_status("the log", status)
 }
 

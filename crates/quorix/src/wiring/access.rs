@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use quorix_log::access::{Access, Client, Doors, Grants, Limits};
+use quorix_log::access::{Access, Doors, Grants, Limits};
 use quorix_log::grpc::Monotonic;
 
 use super::Start;

@@ -1633,6 +1633,28 @@ pub struct GetStatusResponse {
     /// Signed note, empty before the first start has signed one.
     #[prost(bytes = "vec", tag = "4")]
     pub checkpoint: ::prost::alloc::vec::Vec<u8>,
+    #[prost(message, optional, tag = "15")]
+    pub challenge: ::core::option::Option<Challenge>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Challenge {
+    #[prost(bytes = "vec", tag = "1")]
+    pub boot_id: ::prost::alloc::vec::Vec<u8>,
+    #[prost(uint64, tag = "2")]
+    pub session: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Authorization {
+    #[prost(string, tag = "1")]
+    pub token: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub challenge: ::core::option::Option<Challenge>,
+    #[prost(uint64, tag = "3")]
+    pub sequence: u64,
+    #[prost(bytes = "vec", tag = "4")]
+    pub body_sha256: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "5")]
+    pub signature: ::prost::alloc::vec::Vec<u8>,
 }
 /// Generated client implementations.
 pub mod log_service_client {

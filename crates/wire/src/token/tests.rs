@@ -64,7 +64,7 @@ fn what_is_signed_is_a_text_that_can_be_written_by_hand() {
     assert_eq!(
         text,
         "quorix submit v1\nlogs.example.org/alice\nabababababababababababababababab\n3\n0\n\
-         eac9fb04da8e9a53fe12b3a99ec97e0f0b9fe3cba0d79b3cdb1ea1ccd6e4c0e5\n"
+         a7419ce57114e6865ae1bcff42645351d3642d483f4bed00196447cc755e9290\n"
     );
 }
 
