@@ -1633,26 +1633,39 @@ pub struct GetStatusResponse {
     /// Signed note, empty before the first start has signed one.
     #[prost(bytes = "vec", tag = "4")]
     pub checkpoint: ::prost::alloc::vec::Vec<u8>,
+    /// For who submits with a token; a new one in each answer. Absent where the log takes none.
     #[prost(message, optional, tag = "15")]
     pub challenge: ::core::option::Option<Challenge>,
 }
+/// What makes a signature good for one run of one log only.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Challenge {
+    /// 16 bytes that the log drew when it started.
     #[prost(bytes = "vec", tag = "1")]
     pub boot_id: ::prost::alloc::vec::Vec<u8>,
+    /// Given to nobody else during this run.
     #[prost(uint64, tag = "2")]
     pub session: u64,
 }
+/// Who submits, and that it is them, now, with these entries. In the metadata of Submit.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Authorization {
+    /// Name of the token.
     #[prost(string, tag = "1")]
     pub token: ::prost::alloc::string::String,
+    /// From the log's answer.
     #[prost(message, optional, tag = "2")]
     pub challenge: ::core::option::Option<Challenge>,
+    /// From 0, never used twice with one challenge; at most 63 behind the highest that was used.
     #[prost(uint64, tag = "3")]
     pub sequence: u64,
+    /// SHA-256 over the number of entries, each entry, the number of blobs, and each blob; numbers and, before each
+    /// entry and blob, its length as 8 bytes, most significant first.
     #[prost(bytes = "vec", tag = "4")]
     pub body_sha256: ::prost::alloc::vec::Vec<u8>,
+    /// 64 bytes: Ed25519 by the token over `quorix submit v1`, a line feed, and, each followed by a line feed, the log's
+    /// origin, the boot id in lowercase hexadecimal, session and sequence in decimal, and body_sha256 in lowercase
+    /// hexadecimal.
     #[prost(bytes = "vec", tag = "5")]
     pub signature: ::prost::alloc::vec::Vec<u8>,
 }
@@ -1667,7 +1680,9 @@ pub mod log_service_client {
     )]
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
-    /// Accepts entries into one log. Private: reached by the builders that own the log.
+    /// Accepts entries into one log. Private: reached by the builders that own the log, through a Unix socket, or over TLS
+    /// with a client certificate or a token. With a token every Submit carries the metadata `quorix-authorization-bin`,
+    /// an encoded `Authorization`.
     #[derive(Debug, Clone)]
     pub struct LogServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -1815,7 +1830,9 @@ pub mod log_service_server {
             tonic::Status,
         >;
     }
-    /// Accepts entries into one log. Private: reached by the builders that own the log.
+    /// Accepts entries into one log. Private: reached by the builders that own the log, through a Unix socket, or over TLS
+    /// with a client certificate or a token. With a token every Submit carries the metadata `quorix-authorization-bin`,
+    /// an encoded `Authorization`.
     #[derive(Debug)]
     pub struct LogServiceServer<T> {
         inner: Arc<T>,
