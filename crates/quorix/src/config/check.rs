@@ -19,14 +19,13 @@ pub(super) fn check(config: &Config) -> Result<(), String> {
             ));
         }
     }
-    apart(config)?;
     if let Some(log) = &config.log {
         submission(log, &config.tls)?;
     }
     if let Some(aggregator) = &config.aggregator {
         private(aggregator, &config.tls)?;
     }
-    Ok(())
+    apart(config)
 }
 
 fn roles(config: &Config) -> Result<(), String> {
@@ -136,7 +135,11 @@ fn http_listeners(config: &Config) -> Vec<(&'static str, &Listens)> {
         .metrics
         .as_ref()
         .map(|section| ("metrics.listen", &section.listen));
-    [log, resolver, dashboard, metrics]
+    let witness = config
+        .witness
+        .as_ref()
+        .map(|section| ("witness.listen", &section.listen));
+    [log, resolver, dashboard, metrics, witness]
         .into_iter()
         .flatten()
         .collect()

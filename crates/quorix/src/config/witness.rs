@@ -1,9 +1,10 @@
 //! The `[witness]` section, and who must not be whose witness.
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use serde::Deserialize;
+
+use super::{Listen, Listens};
 
 /// `[witness]`
 #[derive(Clone, Debug, Deserialize)]
@@ -15,7 +16,7 @@ pub struct WitnessSection {
     pub pq_key: Option<PathBuf>,
     /// Where logs ask for cosignatures and everybody reads them: port 8486 of every address where not told.
     #[serde(default = "everywhere")]
-    pub listen: SocketAddr,
+    pub listen: Listens,
     /// The keys of the logs that it cosigns, as `quorix key show` prints them.
     pub logs: Vec<String>,
     /// How many checkpoints of one log it cosigns in one minute.
@@ -23,8 +24,8 @@ pub struct WitnessSection {
     pub per_minute: u32,
 }
 
-fn everywhere() -> SocketAddr {
-    (Ipv4Addr::UNSPECIFIED, 8486).into()
+fn everywhere() -> Listens {
+    Listens::one(Listen::Plain("0.0.0.0:8486".into()))
 }
 
 fn sixty() -> u32 {

@@ -28,21 +28,24 @@ pub async fn start(start: &mut Start<'_>) -> Result<(), Failure> {
         return Ok(());
     };
     let config = config(start.config, section)?;
-    let listener = listen::tcp("witness.listen", section.listen).await?;
+    let bound = listen::http("witness.listen", &section.listen, start.tls.as_ref()).await?;
     let dir = start.config.role_dir("witness");
     let store = Arc::new(RocksWitness::open(&dir).map_err(Failure::unknown)?);
     let clock = start.clock.clone();
     let witness =
         Witness::start(config, store, clock, &mut start.registry).map_err(Failure::wrong)?;
     tracing::info!(
-        "witness of {} logs: http://{}",
+        "witness of {} logs: {}",
         witness.origins().len(),
         section.listen
     );
     let router = observe(routes::router(&witness));
-    start
-        .tasks
-        .spawn(listen::serve_http(listener, router, start.stop.clone()));
+    for bound in bound {
+        let router = router.clone();
+        start
+            .tasks
+            .spawn(listen::serve_http(bound, router, start.stop.clone()));
+    }
     Ok(())
 }
 

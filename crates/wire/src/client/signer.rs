@@ -23,7 +23,7 @@ pub(super) struct Signed(Authorization);
 impl Signer {
     pub(super) fn new(token: Token) -> Self {
         Self {
-            token: token,
+            token,
             session: Mutex::default(),
         }
     }
