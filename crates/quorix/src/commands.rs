@@ -10,6 +10,7 @@ mod paper;
 mod policy;
 mod serve;
 mod token;
+mod witnesses;
 
 use crate::cli::{
     Cli, Command, ConfigCommand, HookCommand, KeyCommand, LogCommand, PolicyCommand, TokenCommand,

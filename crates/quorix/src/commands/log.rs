@@ -8,7 +8,8 @@ use quorix_wire::pb;
 use quorix_wire::pb::aggregator_service_client::AggregatorServiceClient;
 use serde_json::json;
 
-use super::{aggregator_address, channel_to, configuration, now_s};
+use super::{aggregator_address, channel_to, configuration, now_s, witnesses};
+use crate::config::LogSection;
 use crate::output::{self, Exit, Failure};
 
 /// The followed logs; on a machine with a log and no aggregator, that log.
@@ -25,7 +26,7 @@ pub(super) async fn status(
         let address = log.listen.submit.local().ok_or_else(|| {
             Failure::wrong("log.listen.submit: this log has no Unix socket to be asked through; add unix:PATH to the list")
         })?;
-        return own(&address, file, json).await;
+        return own(&address, &log, file, json).await;
     }
     let address = aggregator_address(aggregator, file)?;
     let channel = channel_to(&address, file)?;
@@ -49,21 +50,34 @@ pub(super) async fn status(
     Ok(if all_live { Exit::Yes } else { Exit::No })
 }
 
-async fn own(address: &Address, file: &Path, json: bool) -> Result<Exit, Failure> {
+async fn own(
+    address: &Address,
+    section: &LogSection,
+    file: &Path,
+    json: bool,
+) -> Result<Exit, Failure> {
     let client = LogClient::new(channel_to(address, file)?);
     let status = client
         .status()
         .await
         .map_err(|error| Failure::unknown(format!("{error} (asked at {address})")))?;
+    let cosigned = witnesses::cosigned(section, &status.vkey, &status.checkpoint)?;
     if json {
         let checkpoint = String::from_utf8_lossy(&status.checkpoint);
-        let value = json!({"origin": status.origin, "vkey": status.vkey, "size": status.size, "checkpoint": checkpoint});
+        let mut value = json!({"origin": status.origin, "vkey": status.vkey, "size": status.size, "checkpoint": checkpoint});
+        if let (Some(cosigned), Some(value)) = (&cosigned, value.as_object_mut()) {
+            value.insert("witness_quorum".into(), witnesses::json(cosigned));
+        }
         output::answer(format_args!("{value:#}"));
     } else {
         output::answer(format_args!(
             "The log {} has {} entries.\n\n{}",
             status.origin, status.size, status.vkey
         ));
+        if let Some(cosigned) = &cosigned {
+            let line = witnesses::line(cosigned, now_s());
+            output::answer(format_args!("\n{line}"));
+        }
     }
     Ok(Exit::Yes)
 }

@@ -180,3 +180,6 @@ pub fn read_policy(file: &Path) -> Result<TlogPolicy, Failure> {
     TlogPolicy::parse(&bytes)
         .map_err(|error| Failure::wrong(format!("{}: {error}", file.display())))
 }
+
+#[cfg(test)]
+mod tests;
