@@ -2,6 +2,8 @@
 //!
 //! The limits are part of the contract of `LogService.Submit`; the queue sizes are this host's own affair.
 
+use std::time::Duration;
+
 /// Most entries of one request.
 pub const ENTRIES_PER_REQUEST_MAX: usize = 1_024;
 
@@ -21,6 +23,17 @@ pub struct LogConfig {
     pub commit_entries: usize,
     /// Bytes after which a commit takes no further request.
     pub commit_bytes: usize,
+    /// How long a submitter waits for its answer. Its entries stay; it may ask for them again.
+    pub acknowledge_within: Duration,
+    /// Pause before storage that failed, or witnesses that did not cosign, are tried again; each further one is twice as
+    /// long, up to 30 and 10 seconds.
+    pub retry_pause: Duration,
+    /// Durable entries that may wait for witnesses; beyond it nothing more is taken.
+    pub unpublished_entries: u64,
+    /// How long one attempt to have a checkpoint cosigned may take.
+    pub cosign_within: Duration,
+    /// With witnesses: after how long without news the newest checkpoint is cosigned and published again.
+    pub republish: Duration,
 }
 
 impl LogConfig {
@@ -33,6 +46,11 @@ impl LogConfig {
             queue_bytes: 3 * REQUEST_BYTES_MAX,
             commit_entries: 4_096,
             commit_bytes: REQUEST_BYTES_MAX,
+            acknowledge_within: Duration::from_secs(30),
+            retry_pause: Duration::from_millis(200),
+            unpublished_entries: 1 << 18,
+            cosign_within: Duration::from_secs(10),
+            republish: Duration::from_secs(600),
         }
     }
 }

@@ -39,19 +39,119 @@ pub enum StartError {
         "the stored log is damaged: {0}. Nothing was signed; restore the database from a backup that is not older than \
          the newest published checkpoint"
     )]
-    Damaged(#[from] TreeError),
+    Damaged(TreeError),
     /// The store failed.
     #[error("the log's database failed: {0}")]
     Store(#[from] StoreError),
     /// The first checkpoint could not be stored.
     #[error("the first checkpoint could not be stored: {0}")]
     FirstCommit(#[from] CommitError),
+    /// The anchor cannot be read or written.
+    #[error("the log's anchor failed: {0}")]
+    Anchor(StoreError),
+    /// There is a log and no anchor for it.
+    #[error(
+        "the database holds {size} entries, but its anchor is empty or was just made: the anchor is lost, or `[log] anchor` \
+         points elsewhere, or this log is older than anchors. Nothing was signed. If this is the log's own database and not \
+         an older copy, say so: quorix log adopt --confirm-size {size}"
+    )]
+    NoAnchor {
+        /// Entries in the database.
+        size: u64,
+    },
+    /// The anchor holds something else than a checkpoint of this log.
+    #[error(
+        "the anchor holds no checkpoint of {origin}: {problem}. Nothing was signed; point `[log] anchor` at the anchor of \
+         this log, or use the key and origin that made it"
+    )]
+    AnchorForeign {
+        /// Configured name of the log.
+        origin: String,
+        /// What is wrong with it.
+        problem: CheckpointError,
+    },
+    /// The database has lost entries that were signed.
+    #[error(
+        "the database holds {stored} entries, but {by} shows that this log has signed {signed}: the database is an older \
+         copy or has lost its end. Signing on would contradict what was signed, for everybody to see and for good. Nothing \
+         was signed; restore a copy with at least {signed} entries, or begin a new log under a new name"
+    )]
+    Behind {
+        /// Entries in the database.
+        stored: u64,
+        /// Entries that were signed.
+        signed: u64,
+        /// What shows it.
+        by: Proof,
+    },
+    /// The database holds another history than the one that was signed.
+    #[error(
+        "the database does not hold the tree of {size} entries that {by} shows to be signed: it is of another history. \
+         Nothing was signed; restore the database that goes with it"
+    )]
+    Forked {
+        /// Size of the signed tree.
+        size: u64,
+        /// What shows it.
+        by: Proof,
+    },
+    /// The database is a copy that a backup made.
+    #[error(
+        "this database is a copy that a backup made, with {size} entries. If the log has signed anything after that, going \
+         on from here would contradict it, for everybody to see and for good. Nothing was signed. If you know that \
+         nothing was, say so: quorix log adopt --confirm-size {size}"
+    )]
+    Copy {
+        /// Entries in the copy.
+        size: u64,
+    },
+    /// The operator confirmed another state than the stored one.
+    #[error(
+        "the database holds {size} entries, not the {confirmed} that were confirmed. Nothing was changed; make sure which \
+         database this is before you confirm {size}"
+    )]
+    NotConfirmed {
+        /// Entries in the database.
+        size: u64,
+        /// Entries that were confirmed.
+        confirmed: u64,
+    },
     /// The operating system gives no thread.
     #[error("the log's thread does not start: {reason}")]
     Thread {
         /// What it said.
         reason: String,
     },
+}
+
+impl From<TreeError> for StartError {
+    fn from(error: TreeError) -> Self {
+        match error {
+            TreeError::Store(error) => Self::Store(error),
+            damage => Self::Damaged(damage),
+        }
+    }
+}
+
+/// What shows how far a log has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// The anchor.
+    Anchor,
+    /// What a witness has cosigned.
+    Witness,
+    /// The noted publication in the database itself.
+    Published,
+}
+
+impl std::fmt::Display for Proof {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Anchor => "the anchor",
+            Self::Witness => "a witness",
+            Self::Published => "the note of what was published",
+        })
+    }
 }
 
 /// What is stored is not the tree that the checkpoint says.
@@ -70,6 +170,19 @@ pub enum TreeError {
     /// A tile is missing, cut, or cannot be read.
     #[error("{0}")]
     Tile(String),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A full tile is not the one whose root is in the level above.
+    #[error(
+        "the stored tile {index} of level {level} does not have the hash that is in the level above"
+    )]
+    FullTile {
+        /// Its level.
+        level: u8,
+        /// Its index.
+        index: u64,
+    },
     /// The tiles have another root.
     #[error(
         "the stored tiles of {size} entries have the root {found}, the checkpoint says {expected}"

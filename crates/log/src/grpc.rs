@@ -15,6 +15,7 @@ use tonic::server::NamedService;
 use tonic::{Code, Request, Response, Status};
 
 pub use gate::Monotonic;
+use gate::PUSHBACK;
 
 use self::gate::{Gate, status_of as refused};
 use crate::access::{Access, Admitted, Refusal};
@@ -24,6 +25,11 @@ use crate::service::Log;
 
 /// A request's bytes and what protobuf adds around up to 1,024 entries and their blobs.
 const MESSAGE_BYTES_MAX: usize = REQUEST_BYTES_MAX + 64 * 1024;
+
+/// After a full queue: it empties with the next commit.
+const BUSY_PAUSE_MS: u64 = 200;
+/// While the log cannot write or publish.
+const UNAVAILABLE_PAUSE_MS: u64 = 2_000;
 
 /// What asks for nothing but the status.
 const QUESTION_BYTES_MAX: usize = 4 * 1024;
@@ -155,7 +161,14 @@ fn status_of(error: &SubmitError) -> Status {
         SubmitError::Unavailable { .. } => Code::Unavailable,
         SubmitError::Stopped { .. } => Code::FailedPrecondition,
     };
-    Status::new(code, error.to_string())
+    let mut status = Status::new(code, error.to_string());
+    let pause = match error {
+        SubmitError::Busy => BUSY_PAUSE_MS,
+        SubmitError::Unavailable { .. } => UNAVAILABLE_PAUSE_MS,
+        _ => return status,
+    };
+    status.metadata_mut().insert(PUSHBACK, pause.into());
+    status
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@
 //!
 //! - [`config`]: what one log is told at its start
 //! - [`service`]: the running log
+//! - [`storage`], [`anchor`]: what it stands on
+//! - [`publication`]: the step from durable to published, with or without witnesses
 //! - [`grpc`]: taking entries, and [`access`]: from whom
 //! - [`routes`]: the static read API
 //! - [`witness`]: the role that cosigns other logs
@@ -23,11 +25,14 @@
 )]
 
 pub mod access;
+pub mod anchor;
 pub mod config;
 pub mod error;
 pub mod grpc;
+pub mod publication;
 pub mod routes;
 pub mod service;
+pub mod storage;
 pub mod witness;
 pub mod witnesses;
 
@@ -35,4 +40,5 @@ mod metrics;
 mod published;
 mod request;
 mod sequencer;
+mod start;
 mod tree;

@@ -19,6 +19,10 @@ pub(crate) struct Metrics {
     pub(crate) commit_time: Histogram,
     /// 1 once the log has stopped for good.
     pub(crate) stopped: Gauge,
+    /// 1 while it is not known what the database holds.
+    pub(crate) in_doubt: Gauge,
+    /// Durable entries that are not published yet.
+    pub(crate) unpublished: Gauge,
     entries: Family<Labels, Counter>,
     requests: Family<Labels, Counter>,
 }
@@ -30,6 +34,8 @@ impl Metrics {
             commits: Counter::default(),
             commit_time: Histogram::new(exponential_buckets(0.000_5, 2.0, 16)),
             stopped: Gauge::default(),
+            in_doubt: Gauge::default(),
+            unpublished: Gauge::default(),
             entries: Family::default(),
             requests: Family::default(),
         };
@@ -56,6 +62,16 @@ impl Metrics {
             metrics.stopped.clone(),
         );
         log.register(
+            "in_doubt",
+            "1 while a write has failed and the log finds out what its database holds",
+            metrics.in_doubt.clone(),
+        );
+        log.register(
+            "unpublished",
+            "Durable entries that wait for witnesses",
+            metrics.unpublished.clone(),
+        );
+        log.register(
             "entries",
             "Acknowledged entries by what became of them",
             metrics.entries.clone(),
@@ -66,6 +82,11 @@ impl Metrics {
             metrics.requests.clone(),
         );
         metrics
+    }
+
+    /// The published tree has this many entries.
+    pub(crate) fn published(&self, size: u64) {
+        self.size.set(i64::try_from(size).unwrap_or(i64::MAX));
     }
 
     /// Acknowledged entries: `appended` or `duplicate`.

@@ -7,19 +7,26 @@ use std::sync::Arc;
 use quorix_tlog::bundle;
 use quorix_tlog::tile::{TileLevel, TilePath, hashes_prefix};
 use quorix_trust::attestation::BlobId;
-use quorix_trust::ports::{Head, LogStore, StoreError};
+use quorix_trust::ports::{Head, StoreError, TileStore as _};
 use tokio::sync::watch;
+
+use crate::storage::Reopenable;
 
 /// A view of the published part of a log. Clones see the same.
 #[derive(Clone)]
 pub(crate) struct Published {
-    store: Arc<dyn LogStore>,
+    store: Arc<Reopenable>,
     head: watch::Receiver<Arc<Head>>,
 }
 
 impl Published {
-    pub(crate) fn new(store: Arc<dyn LogStore>, head: watch::Receiver<Arc<Head>>) -> Self {
+    pub(crate) fn new(store: Arc<Reopenable>, head: watch::Receiver<Arc<Head>>) -> Self {
         Self { store, head }
+    }
+
+    /// Whether reads fail because the database is being opened anew.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.store.is_closed()
     }
 
     /// The newest published head.

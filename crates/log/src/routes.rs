@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use axum::http::header::{
+    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER,
+};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -70,7 +72,7 @@ async fn checkpoint(State(shown): State<Shown>) -> Response {
 async fn tile(State(shown): State<Shown>, uri: Uri) -> Result<Response, Failure> {
     let path = uri.path().strip_prefix('/').unwrap_or_default();
     let path = TilePath::from_str(path).map_err(|error| Failure::BadRequest(error.to_string()))?;
-    let tile = blocking(move || shown.published.tile(path)).await?;
+    let tile = blocking(shown.published, move |published| published.tile(path)).await?;
     let tile = tile.ok_or(Failure::NotFound(
         "the published checkpoint does not cover this tile at this width",
     ))?;
@@ -89,7 +91,7 @@ async fn blob(State(shown): State<Shown>, uri: Uri) -> Result<Response, Failure>
         )
     };
     let id = id.ok_or_else(not_an_id)?;
-    let blob = blocking(move || shown.published.blob(&id)).await?;
+    let blob = blocking(shown.published, move |published| published.blob(&id)).await?;
     Ok(answer(
         BYTES,
         IMMUTABLE,
@@ -99,13 +101,18 @@ async fn blob(State(shown): State<Shown>, uri: Uri) -> Result<Response, Failure>
 
 /// The store blocks, so it is read beside the threads that serve.
 async fn blocking<T: Send + 'static>(
-    read: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+    published: Published,
+    read: impl FnOnce(&Published) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, Failure> {
-    let result = tokio::task::spawn_blocking(read).await;
+    let closed = published.clone();
+    let result = tokio::task::spawn_blocking(move || read(&published)).await;
     let result = result
         .map_err(|error| error.to_string())
         .and_then(|read| read.map_err(|error| error.to_string()));
     result.map_err(|error| {
+        if closed.is_closed() {
+            return Failure::Closed;
+        }
         tracing::error!(%error, "the log could not be read");
         Failure::Store
     })
@@ -125,6 +132,8 @@ enum Failure {
     NotFound(&'static str),
     Method,
     Store,
+    /// The database is being opened anew after an error.
+    Closed,
 }
 
 impl IntoResponse for Failure {
@@ -140,12 +149,19 @@ impl IntoResponse for Failure {
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "the log's database could not be read; try again later".to_owned(),
             ),
+            Self::Closed => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the log opens its database anew after an error; try again in a moment".to_owned(),
+            ),
         };
-        (
-            status,
-            answer(TEXT, "no-store", format!("{sentence}\n").into_bytes()),
-        )
-            .into_response()
+        let answer = answer(TEXT, "no-store", format!("{sentence}\n").into_bytes());
+        let mut response = (status, answer).into_response();
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response
+                .headers_mut()
+                .insert(RETRY_AFTER, HeaderValue::from_static("5"));
+        }
+        response
     }
 }
 

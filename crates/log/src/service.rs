@@ -1,24 +1,23 @@
 //! One running log: checks it at start, hands submissions to the sequencer, and tells its state.
 //!
-//! A [`Log`] is a cheap handle. Nothing is signed unless what is stored is exactly the tree that the stored checkpoint
-//! says, under this log's own key.
+//! A [`Log`] is a cheap handle. What is checked before anything is signed is in `start`.
 
 use std::sync::{Arc, OnceLock};
 
 use prometheus_client::registry::Registry;
-use quorix_tlog::checkpoint::{Checkpoint, SignedCheckpoint};
-use quorix_tlog::hash::EMPTY_ROOT;
 use quorix_tlog::note::SigningKey;
-use quorix_trust::ports::{Head, LogBatch, LogStore, TreeBatch};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::config::{LogConfig, REQUEST_BYTES_MAX};
-use crate::error::{StartError, SubmitError, TreeError};
+use crate::error::{StartError, SubmitError};
 use crate::metrics::Metrics;
+use crate::publication::cosigner::Witnessing;
+use crate::publication::{Problem, Publication, Publisher, Witnessed};
 use crate::published::Published;
 use crate::request::{check, check_size};
 use crate::sequencer::{Job, Message, Sequencer};
-use crate::tree::Tree;
+use crate::start::Known;
+use crate::storage::{Reopenable, Storage};
 
 /// What an entry costs in the queue besides its bytes.
 const ENTRY_OVERHEAD_BYTES: usize = 256;
@@ -54,6 +53,8 @@ pub struct Status {
     pub checkpoint: Vec<u8>,
     /// Why it takes no more entries, if it has stopped for good.
     pub stopped: Option<String>,
+    /// Why nothing new is published at present, if so.
+    pub problem: Option<String>,
 }
 
 /// A handle to a running log.
@@ -65,10 +66,12 @@ pub struct Log {
 struct Inner {
     config: LogConfig,
     vkey: String,
-    store: Arc<dyn LogStore>,
+    store: Arc<Reopenable>,
     queue: mpsc::Sender<Message>,
     room: Arc<Semaphore>,
     published: Published,
+    /// Why nothing new is published at present.
+    problem: Problem,
     stopped: Arc<OnceLock<String>>,
     ended: watch::Receiver<()>,
     metrics: Metrics,
@@ -76,12 +79,13 @@ struct Inner {
 
 impl Log {
     /// Checks what is stored, signs the checkpoint of the empty tree where nothing is, and starts the sequencer's
-    /// thread. Reads the store: blocks for a moment.
+    /// thread, with witnesses also the publisher's. Reads the store: blocks for a moment.
     ///
     /// # Errors
-    /// The key is another log's, what is stored is not a tree that this key signed, or the store fails.
+    /// The key is another log's, what is stored is not all that this key has signed, or storage fails.
     pub fn start(
-        store: Arc<dyn LogStore>,
+        storage: Storage,
+        witnessing: Option<Witnessing>,
         key: SigningKey,
         config: LogConfig,
         registry: &mut Registry,
@@ -91,42 +95,80 @@ impl Log {
             let (key, origin) = (key_name.to_owned(), config.origin.clone());
             return Err(StartError::KeyName { key, origin });
         }
-        let head = open_head(&*store, &key, &config.origin)?;
-        let tree = Tree::load(&*store, &head)?;
+        let Storage { open, anchor } = storage;
+        let store = Arc::new(Reopenable::open(open)?);
+        let known = Known {
+            key: &key,
+            origin: &config.origin,
+            anchor: &*anchor,
+            witnessed: witnessing.is_some(),
+            seen: witnessing.as_ref().map(|witnessing| &witnessing.seen),
+        };
+        let opened = known.open(&*store)?;
         let metrics = Metrics::register(registry);
-        metrics
-            .size
-            .set(i64::try_from(head.size).unwrap_or(i64::MAX));
+        metrics.published(opened.published.size);
         let vkey = key.verifier().to_string();
-        let (publisher, published) = watch::channel(Arc::new(head));
-        let stopped = Arc::new(OnceLock::new());
-        let (queue, waiting) = mpsc::channel(config.queue_requests.max(1));
+        let (published, head) = watch::channel(Arc::new(opened.published));
+        let (problem, stopped) = (Problem::default(), Arc::new(OnceLock::new()));
+        let (queue, messages) = mpsc::channel(config.queue_requests.max(1));
+        let (alive, ended) = watch::channel(());
+        let committed = Arc::new(opened.head);
+        let witnessed = match witnessing {
+            None => None,
+            Some(witnessing) => {
+                let (heads, newest) = watch::channel(Arc::clone(&committed));
+                let (waiting, waiters) = mpsc::unbounded_channel();
+                let publisher = Publisher {
+                    cosigner: witnessing.cosigner,
+                    store: Arc::clone(&store),
+                    committed: newest,
+                    waiting: waiters,
+                    published: published.clone(),
+                    problem: problem.clone(),
+                    sequencer: queue.downgrade(),
+                    config: config.clone(),
+                    metrics: metrics.clone(),
+                };
+                let runtime = runtime()?;
+                spawn("log-publisher", alive.clone(), move || {
+                    runtime.block_on(publisher.run());
+                })?;
+                Some(Witnessed {
+                    committed: heads,
+                    waiting,
+                })
+            }
+        };
         let sequencer = Sequencer {
             store: Arc::clone(&store),
+            anchor,
             key,
-            origin: config.origin.clone(),
-            tree,
-            published: publisher,
+            config: config.clone(),
+            tree: opened.tree,
+            committed,
+            publication: Publication {
+                published,
+                metrics: metrics.clone(),
+                witnessed,
+            },
+            problem: problem.clone(),
             stopped: Arc::clone(&stopped),
             metrics: metrics.clone(),
-            commit_entries: config.commit_entries,
-            commit_bytes: config.commit_bytes,
-            unfinished: None,
+            trouble: None,
+            timer: runtime()?,
         };
-        let ended = spawn(sequencer, waiting)?;
-        let room = Arc::new(Semaphore::new(
-            config
-                .queue_bytes
-                .clamp(REQUEST_BYTES_MAX, Semaphore::MAX_PERMITS),
-        ));
-        let published = Published::new(Arc::clone(&store), published);
+        spawn("log-sequencer", alive, move || sequencer.run(messages))?;
+        let room = config
+            .queue_bytes
+            .clamp(REQUEST_BYTES_MAX, Semaphore::MAX_PERMITS);
         let inner = Inner {
             config,
             vkey,
+            published: Published::new(Arc::clone(&store), head),
             store,
             queue,
-            room,
-            published,
+            room: Arc::new(Semaphore::new(room)),
+            problem,
             stopped,
             ended,
             metrics,
@@ -177,7 +219,7 @@ impl Log {
         let message = Message::Submit(Job {
             request,
             reply,
-            _room: room,
+            room,
         });
         self.inner
             .queue
@@ -186,7 +228,14 @@ impl Log {
                 mpsc::error::TrySendError::Full(_) => SubmitError::Busy,
                 mpsc::error::TrySendError::Closed(_) => self.gone(),
             })?;
-        answer.await.unwrap_or_else(|_| Err(self.gone()))
+        match tokio::time::timeout(self.inner.config.acknowledge_within, answer).await {
+            Ok(answer) => answer.unwrap_or_else(|_| Err(self.gone())),
+            Err(_) => {
+                let reason = self.inner.problem.get();
+                let reason = reason.unwrap_or_else(|| "it takes too long".to_owned());
+                Err(SubmitError::Unavailable { reason })
+            }
+        }
     }
 
     /// What this log is and how far it has come.
@@ -199,6 +248,7 @@ impl Log {
             size: head.size,
             checkpoint: head.checkpoint.clone(),
             stopped: self.inner.stopped.get().cloned(),
+            problem: self.inner.problem.get(),
         }
     }
 
@@ -207,7 +257,7 @@ impl Log {
         // Fails only if the sequencer has ended already.
         let _ = self.inner.queue.send(Message::Shutdown).await;
         let mut ended = self.inner.ended.clone();
-        // The sender lives in the sequencer's thread and never sends.
+        // The senders live in the log's threads and never send.
         let _ = ended.changed().await;
     }
 
@@ -224,69 +274,54 @@ impl Log {
     }
 }
 
-fn spawn(
-    sequencer: Sequencer,
-    waiting: mpsc::Receiver<Message>,
-) -> Result<watch::Receiver<()>, StartError> {
-    let (alive, ended) = watch::channel(());
-    let work = move || {
-        sequencer.run(waiting);
-        drop(alive);
+/// Takes what a stopped log's database holds for its newest state, because its operator says that nothing was signed
+/// beyond it: the mark of a copy is taken away, and the anchor follows. Gives the size. Blocks.
+///
+/// # Errors
+/// The database is damaged, is behind its anchor, or does not hold `confirmed` entries. Nothing was changed then, unless
+/// storage failed.
+pub fn adopt(
+    storage: Storage,
+    key: &SigningKey,
+    origin: &str,
+    confirmed: u64,
+) -> Result<u64, StartError> {
+    let Storage { open, anchor } = storage;
+    let store = open()?;
+    let known = Known {
+        key,
+        origin,
+        anchor: &*anchor,
+        witnessed: false,
+        seen: None,
     };
-    let thread = std::thread::Builder::new()
-        .name("log-sequencer".to_owned())
-        .spawn(work);
-    thread.map_err(|error| StartError::Thread {
-        reason: error.to_string(),
-    })?;
-    Ok(ended)
+    Ok(known.adopt(&*store, confirmed)?.size)
 }
 
-/// The stored head, its checkpoint verified; a new one for the empty tree where there is none.
-fn open_head(store: &dyn LogStore, key: &SigningKey, origin: &str) -> Result<Head, StartError> {
-    let problem = |problem| StartError::Checkpoint {
-        origin: origin.to_owned(),
-        problem,
-    };
-    if let Some(head) = store.head()? {
-        let signed =
-            SignedCheckpoint::open(&head.checkpoint, key.verifier(), origin).map_err(problem)?;
-        let checkpoint = signed.checkpoint();
-        if (checkpoint.size, checkpoint.root) != (head.size, head.root) {
-            return Err(TreeError::Head {
-                checkpoint: checkpoint.size,
-                head: head.size,
-            }
-            .into());
-        }
-        return Ok(head);
-    }
-    let empty = Checkpoint {
-        origin: origin.to_owned(),
-        size: 0,
-        root: EMPTY_ROOT,
-        extensions: Vec::new(),
-    };
-    let head = Head {
-        size: 0,
-        root: EMPTY_ROOT,
-        checkpoint: empty.sign(key).map_err(problem)?,
-    };
-    let tree = TreeBatch {
-        tiles: Vec::new(),
-        leaves: Vec::new(),
-        blobs: Vec::new(),
-        head: head.clone(),
-    };
-    store.commit(
-        0,
-        &LogBatch {
-            tree,
-            retractions: Vec::new(),
-        },
-    )?;
-    tracing::info!(%origin, "a new log begins");
-    Ok(head)
+/// Runs a thread; `alive` is dropped when it has ended.
+fn spawn(
+    name: &str,
+    alive: watch::Sender<()>,
+    work: impl FnOnce() + Send + 'static,
+) -> Result<(), StartError> {
+    let thread = std::thread::Builder::new().name(name.to_owned());
+    let thread = thread.spawn(move || {
+        work();
+        drop(alive);
+    });
+    thread.map(drop).map_err(|error| StartError::Thread {
+        reason: error.to_string(),
+    })
+}
+
+/// A clock that only measures how long something takes, and what waits for it.
+fn runtime() -> Result<tokio::runtime::Runtime, StartError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime.map_err(|error| StartError::Thread {
+        reason: error.to_string(),
+    })
 }
 
 #[cfg(test)]

@@ -1,15 +1,20 @@
 //! The right edge of the log's tree in memory: what appending needs, and what has to be written.
 //!
-//! Loading checks what is stored against the head that was signed, and reads at most ten tiles for it.
+//! Loading checks what is stored against the head that was signed, down to the entries at the right edge. It reads some
+//! thirty tiles for that, however large the log is.
 
 use quorix_tlog::bundle::{self, EntryTooLarge};
+use quorix_tlog::compact_range::CompactRange;
 use quorix_tlog::hash::{Hash, leaf_hash};
 use quorix_tlog::tile::{
-    Edge, TILE_WIDTH, TileId, encode_hashes, hashes_prefix, parse_hashes, width_at,
+    Edge, EdgeError, TILE_WIDTH, TileId, encode_hashes, hashes_prefix, parse_hashes, width_at,
 };
 use quorix_trust::ports::{Head, TileStore};
 
 use crate::error::TreeError;
+
+/// Levels of tiles that a tree can have.
+const TILE_LEVELS: u8 = 8;
 
 /// The growing end of a log.
 pub(crate) struct Tree {
@@ -27,7 +32,10 @@ impl Tree {
         let edge = Edge::load(head.size, |id, width| {
             stored_hashes(store, id, width).map(Some)
         });
-        let edge = edge.map_err(|error| TreeError::Tile(chain(&error)))?;
+        let edge = edge.map_err(|error| match error {
+            EdgeError::Read(error) => error,
+            error => TreeError::Tile(error.to_string()),
+        })?;
         let (size, found, expected) = (head.size, edge.root(), head.root);
         if found != expected {
             return Err(TreeError::Root {
@@ -36,7 +44,8 @@ impl Tree {
                 expected,
             });
         }
-        let bundle = last_bundle(store, size)?;
+        let bundle = last_bundles(store, size)?;
+        check_full_tiles(store, size)?;
         Ok(Self {
             edge,
             bundle,
@@ -99,25 +108,41 @@ pub(crate) fn stored_leaf(
 }
 
 /// The first `width` hashes of a tile. What the store has beyond them is not of this tree.
-fn stored_hashes(store: &dyn TileStore, id: TileId, width: u16) -> Result<Vec<Hash>, TreeError> {
+pub(crate) fn stored_hashes(
+    store: &dyn TileStore,
+    id: TileId,
+    width: u16,
+) -> Result<Vec<Hash>, TreeError> {
     let tile = stored_tile(store, id)?;
     let hashes = hashes_prefix(&tile, width).and_then(|prefix| parse_hashes(prefix, width));
     hashes.map_err(|error| TreeError::Tile(format!("{id:?}: {error}")))
 }
 
 fn stored_tile(store: &dyn TileStore, id: TileId) -> Result<Vec<u8>, TreeError> {
-    let tile = store
-        .tile(id)
-        .map_err(|error| TreeError::Tile(error.to_string()))?;
+    let tile = store.tile(id)?;
     tile.ok_or_else(|| TreeError::Tile(format!("{id:?} is missing")))
 }
 
-/// The bundle at the right edge if it is partial, after a check of the last bundle against the leaf hashes.
-fn last_bundle(store: &dyn TileStore, size: u64) -> Result<Vec<u8>, TreeError> {
+/// The bundle at the right edge if it is partial. The last two bundles are hashed, entry by entry, and compared with the
+/// tree, so that what is signed next rests on entries and not on hashes alone.
+fn last_bundles(store: &dyn TileStore, size: u64) -> Result<Vec<u8>, TreeError> {
     let Some(last) = size.checked_sub(1) else {
         return Ok(Vec::new());
     };
     let index = last / u64::from(TILE_WIDTH);
+    if let Some(before) = index.checked_sub(1) {
+        checked_bundle(store, size, before)?;
+    }
+    let bytes = checked_bundle(store, size, index)?;
+    Ok(if width_at(size, 0, index) == TILE_WIDTH {
+        Vec::new()
+    } else {
+        bytes
+    })
+}
+
+/// A bundle of the tree of this size, every entry hashed and compared with the tree.
+fn checked_bundle(store: &dyn TileStore, size: u64, index: u64) -> Result<Vec<u8>, TreeError> {
     let width = width_at(size, 0, index);
     let mut bytes = stored_tile(store, TileId::entries(index))?;
     let bad = |error: bundle::BundleError| TreeError::Tile(format!("bundle {index}: {error}"));
@@ -131,20 +156,32 @@ fn last_bundle(store: &dyn TileStore, size: u64) -> Result<Vec<u8>, TreeError> {
             return Err(TreeError::Entry { index });
         }
     }
-    Ok(if width == TILE_WIDTH {
-        Vec::new()
-    } else {
-        bytes
-    })
+    Ok(bytes)
 }
 
-/// An error with its causes, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
+/// Compares the last full tile of each level with its hash in the level above. The root says nothing of what is below
+/// a full tile.
+fn check_full_tiles(store: &dyn TileStore, size: u64) -> Result<(), TreeError> {
+    let width = u64::from(TILE_WIDTH);
+    let mut hashes_in_level = size;
+    for level in 0..TILE_LEVELS {
+        let full_tiles = hashes_in_level / width;
+        let Some(index) = full_tiles.checked_sub(1) else {
+            break;
+        };
+        let id = TileId::hashes(level, index);
+        let mut range = CompactRange::new();
+        for hash in stored_hashes(store, id, TILE_WIDTH)? {
+            range.push(hash);
+        }
+        let above = level.saturating_add(1);
+        let parent = TileId::hashes(above, index / width);
+        let parents = stored_hashes(store, parent, width_at(size, above, index / width))?;
+        let position = usize::try_from(index % width).unwrap_or(usize::MAX);
+        if parents.get(position) != Some(&range.root()) {
+            return Err(TreeError::FullTile { level, index });
+        }
+        hashes_in_level = full_tiles;
     }
-    text
+    Ok(())
 }

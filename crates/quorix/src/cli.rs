@@ -238,6 +238,36 @@ pub enum LogCommand {
         #[command(flatten)]
         config: ConfigFile,
     },
+    /// Copy this machine's log, which must be stopped, into a new folder. The copy is marked.
+    #[command(after_help = "\
+Examples:
+  quorix log backup /backup/log-2026-11-25
+
+A log goes on from a copy only once it is confirmed that nothing was signed since: by its witnesses, or by you with
+`quorix log adopt`. A log that signs on from an old copy contradicts itself for everybody to see.")]
+    Backup {
+        /// The folder to make.
+        #[arg(value_name = "FOLDER")]
+        dir: PathBuf,
+        /// Where the configuration is.
+        #[command(flatten)]
+        config: ConfigFile,
+    },
+    /// Say that this machine's log, which must be stopped, goes on from what its database holds.
+    #[command(after_help = "\
+Examples:
+  quorix log adopt --confirm-size 1234
+
+After a copy was restored, or the anchor was lost. Make sure first that nobody has seen a checkpoint of more entries: ask
+whoever follows the log. A database that its anchor shows to be an older copy is refused all the same.")]
+    Adopt {
+        /// How many entries the database holds, as the log said when it did not start.
+        #[arg(long, value_name = "SIZE")]
+        confirm_size: u64,
+        /// Where the configuration is.
+        #[command(flatten)]
+        config: ConfigFile,
+    },
 }
 
 /// `attest`

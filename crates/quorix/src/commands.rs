@@ -1,6 +1,7 @@
 //! A file for each command, and the one place that runs them.
 
 mod attest;
+mod backup;
 mod config;
 mod decide;
 mod hook;
@@ -51,6 +52,11 @@ pub fn run(cli: Cli) -> Exit {
             json,
             config,
         }) => blocking(log::status(aggregator, json, &config.config)),
+        Command::Log(LogCommand::Backup { dir, config }) => backup::backup(&dir, &config.config),
+        Command::Log(LogCommand::Adopt {
+            confirm_size,
+            config,
+        }) => backup::adopt(confirm_size, &config.config),
         Command::Attest(arguments) => blocking(attest::attest(arguments)),
         Command::Hook(HookCommand::PostBuild(file)) => return hook::post_build(&file.config),
         Command::Hook(HookCommand::Status { json, config }) => hook::status(json, &config.config),

@@ -85,6 +85,9 @@ pub struct LogSection {
     /// What each submitter may send.
     #[serde(default)]
     pub limits: LimitsSection,
+    /// The file with its newest signed checkpoint, best on another disk than `data_dir`: `data_dir/log.anchor` where
+    /// not told.
+    pub anchor: Option<PathBuf>,
 }
 
 /// `listen` of `[log]`: writing and reading are never on one address.
@@ -232,6 +235,13 @@ impl Config {
             toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())?;
         check::check(&config)?;
         Ok(config)
+    }
+
+    /// The anchor of the log.
+    #[must_use]
+    pub fn log_anchor(&self, section: &LogSection) -> PathBuf {
+        let beside = || self.data_dir.join("log.anchor");
+        section.anchor.clone().unwrap_or_else(beside)
     }
 
     /// The folder of one role.

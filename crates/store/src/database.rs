@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use quorix_trust::ports::StoreError;
+use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
     ColumnFamily, ColumnFamilyDescriptor, DB, Direction, ErrorKind, IteratorMode, WriteBatch,
     WriteOptions,
@@ -157,6 +158,13 @@ impl Database {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Makes a copy of everything that is durable in a new folder; large files are shared by hard links.
+    pub(crate) fn copy(&self, dir: &Path, operation: &str) -> Result<(), StoreError> {
+        Checkpoint::new(&self.db)
+            .and_then(|copy| copy.create_checkpoint(dir))
+            .map_err(|error| store_error(operation, &error))
+    }
+
     /// An empty batch.
     pub(crate) fn batch(&self) -> Batch<'_> {
         Batch {
@@ -189,6 +197,15 @@ impl Batch<'_> {
     pub(crate) fn delete(&mut self, column: &str, key: &[u8]) -> Result<(), StoreError> {
         self.batch.delete_cf(self.database.column(column)?, key);
         Ok(())
+    }
+
+    /// Writes everything without waiting for the disk: it survives the end of the process, and a power cut only once a
+    /// later [`commit`](Self::commit) has returned.
+    pub(crate) fn write(self, operation: &str) -> Result<(), StoreError> {
+        self.database
+            .db
+            .write(self.batch)
+            .map_err(|error| store_error(operation, &error))
     }
 
     /// Writes everything and waits until it is on the disk.

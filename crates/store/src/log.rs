@@ -10,11 +10,17 @@ use quorix_tlog::tile::TileId;
 use quorix_trust::attestation::BlobId;
 use quorix_trust::ports::{CommitError, Head, LogBatch, LogStore, StoreError, TileStore};
 
-use crate::database::{Database, Layout, OpenError, Shape, corrupt};
+use crate::database::{Database, Layout, META, OpenError, Shape, corrupt};
 use crate::tree::{self, Tree, split_u64};
 
 /// `<leaf hash>` → index of the newest retraction that names it.
 const RETRACTIONS: (&str, Shape) = ("retractions", Shape::Lookup);
+
+/// The published head, cosignatures included. Not there where the newest head is published as it is.
+const PUBLISHED: &[u8] = b"published";
+
+/// There in a copy that a backup made, until it is confirmed.
+const COPY: &[u8] = b"copy";
 
 const LAYOUT: Layout = Layout {
     schema: "quorix log 1",
@@ -41,6 +47,36 @@ impl RocksLog {
         Ok(Self {
             database: Database::open(dir, &LAYOUT)?,
         })
+    }
+
+    /// Makes a copy of the log as it is now in `dir`, which must not exist yet, and marks it: a log goes on from a copy
+    /// only once it is confirmed that nothing was signed since.
+    ///
+    /// # Errors
+    /// The folder exists, the disk is full, or RocksDB refuses. An unmarked copy is never left behind under this name.
+    pub fn backup(&self, dir: &Path) -> Result<(), StoreError> {
+        const OPERATION: &str = "making a copy of the log";
+        let failed = |reason: String| StoreError {
+            operation: OPERATION.to_owned(),
+            reason,
+        };
+        if dir.exists() {
+            return Err(failed(format!("{} exists already", dir.display())));
+        }
+        // Marked under another name, so that what bears the name of a copy is marked.
+        let mut unmarked = dir.as_os_str().to_owned();
+        unmarked.push(".unfinished");
+        let unmarked = Path::new(&unmarked);
+        {
+            let _writer = self.database.lock();
+            self.database.copy(unmarked, OPERATION)?;
+        }
+        let copy = Self::open(unmarked).map_err(|error| failed(error.to_string()))?;
+        let mut writes = copy.database.batch();
+        writes.put(META, COPY, b"")?;
+        writes.commit(OPERATION)?;
+        drop(copy);
+        std::fs::rename(unmarked, dir).map_err(|error| failed(error.to_string()))
     }
 
     fn tree(&self) -> Tree<'_> {
@@ -93,6 +129,41 @@ impl LogStore for RocksLog {
             writes.put(RETRACTIONS.0, leaf.as_bytes(), &index.to_be_bytes())?;
         }
         Ok(writes.commit("committing to the log")?)
+    }
+
+    fn published(&self) -> Result<Option<Head>, StoreError> {
+        const OPERATION: &str = "reading what was published";
+        let Some(bytes) = self.database.get(META, PUBLISHED, OPERATION)? else {
+            return Ok(None);
+        };
+        let head = tree::decode_head(&bytes)
+            .ok_or_else(|| corrupt(OPERATION, "the stored head is cut off"))?;
+        Ok(Some(head))
+    }
+
+    fn note_published(&self, head: Option<&Head>) -> Result<(), StoreError> {
+        let _writer = self.database.lock();
+        let mut writes = self.database.batch();
+        match head {
+            Some(head) => writes.put(META, PUBLISHED, &tree::encode_head(head))?,
+            None => writes.delete(META, PUBLISHED)?,
+        }
+        // Not synced by itself: it can be had again, and the next commit's sync covers it.
+        writes.write("noting what is published")
+    }
+
+    fn is_copy(&self) -> Result<bool, StoreError> {
+        let mark = self
+            .database
+            .get(META, COPY, "looking for the mark of a copy")?;
+        Ok(mark.is_some())
+    }
+
+    fn confirm_copy(&self) -> Result<(), StoreError> {
+        let _writer = self.database.lock();
+        let mut writes = self.database.batch();
+        writes.delete(META, COPY)?;
+        writes.commit("taking the mark of a copy away")
     }
 }
 

@@ -110,7 +110,8 @@ impl Tree<'_> {
     }
 }
 
-fn encode_head(head: &Head) -> Vec<u8> {
+/// How a head is stored.
+pub(crate) fn encode_head(head: &Head) -> Vec<u8> {
     [
         head.size.to_be_bytes().as_slice(),
         head.root.as_bytes(),
@@ -119,7 +120,8 @@ fn encode_head(head: &Head) -> Vec<u8> {
     .concat()
 }
 
-fn decode_head(bytes: &[u8]) -> Option<Head> {
+/// The head in stored bytes.
+pub(crate) fn decode_head(bytes: &[u8]) -> Option<Head> {
     let (size, rest) = split_u64(bytes)?;
     let (root, checkpoint) = rest.split_first_chunk::<32>()?;
     Some(Head {

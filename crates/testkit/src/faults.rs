@@ -1,60 +1,171 @@
-//! A log store that fails, stalls and counts as a test tells it to.
+//! A log store with its anchor that fail, stall and count as a test tells them to.
 //!
-//! The two ways in which a commit can fail without a word on its outcome are both here: nothing was written, or
-//! everything was.
+//! Each step can fail in the ways in which disks do: nothing was written, everything was, or everything was and the
+//! sync was not, so that it is there until the power goes.
 
+use std::collections::BTreeMap;
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use quorix_tlog::hash::Hash;
 use quorix_tlog::tile::TileId;
 use quorix_trust::attestation::BlobId;
-use quorix_trust::ports::{CommitError, Head, LogBatch, LogStore, StoreError, TileStore};
+use quorix_trust::ports::{Anchor, CommitError, Head, LogBatch, LogStore, StoreError, TileStore};
 
-/// How a commit fails.
+use crate::memory::{MemoryAnchor, MemoryLog};
+
+/// How a step fails. A step that only reads just fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// An error, and nothing was written.
     NotWritten,
-    /// An error, although everything was written.
+    /// An error, although everything was written and is durable.
     Written,
+    /// An error: everything was written, but it is gone after a power cut.
+    NotSynced,
 }
 
-/// A log store around another one. Clones are the same store.
-#[derive(Clone, Debug)]
-pub struct FaultyLog<S> {
-    inner: S,
+/// What a log does with its storage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Step {
+    /// Opening the database.
+    Open,
+    /// Reading its head.
+    Head,
+    /// Reading a tile.
+    Tile,
+    /// Looking up a leaf or a retraction.
+    Lookup,
+    /// The synced write of a batch.
+    Commit,
+    /// Noting what is published.
+    Note,
+    /// Writing the anchor.
+    Anchor,
+}
+
+impl Step {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Open,
+        Self::Head,
+        Self::Tile,
+        Self::Lookup,
+        Self::Commit,
+        Self::Note,
+        Self::Anchor,
+    ];
+
+    const fn operation(self) -> &'static str {
+        match self {
+            Self::Open => "opening",
+            Self::Head => "reading the head",
+            Self::Tile => "reading a tile",
+            Self::Lookup => "looking up a leaf",
+            Self::Commit => "committing",
+            Self::Note => "noting what is published",
+            Self::Anchor => "writing the anchor",
+        }
+    }
+
+    fn error(self) -> StoreError {
+        StoreError {
+            operation: self.operation().to_owned(),
+            reason: "the disk said no".to_owned(),
+        }
+    }
+}
+
+/// A log store around one in memory. Clones are the same store.
+#[derive(Clone, Debug, Default)]
+pub struct FaultyLog {
+    inner: MemoryLog,
     control: Arc<(Mutex<Control>, Condvar)>,
+}
+
+/// The anchor beside a [`FaultyLog`].
+#[derive(Clone, Debug)]
+pub struct FaultyAnchor {
+    inner: MemoryAnchor,
+    store: FaultyLog,
 }
 
 #[derive(Debug, Default)]
 struct Control {
     attempts: Vec<LogBatch>,
-    commits: usize,
-    faults: VecDeque<Fault>,
-    reads_fail: bool,
+    counts: BTreeMap<Step, usize>,
+    faults: BTreeMap<Step, VecDeque<Option<Fault>>>,
+    always: BTreeMap<Step, Fault>,
     held: bool,
     waiting: bool,
 }
 
-impl<S> FaultyLog<S> {
+impl FaultyLog {
     /// No faults so far.
     #[must_use]
-    pub fn around(inner: S) -> Self {
+    pub fn around(inner: MemoryLog) -> Self {
         Self {
             inner,
             control: Arc::default(),
         }
     }
 
-    /// The next commit fails in this way; several faults queue up.
-    pub fn fail_next_commit(&self, fault: Fault) {
-        self.control().faults.push_back(fault);
+    /// The store behind it.
+    #[must_use]
+    pub fn inner(&self) -> &MemoryLog {
+        &self.inner
     }
 
-    /// Whether reads of the head fail.
-    pub fn fail_reads(&self, fail: bool) {
-        self.control().reads_fail = fail;
+    /// The anchor beside it, which fails as told here.
+    #[must_use]
+    pub fn anchor(&self) -> FaultyAnchor {
+        FaultyAnchor {
+            inner: self.inner.anchor(),
+            store: self.clone(),
+        }
+    }
+
+    /// The store opened anew.
+    ///
+    /// # Errors
+    /// It was told to fail.
+    pub fn open(&self) -> Result<Self, StoreError> {
+        match self.enter(Step::Open) {
+            Some(_) => Err(Step::Open.error()),
+            None => Ok(Self {
+                inner: self.inner.reopened(),
+                control: Arc::clone(&self.control),
+            }),
+        }
+    }
+
+    /// The next time this step fails in this way; several faults queue up.
+    pub fn fail_next(&self, step: Step, fault: Fault) {
+        self.fail_later(step, 0, fault);
+    }
+
+    /// The step fails in this way after it went well this many times.
+    pub fn fail_later(&self, step: Step, after: usize, fault: Fault) {
+        let mut control = self.control();
+        let faults = control.faults.entry(step).or_default();
+        faults.extend(std::iter::repeat_n(None, after));
+        faults.push_back(Some(fault));
+    }
+
+    /// The step fails in this way each time from now on, or no longer.
+    pub fn fail_always(&self, step: Step, fault: Option<Fault>) {
+        let mut control = self.control();
+        match fault {
+            Some(fault) => control.always.insert(step, fault),
+            None => control.always.remove(&step),
+        };
+    }
+
+    /// All that is still queued up will not happen.
+    pub fn forget_faults(&self) {
+        let mut control = self.control();
+        control.faults.clear();
+        control.always.clear();
     }
 
     /// Commits wait from now on until [`release`](Self::release).
@@ -86,10 +197,10 @@ impl<S> FaultyLog<S> {
         self.control().attempts.clone()
     }
 
-    /// How many batches were written.
+    /// How often this step was taken, whatever became of it.
     #[must_use]
-    pub fn commits(&self) -> usize {
-        self.control().commits
+    pub fn count(&self, step: Step) -> usize {
+        self.control().counts.get(&step).copied().unwrap_or(0)
     }
 
     fn control(&self) -> MutexGuard<'_, Control> {
@@ -99,7 +210,23 @@ impl<S> FaultyLog<S> {
             .expect("no test panics while it controls the store")
     }
 
-    fn enter_commit(&self, batch: &LogBatch) -> Option<Fault> {
+    /// Counts a step and says how it fails.
+    fn enter(&self, step: Step) -> Option<Fault> {
+        let mut control = self.control();
+        *control.counts.entry(step).or_default() += 1;
+        let next = control.faults.get_mut(&step).and_then(VecDeque::pop_front);
+        next.flatten()
+            .or_else(|| control.always.get(&step).copied())
+    }
+
+    fn read(&self, step: Step) -> Result<(), StoreError> {
+        match self.enter(step) {
+            Some(_) => Err(step.error()),
+            None => Ok(()),
+        }
+    }
+
+    fn enter_commit(&self, batch: &LogBatch) {
         let mut control = self.control();
         control.attempts.push(batch.clone());
         control.waiting = control.held;
@@ -112,26 +239,17 @@ impl<S> FaultyLog<S> {
                 .expect("no test panics while it controls the store");
         }
         control.waiting = false;
-        control.faults.pop_front()
     }
 }
 
-fn disk_error(operation: &str) -> StoreError {
-    StoreError {
-        operation: operation.to_owned(),
-        reason: "the disk said no".to_owned(),
-    }
-}
-
-impl<S: LogStore> TileStore for FaultyLog<S> {
+impl TileStore for FaultyLog {
     fn head(&self) -> Result<Option<Head>, StoreError> {
-        if self.control().reads_fail {
-            return Err(disk_error("reading the head"));
-        }
+        self.read(Step::Head)?;
         self.inner.head()
     }
 
     fn tile(&self, id: TileId) -> Result<Option<Vec<u8>>, StoreError> {
+        self.read(Step::Tile)?;
         self.inner.tile(id)
     }
 
@@ -140,24 +258,64 @@ impl<S: LogStore> TileStore for FaultyLog<S> {
     }
 
     fn index_of(&self, leaf: &Hash) -> Result<Option<u64>, StoreError> {
+        self.read(Step::Lookup)?;
         self.inner.index_of(leaf)
     }
 }
 
-impl<S: LogStore> LogStore for FaultyLog<S> {
+impl LogStore for FaultyLog {
     fn retraction_of(&self, leaf: &Hash) -> Result<Option<u64>, StoreError> {
+        self.read(Step::Lookup)?;
         self.inner.retraction_of(leaf)
     }
 
     fn commit(&self, expected: u64, batch: &LogBatch) -> Result<(), CommitError> {
-        let fault = self.enter_commit(batch);
+        self.enter_commit(batch);
+        match self.enter(Step::Commit) {
+            None => return self.inner.commit(expected, batch),
+            Some(Fault::NotWritten) => {}
+            Some(Fault::Written) => self.inner.commit(expected, batch)?,
+            Some(Fault::NotSynced) => self.inner.commit_unsynced(expected, batch)?,
+        }
+        Err(Step::Commit.error().into())
+    }
+
+    fn published(&self) -> Result<Option<Head>, StoreError> {
+        self.inner.published()
+    }
+
+    fn note_published(&self, head: Option<&Head>) -> Result<(), StoreError> {
+        let fault = self.enter(Step::Note);
         if fault != Some(Fault::NotWritten) {
-            self.inner.commit(expected, batch)?;
-            self.control().commits += 1;
+            self.inner.note_published(head)?;
         }
         match fault {
-            Some(_) => Err(disk_error("committing").into()),
+            Some(_) => Err(Step::Note.error()),
             None => Ok(()),
         }
+    }
+
+    fn is_copy(&self) -> Result<bool, StoreError> {
+        self.inner.is_copy()
+    }
+
+    fn confirm_copy(&self) -> Result<(), StoreError> {
+        self.inner.confirm_copy()
+    }
+}
+
+impl Anchor for FaultyAnchor {
+    fn read(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        self.inner.read()
+    }
+
+    fn write(&self, checkpoint: &[u8]) -> Result<(), StoreError> {
+        match self.store.enter(Step::Anchor) {
+            None => return self.inner.write(checkpoint),
+            Some(Fault::NotWritten) => {}
+            Some(Fault::Written) => self.inner.write(checkpoint)?,
+            Some(Fault::NotSynced) => self.inner.write_unsynced(checkpoint),
+        }
+        Err(Step::Anchor.error())
     }
 }

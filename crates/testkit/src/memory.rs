@@ -1,7 +1,9 @@
 //! The ports of `quorix-trust` in memory: the simplest thing that is right.
 //!
 //! Nothing here is fast and nothing survives the process; a clone is the same store, so that a test can "reopen" it.
+//! A power cut can be had: what was written and not synced is gone then.
 
+mod anchor;
 mod index;
 mod witness;
 
@@ -15,19 +17,41 @@ use quorix_trust::ports::{
     CommitError, Head, LogBatch, LogStore, StoreError, TileStore, TreeBatch,
 };
 
+pub use anchor::MemoryAnchor;
 pub use index::MemoryIndex;
 pub use witness::MemoryWitness;
 
 /// One's own log in memory. Clones are the same log.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryLog {
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<Disk>>,
+    anchor: MemoryAnchor,
 }
 
+/// What reads see, and what a power cut leaves.
 #[derive(Debug, Default)]
+struct Disk {
+    now: State,
+    /// The state at the last sync, where something was written since.
+    synced: Option<State>,
+}
+
+#[derive(Clone, Debug, Default)]
 struct State {
     tree: Tree,
     retractions: BTreeMap<Hash, u64>,
+    published: Option<Head>,
+    is_copy: bool,
+}
+
+impl Disk {
+    /// Something is about to be written without a sync.
+    fn unsynced(&mut self) -> &mut State {
+        if self.synced.is_none() {
+            self.synced = Some(self.now.clone());
+        }
+        &mut self.now
+    }
 }
 
 impl MemoryLog {
@@ -37,46 +61,111 @@ impl MemoryLog {
         Self::default()
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    /// The anchor beside it.
+    #[must_use]
+    pub fn anchor(&self) -> MemoryAnchor {
+        self.anchor.clone()
+    }
+
+    /// The same log, opened anew: what it shows is durable.
+    #[must_use]
+    pub fn reopened(&self) -> Self {
+        self.disk().synced = None;
+        self.clone()
+    }
+
+    /// Writes a batch as [`LogStore::commit`] does, without its sync.
+    ///
+    /// # Errors
+    /// As [`LogStore::commit`].
+    pub fn commit_unsynced(&self, expected: u64, batch: &LogBatch) -> Result<(), CommitError> {
+        let mut disk = self.disk();
+        disk.unsynced();
+        disk.now.commit(expected, batch)
+    }
+
+    /// The power goes: what was not synced is lost, of the anchor too.
+    pub fn cut_power(&self) {
+        let mut disk = self.disk();
+        if let Some(synced) = disk.synced.take() {
+            disk.now = synced;
+        }
+        self.anchor.cut_power();
+    }
+
+    /// Whether it is a copy that a backup made.
+    pub fn mark_as_copy(&self, is_copy: bool) {
+        self.disk().now.is_copy = is_copy;
+    }
+
+    fn disk(&self) -> MutexGuard<'_, Disk> {
         self.state
             .lock()
             .expect("no test panics while it holds the store")
     }
 }
 
+impl State {
+    fn commit(&mut self, expected: u64, batch: &LogBatch) -> Result<(), CommitError> {
+        self.tree.commit(expected, &batch.tree)?;
+        self.retractions.extend(batch.retractions.iter().copied());
+        Ok(())
+    }
+}
+
 impl TileStore for MemoryLog {
     fn head(&self) -> Result<Option<Head>, StoreError> {
-        Ok(self.state().tree.head.clone())
+        Ok(self.disk().now.tree.head.clone())
     }
 
     fn tile(&self, id: TileId) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.state().tree.tiles.get(&id).cloned())
+        Ok(self.disk().now.tree.tiles.get(&id).cloned())
     }
 
     fn blob(&self, id: &BlobId) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.state().tree.blobs.get(id).cloned())
+        Ok(self.disk().now.tree.blobs.get(id).cloned())
     }
 
     fn index_of(&self, leaf: &Hash) -> Result<Option<u64>, StoreError> {
-        Ok(self.state().tree.leaves.get(leaf).copied())
+        Ok(self.disk().now.tree.leaves.get(leaf).copied())
     }
 }
 
 impl LogStore for MemoryLog {
     fn retraction_of(&self, leaf: &Hash) -> Result<Option<u64>, StoreError> {
-        Ok(self.state().retractions.get(leaf).copied())
+        Ok(self.disk().now.retractions.get(leaf).copied())
     }
 
     fn commit(&self, expected: u64, batch: &LogBatch) -> Result<(), CommitError> {
-        let mut state = self.state();
-        state.tree.commit(expected, &batch.tree)?;
-        state.retractions.extend(batch.retractions.iter().copied());
+        let mut disk = self.disk();
+        disk.now.commit(expected, batch)?;
+        disk.synced = None;
+        Ok(())
+    }
+
+    fn published(&self) -> Result<Option<Head>, StoreError> {
+        Ok(self.disk().now.published.clone())
+    }
+
+    fn note_published(&self, head: Option<&Head>) -> Result<(), StoreError> {
+        self.disk().unsynced().published = head.cloned();
+        Ok(())
+    }
+
+    fn is_copy(&self) -> Result<bool, StoreError> {
+        Ok(self.disk().now.is_copy)
+    }
+
+    fn confirm_copy(&self) -> Result<(), StoreError> {
+        let mut disk = self.disk();
+        disk.now.is_copy = false;
+        disk.synced = None;
         Ok(())
     }
 }
 
 /// One tree: of one's own log, or of a mirror.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Tree {
     head: Option<Head>,
     tiles: BTreeMap<TileId, Vec<u8>>,

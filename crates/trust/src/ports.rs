@@ -114,6 +114,47 @@ pub trait LogStore: TileStore {
     /// [`CommitError::Conflict`]: nothing was written. [`CommitError::Store`]: the outcome is not known; the
     /// caller must read the head again before it does anything else.
     fn commit(&self, expected: u64, batch: &LogBatch) -> Result<(), CommitError>;
+
+    /// What was published last, as [`note_published`](Self::note_published) noted it.
+    ///
+    /// # Errors
+    /// The store failed.
+    fn published(&self) -> Result<Option<Head>, StoreError>;
+
+    /// Notes what is published: a head with the checkpoint that the world sees, cosignatures included; `None` forgets
+    /// it. Survives the end of the process when this returns, and a power cut once the next commit has returned.
+    ///
+    /// # Errors
+    /// The store failed; whether it is noted is not known.
+    fn note_published(&self, head: Option<&Head>) -> Result<(), StoreError>;
+
+    /// Whether this is a copy that a backup made and that nobody has confirmed since.
+    ///
+    /// # Errors
+    /// The store failed.
+    fn is_copy(&self) -> Result<bool, StoreError>;
+
+    /// Takes the mark of a copy away, durably.
+    ///
+    /// # Errors
+    /// The store failed; whether the mark is still there is not known.
+    fn confirm_copy(&self) -> Result<(), StoreError>;
+}
+
+/// The newest checkpoint that a log has signed, kept apart from its database, best on another disk: a database that
+/// has lost acknowledged entries, or is an older copy, is found out by it.
+pub trait Anchor: Send + Sync + 'static {
+    /// The checkpoint written last; `None` if none ever was.
+    ///
+    /// # Errors
+    /// It cannot be read, or what is there is damaged.
+    fn read(&self) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Replaces it by this signed checkpoint, durably. One synced write.
+    ///
+    /// # Errors
+    /// It failed: either the old or the new one is there.
+    fn write(&self, checkpoint: &[u8]) -> Result<(), StoreError>;
 }
 
 /// What a witness keeps of one log: the newest checkpoint that it cosigned.

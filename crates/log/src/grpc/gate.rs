@@ -21,8 +21,8 @@ pub type Monotonic = Arc<dyn Fn() -> Duration + Send + Sync>;
 
 /// The full name of the guarded method.
 const SUBMIT: &str = "/quorix.v1.LogService/Submit";
-/// How long to wait before trying again, in milliseconds (gRPC, proposal A6).
-const PUSHBACK: &str = "grpc-retry-pushback-ms";
+/// How long to wait before trying again, in milliseconds (gRPC, proposal A6). Clients of gRPC know it.
+pub(super) const PUSHBACK: &str = "grpc-retry-pushback-ms";
 
 /// A service behind access control.
 #[derive(Clone)]

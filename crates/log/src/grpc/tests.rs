@@ -1,20 +1,20 @@
 //! Submission as a gRPC client sees it.
 
-use std::sync::Arc;
-
 use prometheus_client::registry::Registry;
 use quorix_testkit::entries::{a_small_entry, an_attestation, log_key};
-use quorix_testkit::memory::MemoryLog;
+use quorix_testkit::memory::{MemoryAnchor, MemoryLog};
 
 use super::*;
 use crate::config::LogConfig;
+use crate::storage::Storage;
 
 const ORIGIN: &str = "logs.example.org/alice";
 
 fn service() -> Service {
     let mut registry = Registry::default();
     let log = Log::start(
-        Arc::new(MemoryLog::new()),
+        Storage::new(|| Ok(MemoryLog::new()), MemoryAnchor::new()),
+        None,
         log_key(ORIGIN),
         LogConfig::new(ORIGIN),
         &mut registry,
@@ -77,6 +77,22 @@ async fn trustix_errors_have_codes_and_say_which_entry_is_wrong() {
     service.log.shutdown().await;
     let late = submit(&service, vec![a_small_entry(0)]).await.unwrap_err();
     assert_eq!(late.code(), Code::FailedPrecondition);
+}
+
+#[test]
+fn who_should_come_again_is_told_when() {
+    let pause = |error: &SubmitError| {
+        let status = status_of(error);
+        let value = status.metadata().get("grpc-retry-pushback-ms")?;
+        Some(value.to_str().unwrap().to_owned())
+    };
+    let reason = "the disk is full".to_owned();
+    assert_eq!(pause(&SubmitError::Busy).as_deref(), Some("200"));
+    assert_eq!(
+        pause(&SubmitError::Unavailable { reason }).as_deref(),
+        Some("2000")
+    );
+    assert_eq!(pause(&SubmitError::TooLarge { bytes: 1 }), None);
 }
 
 #[test]

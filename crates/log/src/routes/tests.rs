@@ -7,7 +7,7 @@ use axum::http::{Method, Request};
 use http_body_util::BodyExt;
 use prometheus_client::registry::Registry;
 use quorix_testkit::entries::{a_small_entry, an_attestation, log_key};
-use quorix_testkit::memory::MemoryLog;
+use quorix_testkit::memory::{MemoryAnchor, MemoryLog};
 use quorix_tlog::bundle;
 use quorix_tlog::checkpoint::SignedCheckpoint;
 use quorix_tlog::hash::{Hash, leaf_hash};
@@ -17,6 +17,7 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::config::LogConfig;
+use crate::storage::Storage;
 
 const ORIGIN: &str = "logs.example.org/alice";
 
@@ -80,7 +81,8 @@ async fn get_path(router: &Router, path: &str) -> Answer {
 async fn log_of(entries: u64) -> Log {
     let mut registry = Registry::default();
     let log = Log::start(
-        Arc::new(MemoryLog::new()),
+        Storage::new(|| Ok(MemoryLog::new()), MemoryAnchor::new()),
+        None,
         log_key(ORIGIN),
         LogConfig::new(ORIGIN),
         &mut registry,

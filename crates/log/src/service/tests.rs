@@ -1,40 +1,83 @@
 //! The running log over stores in memory: order, durability, restarts and faults.
 
+mod again;
+mod blobs;
 mod faults;
+mod matrix;
 mod start;
+mod witness;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use quorix_testkit::entries::{
     a_retraction_of, a_retraction_of_leaves, a_small_entry, an_attestation, bytes_of, log_key,
     nix_key,
 };
-use quorix_testkit::faults::FaultyLog;
+use quorix_testkit::faults::{FaultyLog, Step};
 use quorix_testkit::memory::MemoryLog;
 use quorix_testkit::tree::{blob_id, naive_bundle, naive_root, naive_tile};
+use quorix_tlog::checkpoint::{Checkpoint, SignedCheckpoint};
 use quorix_tlog::hash::{Hash, leaf_hash};
 use quorix_tlog::proof::{
     TileReader, prove_consistency, prove_inclusion, verify_consistency, verify_inclusion,
 };
 use quorix_tlog::tile::{TileId, TilePath, encode_hashes, parse_hashes, tiles_of};
 use quorix_trust::attestation::{Entry, KeyRotation};
+use quorix_trust::ports::{Head, LogBatch, LogStore, TileStore, TreeBatch};
 
 use super::*;
 use crate::error::EntryProblem;
 
 const ORIGIN: &str = "logs.example.org/alice";
 
-fn try_start(store: impl LogStore) -> Result<Log, StartError> {
+/// Stores in memory with their anchor, as a log takes them.
+trait Stored: Clone + 'static {
+    fn storage(&self) -> Storage;
+}
+
+impl Stored for MemoryLog {
+    fn storage(&self) -> Storage {
+        let store = self.clone();
+        Storage::new(move || Ok(store.reopened()), self.anchor())
+    }
+}
+
+impl Stored for FaultyLog {
+    fn storage(&self) -> Storage {
+        let store = self.clone();
+        Storage::new(move || store.open(), self.anchor())
+    }
+}
+
+fn start_with(
+    store: &impl Stored,
+    witnessing: Option<Witnessing>,
+    config: LogConfig,
+) -> Result<Log, StartError> {
     Log::start(
-        Arc::new(store),
+        store.storage(),
+        witnessing,
         log_key(ORIGIN),
-        LogConfig::new(ORIGIN),
+        config,
         &mut Registry::default(),
     )
 }
 
-fn start(store: impl LogStore) -> Log {
+fn try_start(store: impl Stored) -> Result<Log, StartError> {
+    start_with(&store, None, config())
+}
+
+fn start(store: impl Stored) -> Log {
     try_start(store).unwrap()
+}
+
+/// No test waits for a disk to come back.
+fn config() -> LogConfig {
+    LogConfig {
+        retry_pause: Duration::from_millis(1),
+        ..LogConfig::new(ORIGIN)
+    }
 }
 
 fn verified(checkpoint: &[u8]) -> Checkpoint {
@@ -136,69 +179,6 @@ async fn every_served_tile_is_what_the_definition_says() {
 }
 
 #[tokio::test]
-async fn the_same_entry_again_is_answered_with_its_first_index() {
-    let store = MemoryLog::new();
-    let log = start(store.clone());
-    let (a, b) = (
-        an_attestation().bytes(),
-        an_attestation().of("world").bytes(),
-    );
-    assert_eq!(
-        submit(&log, &[a.clone(), b.clone()]).await,
-        [(0, false), (1, false)]
-    );
-    assert_eq!(
-        submit(&log, &[b.clone(), a.clone()]).await,
-        [(1, true), (0, true)]
-    );
-    // In one request, too.
-    let c = an_attestation().of("c").bytes();
-    assert_eq!(
-        submit(&log, &[c.clone(), a.clone(), c.clone()]).await,
-        [(2, false), (0, true), (2, true)]
-    );
-    // And after a restart.
-    log.shutdown().await;
-    let log = start(store);
-    assert_eq!(
-        submit(&log, &[c, b, a]).await,
-        [(2, true), (1, true), (0, true)]
-    );
-    assert_eq!(log.status().size, 3);
-}
-
-#[tokio::test]
-async fn a_request_of_duplicates_alone_is_answered_without_a_commit() {
-    let store = FaultyLog::around(MemoryLog::new());
-    let log = start(store.clone());
-    submit(&log, &[an_attestation().bytes()]).await;
-    let commits = store.commits();
-    submit(&log, &[an_attestation().bytes()]).await;
-    submit(&log, &[]).await;
-    assert_eq!(store.commits(), commits);
-}
-
-#[tokio::test]
-async fn trustix_two_different_values_for_one_output_are_both_kept() {
-    let log = start(MemoryLog::new());
-    let (first, second) = (
-        an_attestation().saying("A").bytes(),
-        an_attestation().saying("B").bytes(),
-    );
-    assert_eq!(
-        submit(&log, std::slice::from_ref(&first)).await,
-        [(0, false)]
-    );
-    assert_eq!(
-        submit(&log, std::slice::from_ref(&second)).await,
-        [(1, false)]
-    );
-    let checkpoint = verified(&log.status().checkpoint);
-    assert_is_in(&log, &checkpoint, 0, &first);
-    assert_is_in(&log, &checkpoint, 1, &second);
-}
-
-#[tokio::test]
 async fn trustix_an_acknowledged_entry_is_published_without_a_flush() {
     let log = start(MemoryLog::new());
     let entry = an_attestation().bytes();
@@ -230,32 +210,6 @@ async fn trustix_every_earlier_checkpoint_stays_provable() {
     }
 }
 
-#[tokio::test]
-async fn trustix_a_builder_can_take_back_what_it_said_and_say_it_again() {
-    let log = start(MemoryLog::new());
-    let said = an_attestation().bytes();
-    let withdrawal = bytes_of(&a_retraction_of(&[&said]));
-    assert_eq!(
-        submit(&log, &[said.clone(), withdrawal.clone()]).await,
-        [(0, false), (1, false)]
-    );
-    // Withdrawn, the same bytes are a new entry; not withdrawn, they are not.
-    assert_eq!(
-        submit(&log, &[said.clone(), said.clone()]).await,
-        [(2, false), (2, true)]
-    );
-    // The same withdrawal concerns the new entry, so it is a new one; after that it is not.
-    assert_eq!(
-        submit(&log, &[withdrawal.clone(), withdrawal.clone()]).await,
-        [(3, false), (3, true)]
-    );
-    assert_eq!(
-        submit(&log, &[withdrawal.clone(), said.clone(), withdrawal]).await,
-        [(3, true), (4, false), (5, false)]
-    );
-    assert_eq!(submit(&log, &[said]).await, [(6, false)]);
-}
-
 fn refused(position: usize, problem: EntryProblem) -> Result<Submitted, SubmitError> {
     Err(SubmitError::Entry { position, problem })
 }
@@ -279,10 +233,7 @@ async fn a_refused_entry_names_its_position_and_nothing_of_its_request_is_stored
     };
     assert!(answer.unwrap_err().to_string().starts_with("entry 1: "));
     assert_eq!(log.status().size, 0);
-    assert_eq!(
-        quorix_trust::ports::TileStore::index_of(&store, &leaf_hash(&good)),
-        Ok(None)
-    );
+    assert_eq!(TileStore::index_of(&store, &leaf_hash(&good)), Ok(None));
     assert_eq!(submit(&log, &[good]).await, [(0, false)]);
 }
 
@@ -329,95 +280,6 @@ async fn a_key_rotation_cannot_be_submitted() {
 }
 
 #[tokio::test]
-async fn blobs_are_stored_with_the_entries_that_name_them() {
-    let log = start(MemoryLog::new());
-    let attestation = an_attestation()
-        .referring_to(&["glibc", "gcc"])
-        .with_references_in_a_blob();
-    let (entry, blob) = (attestation.bytes(), attestation.blob());
-    let id = blob_id(&blob);
-    let hex = data_encoding::HEXLOWER.encode(&id);
-    let missing = refused(0, EntryProblem::BlobMissing { id: hex.clone() });
-    assert_eq!(log.submit(vec![entry.clone()], Vec::new()).await, missing);
-    assert_eq!(log.published().blob(&id), Ok(None));
-    log.submit(vec![entry.clone()], vec![blob.clone()])
-        .await
-        .unwrap();
-    assert_eq!(log.published().blob(&id), Ok(Some(blob)));
-    // Once stored, other entries may name it without sending it.
-    let again = attestation.clone().finished_at(1);
-    assert_eq!(submit(&log, &[again.bytes()]).await, [(1, false)]);
-    assert_eq!(submit(&log, &[entry]).await, [(0, true)]);
-}
-
-#[tokio::test]
-async fn blobs_that_fit_no_entry_are_refused() {
-    let log = start(MemoryLog::new());
-    let stray = b"nobody names me\n".to_vec();
-    let id = data_encoding::HEXLOWER.encode(&blob_id(&stray));
-    let answer = log
-        .submit(vec![an_attestation().bytes()], vec![stray])
-        .await;
-    assert_eq!(answer, Err(SubmitError::BlobUnnamed { position: 0, id }));
-
-    // The blob is what the entry names, but not what the entry voted for.
-    let attestation = an_attestation()
-        .referring_to(&["glibc"])
-        .with_references_in_a_blob();
-    let mut build = attestation.build();
-    let other = an_attestation().referring_to(&["musl"]).blob();
-    build.claim.references = quorix_trust::attestation::References::Blob(blob_id(&other));
-    let answer = log
-        .submit(vec![bytes_of(&Entry::Build(Box::new(build)))], vec![other])
-        .await;
-    assert!(
-        matches!(
-            answer,
-            Err(SubmitError::Entry {
-                position: 0,
-                problem: EntryProblem::Claim(_)
-            })
-        ),
-        "{answer:?}"
-    );
-}
-
-#[tokio::test]
-async fn the_list_of_inputs_must_have_the_root_that_the_entry_says() {
-    use quorix_nix::fingerprint::FingerprintDigest;
-    use quorix_testkit::entries::a_path;
-    use quorix_wire::entry::{encode_inputs, input_line};
-    let log = start(MemoryLog::new());
-    let inputs: BTreeMap<_, _> = (1..=5_u8)
-        .map(|number| {
-            (
-                a_path(&format!("input-{number}")),
-                FingerprintDigest::from_bytes([number; 32]),
-            )
-        })
-        .collect();
-    let blob = encode_inputs(&inputs);
-    let leaves: Vec<_> = inputs
-        .iter()
-        .map(|(path, value)| leaf_hash(input_line(path, value).as_bytes()))
-        .collect();
-    let computed = naive_root(&leaves);
-    let entry = |root| {
-        let mut build = an_attestation().build();
-        (build.inputs_root, build.inputs_blob) = (Some(root), Some(blob_id(&blob)));
-        bytes_of(&Entry::Build(Box::new(build)))
-    };
-    let stated = leaf_hash(b"something else");
-    let answer = log.submit(vec![entry(stated)], vec![blob.clone()]).await;
-    assert_eq!(
-        answer,
-        refused(0, EntryProblem::InputsRoot { computed, stated })
-    );
-    let answer = log.submit(vec![entry(computed)], vec![blob.clone()]).await;
-    assert_eq!(indices(&answer.unwrap()), [(0, false)]);
-}
-
-#[tokio::test]
 async fn requests_beyond_the_limits_are_refused() {
     let log = start(MemoryLog::new());
     let answer = log.submit(vec![Vec::new(); 1_025], Vec::new()).await;
@@ -448,7 +310,7 @@ async fn requests_beyond_the_limits_are_refused() {
 async fn concurrent_submitters_share_a_commit() {
     let store = FaultyLog::around(MemoryLog::new());
     let log = start(store.clone());
-    let before = store.commits();
+    let before = store.count(Step::Commit);
     store.hold();
     let mut submitters = vec![spawn_submit(&log, 0)];
     wait_until_held(&store).await;
@@ -465,7 +327,7 @@ async fn concurrent_submitters_share_a_commit() {
         taken,
         (0..=20).map(|index| (index, false)).collect::<Vec<_>>()
     );
-    assert_eq!(store.commits() - before, 2);
+    assert_eq!(store.count(Step::Commit) - before, 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -473,15 +335,9 @@ async fn a_full_queue_pushes_back_and_nothing_that_was_taken_is_lost() {
     let store = FaultyLog::around(MemoryLog::new());
     let config = LogConfig {
         queue_requests: 2,
-        ..LogConfig::new(ORIGIN)
+        ..config()
     };
-    let log = Log::start(
-        Arc::new(store.clone()),
-        log_key(ORIGIN),
-        config,
-        &mut Registry::default(),
-    )
-    .unwrap();
+    let log = start_with(&store, None, config).unwrap();
     store.hold();
     let mut submitters = vec![spawn_submit(&log, 0)];
     wait_until_held(&store).await;
@@ -503,15 +359,9 @@ async fn too_many_waiting_bytes_push_back_as_well() {
     let store = FaultyLog::around(MemoryLog::new());
     let config = LogConfig {
         queue_bytes: 1,
-        ..LogConfig::new(ORIGIN)
+        ..config()
     };
-    let log = Log::start(
-        Arc::new(store.clone()),
-        log_key(ORIGIN),
-        config,
-        &mut Registry::default(),
-    )
-    .unwrap();
+    let log = start_with(&store, None, config).unwrap();
     store.hold();
     let waiting = spawn_submit(&log, 0);
     wait_until_held(&store).await;
@@ -559,7 +409,7 @@ fn spawn_submit(log: &Log, number: u64) -> Answer {
     tokio::spawn(async move { log.submit(vec![a_small_entry(number)], Vec::new()).await })
 }
 
-async fn wait_until_held(store: &FaultyLog<MemoryLog>) {
+async fn wait_until_held(store: &FaultyLog) {
     let store = store.clone();
     tokio::task::spawn_blocking(move || store.wait_until_a_commit_is_held())
         .await
@@ -578,6 +428,7 @@ fn keys_of_builders_are_not_needed_to_log() {
     let entry = an_attestation().by(&nix_key("alice-1")).bytes();
     let store = MemoryLog::new();
     let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
         .build()
         .unwrap();
     assert_eq!(

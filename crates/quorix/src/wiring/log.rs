@@ -2,12 +2,18 @@
 
 use std::sync::Arc;
 
+use quorix_log::anchor::AnchorFile;
 use quorix_log::config::LogConfig;
+use quorix_log::publication::cosigner::Witnessing;
 use quorix_log::service::Log;
+use quorix_log::storage::Storage;
 use quorix_store::RocksLog;
+use quorix_tlog::note::SigningKey;
+use quorix_trust::ports::StoreError;
 use tonic::service::Routes;
 
-use super::{Start, access, keys, observe};
+use super::{Start, access, keys, observe, witness};
+use crate::config::{Config, LogSection};
 use crate::listen::{self, tls::Clients};
 use crate::output::Failure;
 
@@ -31,11 +37,14 @@ pub async fn start(start: &mut Start<'_>) -> Result<(), Failure> {
     let submit = &section.listen.submit;
     let submit = listen::grpc("log.listen.submit", submit, tls, clients, others).await?;
     let access = access::start(start, section)?;
-    let dir = start.config.role_dir("log");
-    let store = RocksLog::open(&dir).map_err(Failure::unknown)?;
-    let config = LogConfig::new(&section.origin);
-    let log =
-        Log::start(Arc::new(store), key, config, &mut start.registry).map_err(Failure::unknown)?;
+    let storage = storage(start.config, section)?;
+    let witnessing = witnessing(start, section, &key).await?;
+    let config = LogConfig {
+        republish: section.republish.0,
+        ..LogConfig::new(&section.origin)
+    };
+    let registry = &mut start.registry;
+    let log = Log::start(storage, witnessing, key, config, registry).map_err(Failure::unknown)?;
     tracing::info!(
         "log {}: public {}, submissions {}",
         section.origin,
@@ -66,4 +75,39 @@ pub async fn start(start: &mut Start<'_>) -> Result<(), Failure> {
         served
     });
     Ok(())
+}
+
+/// The log's database and anchor.
+///
+/// # Errors
+/// The anchor is damaged or another process has it.
+pub fn storage(config: &Config, section: &LogSection) -> Result<Storage, Failure> {
+    let dir = config.role_dir("log");
+    let anchor = AnchorFile::open(&config.log_anchor(section)).map_err(Failure::unknown)?;
+    let open = move || {
+        RocksLog::open(&dir).map_err(|error| StoreError {
+            operation: "opening the log's database".to_owned(),
+            reason: error.to_string(),
+        })
+    };
+    Ok(Storage::new(open, anchor))
+}
+
+/// The log's witnesses, if it has any, and what they have seen of it: they are asked before anything is signed.
+async fn witnessing(
+    start: &mut Start<'_>,
+    section: &LogSection,
+    key: &SigningKey,
+) -> Result<Option<Witnessing>, Failure> {
+    let Some(witnesses) = witness::of_log(start, section, key)? else {
+        return Ok(None);
+    };
+    let seen = witnesses.seen().await.map_err(Failure::unknown)?;
+    if !seen.complete {
+        tracing::warn!("not all witnesses say what they have seen of this log");
+    }
+    Ok(Some(Witnessing {
+        cosigner: Arc::new(witnesses),
+        seen,
+    }))
 }

@@ -24,7 +24,6 @@ use crate::output::Failure;
 /// # Errors
 /// A key, the database or the address cannot be used, or it would witness its own operator's log.
 pub async fn start(start: &mut Start<'_>) -> Result<(), Failure> {
-    refuse_unkept_promises(start.config)?;
     let Some(section) = &start.config.witness else {
         return Ok(());
     };
@@ -46,17 +45,6 @@ pub async fn start(start: &mut Start<'_>) -> Result<(), Failure> {
         start
             .tasks
             .spawn(listen::serve_http(bound, router, start.stop.clone()));
-    }
-    Ok(())
-}
-
-/// A log that publishes without asking its witnesses must not look as if it did.
-fn refuse_unkept_promises(config: &Config) -> Result<(), Failure> {
-    let promises = |log: &LogSection| log.witness_policy.is_some() || log.pq_key.is_some();
-    if config.log.as_ref().is_some_and(promises) {
-        return Err(Failure::wrong(
-            "log.witness_policy, log.pq_key: this build publishes without asking witnesses; take these lines out",
-        ));
     }
     Ok(())
 }

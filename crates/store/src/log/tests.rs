@@ -211,3 +211,42 @@ fn an_acknowledged_commit_that_was_damaged_is_never_silently_forgotten() {
         assert!(matches!(error, OpenError::Failed { .. }), "{error}");
     }
 }
+
+#[test]
+fn a_backup_is_the_whole_log_and_is_marked_until_it_is_confirmed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (original, copy) = (dir.path().join("log"), dir.path().join("copy"));
+    let store = RocksLog::open(&original).unwrap();
+    let mut grower = Grower::new(ORIGIN);
+    let entries: Vec<_> = (0..300).map(|number| format!("entry {number}")).collect();
+    let first = grower.grow(&entries);
+    store.commit(0, &plain(first.clone())).unwrap();
+    assert_eq!(store.backup(&copy), Ok(()));
+    // What comes later is not in it.
+    store.commit(300, &plain(grower.grow(&["later"]))).unwrap();
+    assert_eq!(store.is_copy(), Ok(false));
+
+    let restored = RocksLog::open(&copy).unwrap();
+    assert_eq!(restored.head(), Ok(Some(first.head)));
+    for (id, tile) in &first.tiles {
+        assert_eq!(restored.tile(*id).as_ref(), Ok(&Some(tile.clone())));
+    }
+    assert_eq!(restored.is_copy(), Ok(true));
+    drop(restored);
+    let restored = RocksLog::open(&copy).unwrap();
+    assert_eq!(restored.is_copy(), Ok(true));
+    assert_eq!(restored.confirm_copy(), Ok(()));
+    drop(restored);
+    assert_eq!(RocksLog::open(&copy).unwrap().is_copy(), Ok(false));
+}
+
+#[test]
+fn a_backup_overwrites_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = RocksLog::open(&dir.path().join("log")).unwrap();
+    let error = store.backup(dir.path()).unwrap_err();
+    assert_eq!(
+        error.reason,
+        format!("{} exists already", dir.path().display())
+    );
+}

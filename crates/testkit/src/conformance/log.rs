@@ -8,7 +8,7 @@ use crate::tree::{Grower, blob_id};
 
 type Open<'a> = &'a dyn Fn() -> Box<dyn LogStore>;
 
-pub(super) const CASES: [fn(Open<'_>); 8] = [
+pub(super) const CASES: [fn(Open<'_>); 10] = [
     a_new_store_is_empty,
     a_commit_is_read_back_whole,
     a_commit_outlives_the_process,
@@ -17,6 +17,8 @@ pub(super) const CASES: [fn(Open<'_>); 8] = [
     the_head_of_the_empty_tree_can_be_stored_and_replaced,
     a_leaf_that_comes_again_has_its_newest_index,
     retractions_are_found_by_leaf_hash,
+    what_is_published_is_noted_apart_from_the_head,
+    a_store_is_no_copy_unless_it_is_marked,
 ];
 
 const ORIGIN: &str = "logs.example.org/alice";
@@ -175,4 +177,38 @@ fn retractions_are_found_by_leaf_hash(open: Open<'_>) {
     let store = open();
     assert_eq!(store.retraction_of(&a), Ok(Some(4)));
     assert_eq!(store.retraction_of(&b), Ok(None));
+}
+
+fn what_is_published_is_noted_apart_from_the_head(open: Open<'_>) {
+    let store = open();
+    assert_eq!(store.published(), Ok(None));
+    let mut grower = Grower::new(ORIGIN);
+    let first = grower.grow(&["a", "b"]);
+    assert_eq!(store.commit(0, &plain(first.clone())), Ok(()));
+    assert_eq!(store.published(), Ok(None));
+    let mut published = first.head;
+    published
+        .checkpoint
+        .extend_from_slice(b"a line of a witness\n");
+    assert_eq!(store.note_published(Some(&published)), Ok(()));
+    let second = grower.grow(&["c"]);
+    assert_eq!(store.commit(2, &plain(second.clone())), Ok(()));
+    assert_eq!(store.published(), Ok(Some(published.clone())));
+    assert_holds(&*store, &second);
+    drop(store);
+    let store = open();
+    assert_eq!(store.published(), Ok(Some(published)));
+    assert_holds(&*store, &second);
+    assert_eq!(store.note_published(Some(&second.head)), Ok(()));
+    assert_eq!(store.published(), Ok(Some(second.head)));
+    assert_eq!(store.note_published(None), Ok(()));
+    drop(store);
+    assert_eq!(open().published(), Ok(None));
+}
+
+fn a_store_is_no_copy_unless_it_is_marked(open: Open<'_>) {
+    let store = open();
+    assert_eq!(store.is_copy(), Ok(false));
+    assert_eq!(store.confirm_copy(), Ok(()));
+    assert_eq!(store.is_copy(), Ok(false));
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus_client::registry::Registry;
 use quorix_testkit::entries::{a_small_entry, log_key};
-use quorix_testkit::memory::MemoryLog;
+use quorix_testkit::memory::{MemoryAnchor, MemoryLog};
 use quorix_wire::channel::in_memory;
 use quorix_wire::client::{ClientError, LogClient};
 use quorix_wire::pb;
@@ -17,6 +17,7 @@ use super::*;
 use crate::access::{Doors, Grants, Limits};
 use crate::config::LogConfig;
 use crate::service::Log;
+use crate::storage::Storage;
 
 const ORIGIN: &str = "logs.example.org/alice";
 
@@ -28,7 +29,8 @@ fn token() -> Token {
 fn guarded_log(boot_id: u8, limits: Limits) -> (Channel, Arc<Access>) {
     let mut registry = Registry::default();
     let log = Log::start(
-        Arc::new(MemoryLog::new()),
+        Storage::new(|| Ok(MemoryLog::new()), MemoryAnchor::new()),
+        None,
         log_key(ORIGIN),
         LogConfig::new(ORIGIN),
         &mut registry,

@@ -1,9 +1,11 @@
-//! Commits whose outcome is not known, and databases that something else writes to.
+//! Writes whose outcome is not known, and databases that something else writes to.
 
 use quorix_testkit::faults::Fault;
 use quorix_testkit::tree::Grower;
 
 use super::*;
+
+const FAULTS: [Fault; 3] = [Fault::NotWritten, Fault::Written, Fault::NotSynced];
 
 fn unavailable(operation: &str) -> SubmitError {
     SubmitError::Unavailable {
@@ -17,7 +19,18 @@ async fn submit_one(log: &Log, number: u64) -> Result<Vec<(u64, bool)>, SubmitEr
         .map(|submitted| indices(&submitted))
 }
 
-fn checkpoints_by_size(store: &FaultyLog<MemoryLog>) -> BTreeMap<u64, Vec<Vec<u8>>> {
+/// Submits until it is taken; all that may come before that is a request to come again.
+async fn submit_patiently(log: &Log, number: u64) -> Vec<(u64, bool)> {
+    loop {
+        match submit_one(log, number).await {
+            Ok(taken) => return taken,
+            Err(SubmitError::Unavailable { .. }) => tokio::task::yield_now().await,
+            Err(other) => panic!("{other}"),
+        }
+    }
+}
+
+fn checkpoints_by_size(store: &FaultyLog) -> BTreeMap<u64, Vec<Vec<u8>>> {
     let mut signed: BTreeMap<u64, Vec<Vec<u8>>> = BTreeMap::new();
     for batch in store.attempts() {
         signed
@@ -29,7 +42,7 @@ fn checkpoints_by_size(store: &FaultyLog<MemoryLog>) -> BTreeMap<u64, Vec<Vec<u8
 }
 
 /// Whatever happened: one checkpoint a size, and all of one history.
-async fn assert_one_history(log: Log, store: &FaultyLog<MemoryLog>) {
+async fn assert_one_history(log: Log, store: &FaultyLog) {
     for (size, mut signed) in checkpoints_by_size(store) {
         signed.dedup();
         assert_eq!(signed.len(), 1, "size {size}");
@@ -49,57 +62,124 @@ async fn assert_one_history(log: Log, store: &FaultyLog<MemoryLog>) {
 
 #[tokio::test]
 async fn what_was_signed_is_committed_before_anything_else_is_signed() {
-    for fault in [Fault::NotWritten, Fault::Written] {
-        let store = FaultyLog::around(MemoryLog::new());
-        let log = start(store.clone());
-        assert_eq!(submit_one(&log, 0).await, Ok(vec![(0, false)]));
-        store.fail_next_commit(fault);
-        assert_eq!(submit_one(&log, 1).await, Err(unavailable("committing")));
-        // Not acknowledged, not published.
-        assert_eq!(log.status().size, 1);
-        // Other entries come first now: the signed batch still precedes them.
-        assert_eq!(submit_one(&log, 2).await, Ok(vec![(2, false)]), "{fault:?}");
-        assert_eq!(submit_one(&log, 1).await, Ok(vec![(1, true)]), "{fault:?}");
-        assert_is_in(
-            &log,
-            &verified(&log.status().checkpoint),
-            1,
-            &a_small_entry(1),
-        );
-        assert_one_history(log, &store).await;
+    for (step, operation) in [
+        (Step::Commit, "committing"),
+        (Step::Anchor, "writing the anchor"),
+    ] {
+        for fault in FAULTS {
+            let store = FaultyLog::around(MemoryLog::new());
+            let log = start(store.clone());
+            assert_eq!(submit_one(&log, 0).await, Ok(vec![(0, false)]));
+            store.fail_next(step, fault);
+            assert_eq!(submit_one(&log, 1).await, Err(unavailable(operation)));
+            // Other entries come first now: the signed batch still precedes them.
+            assert_eq!(
+                submit_one(&log, 2).await,
+                Ok(vec![(2, false)]),
+                "{step:?} {fault:?}"
+            );
+            assert_eq!(submit_one(&log, 1).await, Ok(vec![(1, true)]));
+            assert_is_in(
+                &log,
+                &verified(&log.status().checkpoint),
+                1,
+                &a_small_entry(1),
+            );
+            assert_one_history(log, &store).await;
+        }
     }
 }
 
 #[tokio::test]
-async fn a_store_that_keeps_failing_is_tried_again_with_the_same_batch() {
-    let store = FaultyLog::around(MemoryLog::new());
-    let log = start(store.clone());
-    for _ in 0..3 {
-        store.fail_next_commit(Fault::NotWritten);
-        assert_eq!(submit_one(&log, 0).await, Err(unavailable("committing")));
+async fn nothing_is_published_while_the_outcome_of_a_write_is_unknown() {
+    for step in [Step::Commit, Step::Anchor] {
+        for fault in FAULTS {
+            let store = FaultyLog::around(MemoryLog::new());
+            let log = start(store.clone());
+            store.fail_next(step, fault);
+            // It cannot look what is stored.
+            store.fail_always(Step::Open, Some(Fault::NotWritten));
+            for _ in 0..3 {
+                assert!(submit_one(&log, 0).await.is_err());
+                assert_eq!(log.status().size, 0, "{step:?} {fault:?}");
+            }
+            store.forget_faults();
+            assert_eq!(submit_patiently(&log, 0).await, [(0, true)]);
+            assert_eq!(log.status().size, 1);
+            assert_one_history(log, &store).await;
+        }
     }
-    store.fail_reads(true);
-    assert_eq!(
-        submit_one(&log, 0).await,
-        Err(unavailable("reading the head"))
-    );
-    store.fail_reads(false);
-    assert_eq!(submit_one(&log, 0).await, Ok(vec![(0, true)]));
-    assert_one_history(log, &store).await;
+}
+
+#[tokio::test]
+async fn a_full_disk_is_waited_for_and_the_same_batch_is_completed_when_there_is_room() {
+    for step in [Step::Open, Step::Head, Step::Commit, Step::Anchor] {
+        let store = FaultyLog::around(MemoryLog::new());
+        let log = start(store.clone());
+        store.fail_next(Step::Commit, Fault::NotWritten);
+        store.fail_always(step, Some(Fault::NotWritten));
+        for _ in 0..3 {
+            let answer = submit_one(&log, 0).await;
+            assert!(
+                matches!(answer, Err(SubmitError::Unavailable { .. })),
+                "{answer:?}"
+            );
+        }
+        store.forget_faults();
+        assert_eq!(submit_patiently(&log, 0).await, [(0, true)], "{step:?}");
+        let attempts = store.attempts();
+        // The empty tree, and one batch however often it was tried.
+        assert!(attempts[2..].iter().all(|batch| *batch == attempts[1]));
+        assert_one_history(log, &store).await;
+    }
 }
 
 #[tokio::test]
 async fn a_restart_after_a_failed_commit_continues_from_what_is_stored() {
-    for (fault, index) in [(Fault::NotWritten, (0, false)), (Fault::Written, (0, true))] {
+    for (fault, index) in [
+        (Fault::NotWritten, (0, false)),
+        (Fault::Written, (0, true)),
+        (Fault::NotSynced, (0, true)),
+    ] {
         let store = FaultyLog::around(MemoryLog::new());
         let log = start(store.clone());
-        store.fail_next_commit(fault);
-        assert_eq!(submit_one(&log, 0).await, Err(unavailable("committing")));
+        // It cannot look what is stored before it is ended.
+        store.fail_always(Step::Open, Some(Fault::NotWritten));
+        store.fail_next(Step::Commit, fault);
+        assert!(submit_one(&log, 0).await.is_err());
         log.shutdown().await;
+        store.forget_faults();
         let log = start(store.clone());
         assert_eq!(submit_one(&log, 0).await, Ok(vec![index]), "{fault:?}");
         assert_one_history(log, &store).await;
     }
+}
+
+#[tokio::test]
+async fn while_the_database_is_closed_reads_say_so() {
+    let store = FaultyLog::around(MemoryLog::new());
+    let log = start(store.clone());
+    assert_eq!(submit_one(&log, 0).await, Ok(vec![(0, false)]));
+    store.fail_always(Step::Open, Some(Fault::NotWritten));
+    store.fail_next(Step::Commit, Fault::NotWritten);
+    assert!(submit_one(&log, 1).await.is_err());
+    while !log.published().is_closed() {
+        tokio::task::yield_now().await;
+    }
+    let tile = TilePath {
+        id: TileId::hashes(0, 0),
+        width: 1,
+    };
+    let error = log.published().tile(tile).unwrap_err();
+    assert_eq!(
+        error.reason,
+        "it is closed after an error, and will be opened again"
+    );
+    // The checkpoint needs no database.
+    assert_eq!(log.status().size, 1);
+    store.forget_faults();
+    submit_patiently(&log, 1).await;
+    assert!(log.published().tile(tile).unwrap().is_some());
 }
 
 #[tokio::test]
@@ -135,8 +215,9 @@ async fn a_foreign_tree_after_a_failed_commit_stops_the_log() {
     let inner = MemoryLog::new();
     let store = FaultyLog::around(inner.clone());
     let log = start(store.clone());
-    store.fail_next_commit(Fault::NotWritten);
-    assert_eq!(submit_one(&log, 0).await, Err(unavailable("committing")));
+    store.fail_always(Step::Open, Some(Fault::NotWritten));
+    store.fail_next(Step::Commit, Fault::NotWritten);
+    assert!(submit_one(&log, 0).await.is_err());
     let tree = Grower::new(ORIGIN).grow(&[a_small_entry(7)]);
     inner
         .commit(
@@ -147,11 +228,21 @@ async fn a_foreign_tree_after_a_failed_commit_stops_the_log() {
             },
         )
         .unwrap();
-    let answer = submit_one(&log, 0).await;
+    store.forget_faults();
+    let reason = loop {
+        match submit_one(&log, 0).await {
+            Err(SubmitError::Unavailable { .. }) => tokio::task::yield_now().await,
+            Err(SubmitError::Stopped { reason }) => break reason,
+            other => panic!("{other:?}"),
+        }
+    };
     assert!(
-        matches!(answer, Err(SubmitError::Stopped { .. })),
-        "{answer:?}"
+        reason.starts_with(
+            "after a failed write the database holds a tree of 1 entries that this process did not sign"
+        ),
+        "{reason}"
     );
+    // Nothing was tried on top of it.
     assert_eq!(store.attempts().len(), 2);
 }
 

@@ -3,9 +3,12 @@
 use quorix_testkit::tree::Grower;
 use quorix_tlog::checkpoint::CheckpointError;
 use quorix_tlog::hash::EMPTY_ROOT;
-use quorix_trust::ports::TileStore;
+use quorix_trust::ports::Anchor as _;
 
 use super::*;
+use crate::error::{Proof, TreeError};
+use crate::publication::cosigner::Witnessing;
+use crate::witnesses::Seen;
 
 fn plain(tree: TreeBatch) -> LogBatch {
     LogBatch {
@@ -18,6 +21,7 @@ fn plain(tree: TreeBatch) -> LogBatch {
 fn stored(alter: impl FnOnce(&mut TreeBatch)) -> MemoryLog {
     let store = MemoryLog::new();
     let mut tree = Grower::new(ORIGIN).grow(&small_entries(0..300));
+    store.anchor().set(Some(&tree.head.checkpoint));
     alter(&mut tree);
     store.commit(0, &plain(tree)).unwrap();
     store
@@ -76,11 +80,11 @@ async fn a_restarted_log_continues_where_it_was() {
 fn a_key_of_another_name_is_refused() {
     let key = log_key("logs.example.org/bob");
     let store = MemoryLog::new();
-    let config = LogConfig::new(ORIGIN);
     let error = Log::start(
-        Arc::new(store.clone()),
+        store.storage(),
+        None,
         key,
-        config,
+        config(),
         &mut Registry::default(),
     )
     .err();
@@ -196,6 +200,7 @@ async fn what_the_store_has_beyond_the_signed_tree_is_ignored() {
     let old = grower.grow(&small_entries(0..250));
     let mut ahead = grower.grow(&small_entries(1_000..1_020));
     let store = MemoryLog::new();
+    store.anchor().set(Some(&old.head.checkpoint));
     store.commit(0, &plain(old.clone())).unwrap();
     ahead.head = old.head;
     ahead.leaves.clear();
@@ -209,4 +214,227 @@ async fn what_the_store_has_beyond_the_signed_tree_is_ignored() {
     for index in [0, 249, 250, 259] {
         assert_is_in(&log, &checkpoint, index, &a_small_entry(index));
     }
+}
+
+/// A log of 300 entries that ran, with its store, and the heads that its anchor had.
+async fn ran() -> (MemoryLog, Vec<Vec<u8>>) {
+    let store = MemoryLog::new();
+    let log = start(store.clone());
+    for (first, last) in [(0, 100), (100, 299), (299, 300)] {
+        submit(&log, &small_entries(first..last)).await;
+    }
+    log.shutdown().await;
+    let anchored = store.anchor().writes();
+    (store, anchored)
+}
+
+#[tokio::test]
+async fn a_database_behind_its_anchor_is_refused_and_nothing_is_signed() {
+    let (_, anchored) = ran().await;
+    // An old copy of the database, put back.
+    let old = MemoryLog::new();
+    let log = start(old.clone());
+    submit(&log, &small_entries(0..100)).await;
+    log.shutdown().await;
+    old.anchor().set(anchored.last().map(Vec::as_slice));
+    let error = refusal(old);
+    let expected = StartError::Behind {
+        stored: 100,
+        signed: 300,
+        by: Proof::Anchor,
+    };
+    assert_eq!(error, expected);
+    assert!(
+        error
+            .to_string()
+            .contains("restore a copy with at least 300 entries"),
+        "{error}"
+    );
+    // And so is one that was lost altogether.
+    let empty = MemoryLog::new();
+    empty.anchor().set(anchored.last().map(Vec::as_slice));
+    let expected = StartError::Behind {
+        stored: 0,
+        signed: 300,
+        by: Proof::Anchor,
+    };
+    assert_eq!(refusal(empty), expected);
+}
+
+#[tokio::test]
+async fn a_database_of_another_history_than_its_anchor_is_refused() {
+    let (_, anchored) = ran().await;
+    let other = MemoryLog::new();
+    let log = start(other.clone());
+    submit(&log, &small_entries(1_000..1_500)).await;
+    log.shutdown().await;
+    for (checkpoint, size) in [(1, 100), (3, 300)] {
+        other.anchor().set(Some(&anchored[checkpoint]));
+        let by = Proof::Anchor;
+        assert_eq!(refusal(other.clone()), StartError::Forked { size, by });
+    }
+}
+
+#[tokio::test]
+async fn a_database_ahead_of_its_anchor_goes_on_and_the_anchor_follows() {
+    let (store, anchored) = ran().await;
+    // The process died between the commit of the last batch and its anchor.
+    store.anchor().set(Some(&anchored[2]));
+    let log = start(store.clone());
+    assert_eq!(log.status().size, 300);
+    assert_eq!(store.anchor().read(), Ok(anchored.last().cloned()));
+}
+
+#[tokio::test]
+async fn an_anchor_of_another_log_or_of_another_key_is_refused() {
+    let (store, _) = ran().await;
+    let bob = Grower::new("logs.example.org/bob").grow(&small_entries(0..3));
+    for wrong in [bob.head.checkpoint, b"garbage".to_vec()] {
+        store.anchor().set(Some(&wrong));
+        let error = refusal(store.clone());
+        assert!(matches!(error, StartError::AnchorForeign { .. }), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_log_whose_anchor_is_missing_starts_only_once_its_operator_adopts_it() {
+    let (store, anchored) = ran().await;
+    store.anchor().set(None);
+    let error = refusal(store.clone());
+    assert_eq!(error, StartError::NoAnchor { size: 300 });
+    assert!(
+        error
+            .to_string()
+            .ends_with("say so: quorix log adopt --confirm-size 300"),
+        "{error}"
+    );
+    let key = log_key(ORIGIN);
+    let wrong = adopt(store.storage(), &key, ORIGIN, 299);
+    let expected = StartError::NotConfirmed {
+        size: 300,
+        confirmed: 299,
+    };
+    assert_eq!(wrong, Err(expected));
+    assert_eq!(store.anchor().read(), Ok(None));
+    assert_eq!(adopt(store.storage(), &key, ORIGIN, 300), Ok(300));
+    assert_eq!(store.anchor().read(), Ok(anchored.last().cloned()));
+    assert_eq!(start(store).status().size, 300);
+}
+
+#[tokio::test]
+async fn a_copy_signs_nothing_before_it_is_confirmed() {
+    let (store, _) = ran().await;
+    store.mark_as_copy(true);
+    assert_eq!(refusal(store.clone()), StartError::Copy { size: 300 });
+    assert_eq!(
+        adopt(store.storage(), &log_key(ORIGIN), ORIGIN, 300),
+        Ok(300)
+    );
+    assert_eq!(store.is_copy(), Ok(false));
+    assert_eq!(start(store).status().size, 300);
+}
+
+#[tokio::test]
+async fn an_old_backup_behind_its_anchor_cannot_even_be_adopted() {
+    let (_, anchored) = ran().await;
+    let old = MemoryLog::new();
+    let log = start(old.clone());
+    submit(&log, &small_entries(0..100)).await;
+    log.shutdown().await;
+    old.mark_as_copy(true);
+    old.anchor().set(anchored.last().map(Vec::as_slice));
+    let expected = StartError::Behind {
+        stored: 100,
+        signed: 300,
+        by: Proof::Anchor,
+    };
+    assert_eq!(refusal(old.clone()), expected);
+    let adopted = adopt(old.storage(), &log_key(ORIGIN), ORIGIN, 100);
+    assert_eq!(adopted, Err(expected));
+    assert_eq!(old.is_copy(), Ok(true));
+}
+
+/// Witnesses that have seen this checkpoint, or of which not all have answered.
+fn has_seen(checkpoint: Option<&[u8]>) -> Option<Witnessing> {
+    Some(Witnessing {
+        seen: Seen {
+            newest: checkpoint.map_or_else(witness::nothing, verified),
+            complete: checkpoint.is_some(),
+        },
+        ..witness::Witness::default().witnessing()
+    })
+}
+
+#[tokio::test]
+async fn an_old_backup_behind_what_a_witness_has_cosigned_is_refused() {
+    let (_, anchored) = ran().await;
+    // The whole machine was put back, anchor and all: only somebody else can know.
+    let old = MemoryLog::new();
+    let log = start(old.clone());
+    submit(&log, &small_entries(0..100)).await;
+    log.shutdown().await;
+    let newest = anchored.last().map(Vec::as_slice);
+    let error = start_with(&old, has_seen(newest), config()).err().unwrap();
+    let expected = StartError::Behind {
+        stored: 100,
+        signed: 300,
+        by: Proof::Witness,
+    };
+    assert_eq!(error, expected);
+    let other = Grower::new(ORIGIN).grow(&[a_small_entry(77)]);
+    let other = Some(other.head.checkpoint.as_slice());
+    let error = start_with(&old, has_seen(other), config()).err().unwrap();
+    let by = Proof::Witness;
+    assert_eq!(error, StartError::Forked { size: 1, by });
+}
+
+#[tokio::test]
+async fn a_copy_goes_on_by_itself_where_its_witnesses_have_seen_nothing_newer() {
+    let (store, anchored) = ran().await;
+    store.mark_as_copy(true);
+    store.anchor().set(None);
+    // Nobody could be asked, or nobody knows anything.
+    for unknown in [None, Some(&anchored[0][..])] {
+        let error = start_with(&store, has_seen(unknown), config()).err();
+        assert_eq!(error, Some(StartError::Copy { size: 300 }));
+    }
+    let log = start_with(&store, has_seen(Some(&anchored[2])), config()).unwrap();
+    assert_eq!(log.status().size, 300);
+    assert_eq!(store.is_copy(), Ok(false));
+}
+
+#[test]
+fn damage_below_the_right_edge_is_found_down_to_the_entries() {
+    // 512 entries: the last bundle is full, and the root says nothing of what is below it.
+    let whole = || {
+        let store = MemoryLog::new();
+        let tree = Grower::new(ORIGIN).grow(&small_entries(0..512));
+        store.anchor().set(Some(&tree.head.checkpoint));
+        (store, tree)
+    };
+    for index in [0, 1] {
+        let (store, mut tree) = whole();
+        alter_tile(&mut tree, TileId::entries(index), |bundle| {
+            *bundle.last_mut().unwrap() ^= 1;
+        });
+        store.commit(0, &plain(tree)).unwrap();
+        let index = index * 256 + 255;
+        assert_eq!(
+            refusal(store),
+            StartError::Damaged(TreeError::Entry { index })
+        );
+    }
+    // Tile and bundle agree with each other, but not with the level above.
+    let (store, mut tree) = whole();
+    let other = Grower::new(ORIGIN).grow(&small_entries(1_000..1_512));
+    for id in [TileId::entries(1), TileId::hashes(0, 1)] {
+        let (_, tile) = other.tiles.iter().find(|(found, _)| *found == id).unwrap();
+        alter_tile(&mut tree, id, |altered| altered.clone_from(tile));
+    }
+    store.commit(0, &plain(tree)).unwrap();
+    let (level, index) = (0, 1);
+    assert_eq!(
+        refusal(store),
+        StartError::Damaged(TreeError::FullTile { level, index })
+    );
 }

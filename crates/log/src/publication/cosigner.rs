@@ -1,0 +1,74 @@
+//! What a log asks of its witnesses: cosignatures on a checkpoint, and what they have seen of it.
+//!
+//! The log only knows this seam. Who the witnesses are, how many are enough and how they are asked is behind it.
+
+use std::sync::Arc;
+
+use quorix_tlog::hash::Hash;
+use quorix_tlog::proof::TileReader;
+use quorix_tlog::tile::TileId;
+use quorix_trust::ports::Head;
+
+use crate::storage::Reopenable;
+use crate::tree::stored_hashes;
+use crate::witnesses::{Seen, Witnesses};
+
+/// Collects cosignatures.
+#[tonic::async_trait]
+pub trait Cosigner: Send + Sync + 'static {
+    /// Collects cosignatures on a durable head until the policy is met, and gives the note to publish: the bytes of
+    /// `head.checkpoint` followed by lines of cosignatures that were verified, and nothing else.
+    ///
+    /// Called for one head at a time, in ascending order; again for the same head after a failure, and when the log is
+    /// idle, for fresh timestamps. It is dropped when it takes longer than the log waits.
+    ///
+    /// # Errors
+    /// The policy is not met: why.
+    async fn cosign(&self, head: &Head, tree: &CommittedTree) -> Result<Vec<u8>, NotCosigned>;
+}
+
+/// The witness policy is not met, so nothing new is published.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not enough witnesses cosign: {reason}")]
+pub struct NotCosigned {
+    /// Who did not, and why.
+    pub reason: String,
+}
+
+/// What a log is told about its witnesses at the start.
+#[derive(Clone)]
+pub struct Witnessing {
+    /// Asked before anything is published.
+    pub cosigner: Arc<dyn Cosigner>,
+    /// What they have seen of this log. It does not start behind that.
+    pub seen: Seen,
+}
+
+/// The tiles of everything that is durable, for proofs of consistency up to the head to be cosigned. Reading blocks.
+#[derive(Clone)]
+pub struct CommittedTree {
+    store: Arc<Reopenable>,
+}
+
+impl CommittedTree {
+    pub(crate) const fn new(store: Arc<Reopenable>) -> Self {
+        Self { store }
+    }
+}
+
+impl TileReader for CommittedTree {
+    type Error = crate::error::TreeError;
+
+    fn hashes(&self, id: TileId, width: u16) -> Result<Vec<Hash>, Self::Error> {
+        stored_hashes(&*self.store, id, width)
+    }
+}
+
+#[tonic::async_trait]
+impl Cosigner for Witnesses {
+    async fn cosign(&self, head: &Head, tree: &CommittedTree) -> Result<Vec<u8>, NotCosigned> {
+        self.collect(head, tree).await.map_err(|error| NotCosigned {
+            reason: error.to_string(),
+        })
+    }
+}
