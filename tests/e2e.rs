@@ -36,5 +36,7 @@ mod restarts;
 mod sources;
 #[path = "e2e/stage.rs"]
 mod stage;
+#[path = "e2e/witnessing.rs"]
+mod witnessing;
 #[path = "e2e/world.rs"]
 mod world;

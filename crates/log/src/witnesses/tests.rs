@@ -1,5 +1,7 @@
 //! A log and its witnesses over loopback: honest, down, slow, lying and garbled ones.
 
+mod running;
+
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::post;

@@ -1,0 +1,150 @@
+//! Two builders, each a process with a log and a witness, that witness each other by two lines of configuration each.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use quorix::demo::world::{BuilderHost, free_port};
+use quorix_testkit::entries::a_small_entry;
+use quorix_tlog::note::SignedNote;
+use quorix_tlog::tlog_policy::{TlogPolicy, Verified};
+use quorix_wire::channel;
+use quorix_wire::client::{ClientError, LogClient, Submitted};
+
+use crate::stage::{folder, quorix};
+use crate::world::{get, run, text};
+
+/// A builder with a witness of its own.
+struct Builder {
+    host: BuilderHost,
+    witness: SocketAddr,
+    witness_vkey: String,
+}
+
+impl Builder {
+    async fn create(dir: &Path, name: &str) -> Self {
+        let host = BuilderHost::create(dir, name, &quorix(), None).unwrap();
+        let file = dir.join(name).join("witness.key");
+        let key = format!("{name}.example/witness");
+        let made = run(&[
+            "key",
+            "generate",
+            "--kind",
+            "witness",
+            "--name",
+            &key,
+            text(&file),
+        ])
+        .await;
+        assert_eq!(made.code, 0, "{}", made.err);
+        let shown = run(&["key", "show", text(&file)]).await;
+        assert_eq!(shown.out, made.out);
+        Self {
+            host,
+            witness: free_port().unwrap(),
+            witness_vkey: made.out.trim().to_owned(),
+        }
+    }
+
+    /// Adds what makes this builder the witness of `other`, and `other` its own.
+    fn witnesses(&self, other: &Self) {
+        let home = self.host.config.parent().unwrap();
+        let policy = format!(
+            "log {}\nwitness {name} {} http://{}\nquorum {name}\n",
+            self.host.vkey(),
+            other.witness_vkey,
+            other.witness,
+            name = other.host.name,
+        );
+        fs::write(home.join("witnesses"), policy).unwrap();
+        let config = fs::read_to_string(&self.host.config).unwrap();
+        let log = format!(
+            "witness_policy = \"{}/witnesses\"\nrepublish = \"1s\"\n[builder]",
+            home.display()
+        );
+        let config = config.replacen("[builder]", &log, 1);
+        let two_lines = format!(
+            "key = \"{}/witness.key\"\nlogs = [\"{}\"]\n",
+            home.display(),
+            other.host.vkey()
+        );
+        // On one machine, two witnesses cannot have the same port.
+        let listen = format!("listen = \"{}\"\n", self.witness);
+        fs::write(
+            &self.host.config,
+            format!("{config}[witness]\n{two_lines}{listen}"),
+        )
+        .unwrap();
+    }
+
+    fn policy(&self) -> TlogPolicy {
+        let file = self.host.config.parent().unwrap().join("witnesses");
+        TlogPolicy::parse(&fs::read(file).unwrap()).unwrap()
+    }
+
+    async fn submit(&self, what: u64) -> Result<Submitted, ClientError> {
+        let address = format!("unix:{}", self.host.submit.display());
+        let client = LogClient::new(channel::connect(&address.parse().unwrap()).unwrap());
+        let entry = a_small_entry(what);
+        client.submit(vec![entry], Vec::new()).await
+    }
+
+    fn verified(&self, checkpoint: &[u8]) -> Verified {
+        let note = SignedNote::parse(checkpoint).unwrap();
+        self.policy().verify(&note).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn two_builders_that_witness_each_other_publish_only_what_the_other_cosigned() {
+    let dir = folder("quorix-e2e-witness-");
+    let mut alice = Builder::create(&dir, "alice").await;
+    let mut bob = Builder::create(&dir, "bob").await;
+    alice.witnesses(&bob);
+    bob.witnesses(&alice);
+    for builder in [&alice, &bob] {
+        let checked = run(&["config", "check", "--config", text(&builder.host.config)]).await;
+        assert_eq!(checked.code, 0, "{}", checked.err);
+        assert!(
+            checked.out.contains("log, builder, witness"),
+            "{}",
+            checked.out
+        );
+    }
+    alice.host.start().await.unwrap();
+    bob.host.start().await.unwrap();
+
+    for (builder, other) in [(&alice, &bob), (&bob, &alice)] {
+        let submitted = builder.submit(1).await.unwrap();
+        let acknowledged = builder.verified(&submitted.checkpoint);
+        assert_eq!(acknowledged.checkpoint.size, 1);
+        let (status, published) = get(&format!("{}/checkpoint", builder.host.url())).await;
+        assert_eq!(status, 200);
+        let published = builder.verified(published.as_bytes());
+        assert_eq!(published.witnesses[0].name, other.host.name);
+        let status = run(&["log", "status", "--config", text(&builder.host.config)]).await;
+        assert_eq!(status.code, 0, "{}", status.err);
+        let said = format!("Cosigned by {}", other.host.name);
+        assert!(status.out.contains(&said), "{}", status.out);
+    }
+
+    // Without its witness a log publishes nothing; with it again, all that it holds.
+    bob.host.stop().await.unwrap();
+    let before = get(&format!("{}/checkpoint", alice.host.url())).await.1;
+    let waiting = tokio::spawn({
+        let address = format!("unix:{}", alice.host.submit.display());
+        async move {
+            let client = LogClient::new(channel::connect(&address.parse().unwrap()).unwrap());
+            let entry = a_small_entry(2);
+            client.submit(vec![entry], Vec::new()).await
+        }
+    });
+    let size = |checkpoint: &str| checkpoint.lines().nth(1).unwrap().to_owned();
+    assert_eq!(size(&before), "1");
+    bob.host.start().await.unwrap();
+    let late = waiting.await.unwrap().unwrap();
+    assert_eq!(alice.verified(&late.checkpoint).checkpoint.size, 2);
+    alice.host.stop().await.unwrap();
+    bob.host.stop().await.unwrap();
+    fs::remove_dir_all(dir).unwrap();
+}
