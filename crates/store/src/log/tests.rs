@@ -65,9 +65,7 @@ fn a_database_of_an_unknown_version_is_not_opened() {
     let dir = tempfile::tempdir().unwrap();
     let log = RocksLog::open(dir.path()).unwrap();
     let mut batch = log.database.batch();
-    batch
-        .put(crate::database::META, b"schema", b"quorix log 2")
-        .unwrap();
+    batch.put(META, b"schema", b"quorix log 2").unwrap();
     batch.commit("writing the schema").unwrap();
     drop(log);
     let error = RocksLog::open(dir.path()).err().unwrap();
@@ -97,9 +95,7 @@ fn a_cut_head_is_an_error_and_no_panic() {
     let log = RocksLog::open(dir.path()).unwrap();
     for length in [0, 7, 39] {
         let mut batch = log.database.batch();
-        batch
-            .put(crate::database::META, b"head/", &vec![0; length])
-            .unwrap();
+        batch.put(META, b"head/", &vec![0; length]).unwrap();
         batch.commit("cutting the head").unwrap();
         let error = log.head().unwrap_err();
         assert_eq!(error.reason, "the stored head is cut off");
