@@ -203,7 +203,12 @@ impl LogHost {
 
 /// A resource of a log; `None` where it does not answer with one.
 pub(crate) async fn get(http: &reqwest::Client, log: &str, path: &str) -> Option<Vec<u8>> {
-    let answer = http.get(format!("{log}/{path}")).send().await.ok()?;
+    let mut answer = http.get(format!("{log}/{path}")).send().await;
+    if answer.is_err() {
+        // A connection of the process before, perhaps.
+        answer = http.get(format!("{log}/{path}")).send().await;
+    }
+    let answer = answer.ok()?;
     if !answer.status().is_success() {
         return None;
     }
