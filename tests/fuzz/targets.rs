@@ -23,6 +23,10 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("policy", text::policy),
     ("proof", proof::proof),
     ("tile_path", text::tile_path),
+    ("tlog_policy", text::tlog_policy),
+    ("tlog_proof", text::tlog_proof),
+    ("witness_reply", text::witness_reply),
+    ("witness_request", text::witness_request),
 ];
 
 /// Runs the target of this name.

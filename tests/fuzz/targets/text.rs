@@ -4,8 +4,12 @@ use std::str::{FromStr, from_utf8};
 
 use quorix_tlog::bundle as entry_bundle;
 use quorix_tlog::checkpoint::{Checkpoint, SignedCheckpoint};
+use quorix_tlog::hash::leaf_hash;
 use quorix_tlog::note::{KeyName, SignedNote, SigningKey, VerifierKey};
 use quorix_tlog::tile::{TileLevel, TilePath, hashes_prefix, parse_hashes};
+use quorix_tlog::tlog_policy::TlogPolicy;
+use quorix_tlog::tlog_proof::TlogProof;
+use quorix_tlog::witness::{AddCheckpoint, read_size};
 use quorix_trust::policy::Policy;
 use quorix_wire::entry as log_entry;
 
@@ -62,6 +66,41 @@ pub(super) fn key(data: &[u8]) {
     }
     if let Ok(key) = SigningKey::from_str(text) {
         assert_eq!(key.to_text(), text, "a secret key has one spelling");
+    }
+}
+
+/// A C2SP tlog-policy file.
+pub(super) fn tlog_policy(data: &[u8]) {
+    match TlogPolicy::parse(data) {
+        Ok(policy) => {
+            let counted = policy.counted();
+            assert!(counted.iter().all(|at| *at < policy.witnesses.len()));
+        }
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
+/// A C2SP tlog-proof file.
+pub(super) fn tlog_proof(data: &[u8]) {
+    if let Ok(proof) = TlogProof::parse(data) {
+        assert_eq!(proof.to_bytes(), data, "a proof has one spelling");
+        let nobody = proof.verify(&leaf_hash(b"no entry"), &TlogPolicy::nobody());
+        assert!(nobody.is_err(), "proven under a policy that knows no log");
+    }
+}
+
+/// What a log sends to a witness.
+pub(super) fn witness_request(data: &[u8]) {
+    if let Ok(request) = AddCheckpoint::parse(data) {
+        assert_eq!(request.to_bytes(), data, "a request has one spelling");
+    }
+}
+
+/// What a witness answers that has cosigned a larger tree.
+pub(super) fn witness_reply(data: &[u8]) {
+    if let Ok(size) = read_size(data) {
+        let digits = size.to_string();
+        assert!(data.starts_with(digits.as_bytes()), "{size}");
     }
 }
 
