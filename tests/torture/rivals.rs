@@ -1,4 +1,4 @@
-//! Two processes on one database, and a database that is older than what was signed since.
+//! Two processes on one database.
 
 use std::fs;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use quorix_testkit::entries::a_small_entry;
 
 use crate::dice::Dice;
 use crate::hammer::Hammer;
-use crate::host::{LogHost, copy, quorix};
+use crate::host::{LogHost, quorix};
 use crate::oracle::Oracle;
 
 /// The second process has addresses of its own: it is the database that keeps it out, not a port.
@@ -50,42 +50,4 @@ async fn a_second_process_on_one_database_says_so_and_disturbs_nobody() {
     first.kill().await;
     first.start().await.unwrap();
     oracle.check_everything(&first).await.unwrap();
-}
-
-/// The anchor is beside the database and remembers what was signed last: a copy put back from yesterday does not sign
-/// today's sizes a second time.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_old_backup_put_back_behind_the_anchor_does_not_start() {
-    let (mut log, mut oracle) = (LogHost::new(), Oracle::default());
-    log.start().await.unwrap();
-    log.client()
-        .submit(vec![a_small_entry(1), a_small_entry(2)], Vec::new())
-        .await
-        .unwrap();
-    log.stop().await;
-    let (database, backup) = (log.data().join("log"), log.path("backup"));
-    copy(&database, &backup);
-    log.start().await.unwrap();
-    log.client()
-        .submit(vec![a_small_entry(3)], Vec::new())
-        .await
-        .unwrap();
-    let newest = log.get("checkpoint").await.unwrap();
-    log.stop().await;
-
-    let (newer, old) = (log.path("newer"), fs::rename(&database, log.path("newer")));
-    old.unwrap();
-    copy(&backup, &database);
-    for _ in 0..2 {
-        let ended = log.start().await.unwrap_err();
-        assert_eq!(ended.status.code(), Some(3), "{}", ended.said);
-        assert!(ended.said.contains("anchor"), "{}", ended.said);
-    }
-
-    // Nothing was signed and nothing was changed: with the right database it goes on.
-    fs::remove_dir_all(&database).unwrap();
-    fs::rename(newer, &database).unwrap();
-    log.start().await.unwrap();
-    assert_eq!(log.get("checkpoint").await.unwrap(), newest);
-    oracle.check_everything(&log).await.unwrap();
 }
