@@ -74,10 +74,12 @@
             pkgs.chromium
             pkgs.clippy
             pkgs.git
+            pkgs.go
             pkgs.nix
             pkgs.pkgsStatic.busybox
             pkgs.rustc
             pkgs.rustfmt
+            pkgs.util-linux
           ];
         };
       });

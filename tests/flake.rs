@@ -22,7 +22,8 @@ const STUB_NIXPKGS: &str = r#"{
     packagesFor = system: let
       make = name: more: derivation ({ inherit name system; builder = "/bin/sh"; } // more);
       plain = genAttrs [
-        "cargo" "cargo-deny" "chromedriver" "chromium" "clippy" "git" "makeWrapper" "nix" "rustc" "rustfmt"
+        "cargo" "cargo-deny" "chromedriver" "chromium" "clippy" "git" "go" "makeWrapper" "nix" "rustc" "rustfmt"
+        "util-linux"
       ] (name: make name { });
     in plain // {
       stdenv.hostPlatform.system = system;

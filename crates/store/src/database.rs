@@ -80,7 +80,7 @@ impl Database {
             dir: dir.to_path_buf(),
             reason,
         };
-        std::fs::create_dir_all(dir).map_err(|error| failed(error.to_string()))?;
+        make_dir(dir).map_err(|error| failed(error.to_string()))?;
         let options = tuning::database();
         check_columns(dir, layout, &options)?;
         let cache = tuning::cache();
@@ -232,6 +232,24 @@ fn store_error(operation: &str, error: &rocksdb::Error) -> StoreError {
         operation: operation.to_owned(),
         reason: error.to_string(),
     }
+}
+
+/// Makes a folder and syncs those that it and its parents were made in: RocksDB syncs what is in the folder, and a power
+/// cut could still take the whole folder away.
+fn make_dir(dir: &Path) -> std::io::Result<()> {
+    let parents: Vec<&Path> = dir.ancestors().skip(1).collect();
+    let missing = parents.iter().take_while(|parent| !parent.exists()).count();
+    std::fs::create_dir_all(dir)?;
+    // Also where the folder was there already: whoever made it may have died before this.
+    for parent in parents.iter().take(missing.saturating_add(1)) {
+        let parent = if parent.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            parent
+        };
+        std::fs::File::open(parent)?.sync_all()?;
+    }
+    Ok(())
 }
 
 /// A newer version may have column families that this one does not know; RocksDB's own message would not say so.

@@ -1,0 +1,4 @@
+//! The fuzz target `note`; what it checks is in `targets.rs`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| quorix_fuzz::run("note", data));
