@@ -7,6 +7,7 @@
 //! - [`config`]: what one log is told at its start
 //! - [`service`]: the running log
 //! - [`grpc`]: taking entries, and [`access`]: from whom
+//! - [`index`]: the verifiable index, and look-ups with proof
 //! - [`routes`]: the static read API
 //! - [`witness`]: the role that cosigns other logs
 //! - [`witnesses`]: this log's own witnesses, asked for cosignatures
@@ -26,6 +27,7 @@ pub mod access;
 pub mod config;
 pub mod error;
 pub mod grpc;
+pub mod index;
 pub mod routes;
 pub mod service;
 pub mod witness;

@@ -3,6 +3,7 @@
 //! Nothing here is fast and nothing survives the process; a clone is the same store, so that a test can "reopen" it.
 
 mod index;
+mod log_index;
 mod witness;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use quorix_trust::ports::{
 };
 
 pub use index::MemoryIndex;
+pub use log_index::MemoryLogIndex;
 pub use witness::MemoryWitness;
 
 /// One's own log in memory. Clones are the same log.
@@ -126,6 +128,11 @@ mod tests {
     #[test]
     fn the_witness_in_memory_conforms() {
         conformance::witness_store(by_directory::<MemoryWitness>());
+    }
+
+    #[test]
+    fn the_index_of_a_log_in_memory_conforms() {
+        conformance::log_index_store(by_directory::<MemoryLogIndex>());
     }
 
     #[test]

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use quorix_log::config::LogConfig;
+use quorix_log::index::{self, LogIndex};
 use quorix_log::service::Log;
-use quorix_store::RocksLog;
+use quorix_store::{RocksLog, RocksLogIndex};
+use quorix_tlog::note::SigningKey;
 use tonic::service::Routes;
 
 use super::{Start, access, keys, observe};
@@ -34,8 +36,8 @@ pub async fn start(start: &mut Start<'_>) -> Result<(), Failure> {
     let dir = start.config.role_dir("log");
     let store = RocksLog::open(&dir).map_err(Failure::unknown)?;
     let config = LogConfig::new(&section.origin);
-    let log =
-        Log::start(Arc::new(store), key, config, &mut start.registry).map_err(Failure::unknown)?;
+    let log = Log::start(Arc::new(store), key.clone(), config, &mut start.registry)
+        .map_err(Failure::unknown)?;
     tracing::info!(
         "log {}: public {}, submissions {}",
         section.origin,
@@ -43,7 +45,11 @@ pub async fn start(start: &mut Start<'_>) -> Result<(), Failure> {
         section.listen.submit
     );
 
-    let router = observe(quorix_log::routes::router(&log));
+    let mut router = quorix_log::routes::router(&log);
+    if section.index {
+        router = router.merge(start_index(start, &log, &key)?);
+    }
+    let router = observe(router);
     for bound in public {
         let router = router.clone();
         start
@@ -66,4 +72,24 @@ pub async fn start(start: &mut Start<'_>) -> Result<(), Failure> {
         served
     });
     Ok(())
+}
+
+/// Opens the log's index and has it follow the log.
+fn start_index(
+    start: &mut Start<'_>,
+    log: &Log,
+    key: &SigningKey,
+) -> Result<axum::Router, Failure> {
+    let dir = start.config.role_dir("log-index");
+    let store = RocksLogIndex::open(&dir).map_err(Failure::unknown)?;
+    let index =
+        LogIndex::open(log, Arc::new(store), key, &mut start.registry).map_err(Failure::unknown)?;
+    let (stop, following) = (start.stop.clone(), index.clone());
+    start.tasks.spawn(async move {
+        // What is being written when it is told to stop is either written whole or not at all.
+        stop.run_until_cancelled(following.run()).await;
+        stop.cancelled().await;
+        Ok(())
+    });
+    Ok(index::routes::router(&index))
 }
