@@ -3,7 +3,8 @@
 //! Changed pages are held in memory until they are taken, to be written together with the root that they have. Reads a
 //! page at most once between two takes, and those near the root only once at all.
 
-use std::collections::HashMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Key;
 use super::key_list::Value;
@@ -43,8 +44,8 @@ pub enum TrieError<E> {
 /// The map, with what changed since it was last written.
 #[derive(Debug, Default)]
 pub struct Trie {
-    pages: HashMap<PageId, Page>,
-    changed: HashMap<PageId, ()>,
+    pages: BTreeMap<PageId, Box<Page>>,
+    changed: BTreeSet<PageId>,
 }
 
 /// Changes to one subtree, ascending by key, each key once.
@@ -137,12 +138,11 @@ impl Trie {
     /// The pages that changed since the last take, to be written over what the store has. Pages far from the root are
     /// forgotten with this: the store has to have them when the map is next read.
     pub fn take_changed(&mut self) -> Vec<(PageId, Vec<u8>)> {
-        let mut changed: Vec<_> = self
-            .changed
-            .drain()
-            .filter_map(|(id, ())| Some((id, self.pages.get(&id)?.to_bytes())))
+        let changed = std::mem::take(&mut self.changed);
+        let changed = changed
+            .into_iter()
+            .filter_map(|id| Some((id, self.pages.get(&id)?.to_bytes())))
             .collect();
-        changed.sort_unstable_by_key(|(id, _)| *id);
         self.pages.retain(|id, _| id.depth() < KEPT_DEPTH);
         changed
     }
@@ -158,16 +158,18 @@ impl Trie {
         store: &S,
         id: PageId,
     ) -> Result<&mut Page, TrieError<S::Error>> {
-        if !self.pages.contains_key(&id) {
-            let page = match store.page(&id).map_err(TrieError::Read)? {
-                Some(bytes) => Page::from_bytes(&bytes).ok_or(TrieError::Damaged { id })?,
-                // Only the page of all keys can be asked for without being there.
-                None if id == PageId::ROOT => Page::default(),
-                None => return Err(TrieError::Damaged { id }),
-            };
-            self.pages.insert(id, page);
+        match self.pages.entry(id) {
+            Entry::Occupied(page) => Ok(page.into_mut()),
+            Entry::Vacant(place) => {
+                let page = match store.page(&id).map_err(TrieError::Read)? {
+                    Some(bytes) => Page::from_bytes(&bytes).ok_or(TrieError::Damaged { id })?,
+                    // Only the page of all keys can be asked for without being there.
+                    None if id == PageId::ROOT => Page::default(),
+                    None => return Err(TrieError::Damaged { id }),
+                };
+                Ok(place.insert(Box::new(page)))
+            }
         }
-        self.pages.get_mut(&id).ok_or(TrieError::Damaged { id })
     }
 
     /// Applies changes that all belong below a page, which the store has if it is not new. Gives its new hash.
@@ -192,8 +194,8 @@ impl Trie {
             changes = later;
         }
         let hash = page.hash(id.first_bit());
-        self.pages.insert(id, page);
-        self.changed.insert(id, ());
+        self.pages.insert(id, Box::new(page));
+        self.changed.insert(id);
         Ok(hash)
     }
 
