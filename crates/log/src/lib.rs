@@ -9,6 +9,7 @@
 //! - [`storage`], [`anchor`]: what it stands on
 //! - [`publication`]: the step from durable to published, with or without witnesses
 //! - [`grpc`]: taking entries, and [`access`]: from whom
+//! - [`index`]: the verifiable index, and look-ups with proof
 //! - [`routes`]: the static read API
 //! - [`witness`]: the role that cosigns other logs
 //! - [`witnesses`]: this log's own witnesses, asked for cosignatures
@@ -29,6 +30,7 @@ pub mod anchor;
 pub mod config;
 pub mod error;
 pub mod grpc;
+pub mod index;
 pub mod publication;
 pub mod routes;
 pub mod service;

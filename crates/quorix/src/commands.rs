@@ -7,6 +7,7 @@ mod decide;
 mod hook;
 mod key;
 mod log;
+mod lookup;
 mod paper;
 mod policy;
 mod serve;
@@ -57,6 +58,7 @@ pub fn run(cli: Cli) -> Exit {
             confirm_size,
             config,
         }) => backup::adopt(confirm_size, &config.config),
+        Command::Log(LogCommand::Lookup(arguments)) => blocking(lookup::run(arguments)),
         Command::Attest(arguments) => blocking(attest::attest(arguments)),
         Command::Hook(HookCommand::PostBuild(file)) => return hook::post_build(&file.config),
         Command::Hook(HookCommand::Status { json, config }) => hook::status(json, &config.config),

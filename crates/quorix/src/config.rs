@@ -61,6 +61,9 @@ pub struct LogSection {
     pub key: PathBuf,
     /// Where it listens.
     pub listen: LogListen,
+    /// Whether it keeps a verifiable index, so that anyone can ask what it says about an output, with proof.
+    #[serde(default = "yes")]
+    pub index: bool,
     /// Who must have cosigned a checkpoint before it is published: a file in the form of C2SP tlog-policy.
     pub witness_policy: Option<PathBuf>,
     /// With witnesses: after how long without news the newest checkpoint is cosigned and published again.

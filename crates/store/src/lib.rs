@@ -18,10 +18,12 @@
 mod database;
 mod index;
 mod log;
+mod log_index;
 mod tree;
 mod witness;
 
 pub use database::OpenError;
 pub use index::RocksIndex;
 pub use log::RocksLog;
+pub use log_index::RocksLogIndex;
 pub use witness::RocksWitness;

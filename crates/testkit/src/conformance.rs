@@ -5,11 +5,12 @@
 
 mod index;
 mod log;
+mod log_index;
 mod witness;
 
 use std::path::Path;
 
-use quorix_trust::ports::{IndexStore, LogStore, WitnessStore};
+use quorix_trust::ports::{IndexStore, LogIndexStore, LogStore, WitnessStore};
 
 /// Puts a [`LogStore`] through everything that is expected of it.
 ///
@@ -27,6 +28,16 @@ pub fn log_store<S: LogStore>(open: impl Fn(&Path) -> S) {
 /// If it does not do it.
 pub fn index_store<S: IndexStore>(open: impl Fn(&Path) -> S) {
     for case in index::CASES {
+        in_a_new_directory(|directory| case(&|| Box::new(open(directory))));
+    }
+}
+
+/// Puts a [`LogIndexStore`] through everything that is expected of it.
+///
+/// # Panics
+/// If it does not do it.
+pub fn log_index_store<S: LogIndexStore>(open: impl Fn(&Path) -> S) {
+    for case in log_index::CASES {
         in_a_new_directory(|directory| case(&|| Box::new(open(directory))));
     }
 }

@@ -5,6 +5,7 @@
 
 mod anchor;
 mod index;
+mod log_index;
 mod witness;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use quorix_trust::ports::{
 
 pub use anchor::MemoryAnchor;
 pub use index::MemoryIndex;
+pub use log_index::MemoryLogIndex;
 pub use witness::MemoryWitness;
 
 /// One's own log in memory. Clones are the same log.
@@ -215,6 +217,11 @@ mod tests {
     #[test]
     fn the_witness_in_memory_conforms() {
         conformance::witness_store(by_directory::<MemoryWitness>());
+    }
+
+    #[test]
+    fn the_index_of_a_log_in_memory_conforms() {
+        conformance::log_index_store(by_directory::<MemoryLogIndex>());
     }
 
     #[test]

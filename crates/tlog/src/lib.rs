@@ -1,5 +1,6 @@
 //! Transparency-log formats: RFC 6962 trees, C2SP tiles, proofs, signed notes, checkpoints and
-//! cosignatures, the witness protocol, policies over witnesses and proofs in files.
+//! cosignatures, the witness protocol, policies over witnesses, proofs in files, and the verifiable
+//! index of a log.
 //!
 //! A pure crate: it never does I/O, reads no clock, draws no randomness and knows nothing of Nix.
 //! Everything that it parses is taken to be hostile: parsers return errors that say what was wrong,
@@ -24,6 +25,7 @@ pub mod checkpoint;
 pub mod compact_range;
 pub mod cosignature;
 pub mod hash;
+pub mod index;
 pub mod log_key;
 pub mod note;
 pub mod proof;

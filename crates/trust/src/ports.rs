@@ -3,6 +3,10 @@
 //!
 //! Ports are small and synchronous; services call them from blocking threads.
 
+mod log_index;
+
+pub use log_index::{ListGrowth, LogIndexBatch, LogIndexStore, StoredList};
+
 use quorix_nix::fingerprint::FingerprintDigest;
 use quorix_nix::store_path::{HashPart, StorePath};
 use quorix_tlog::hash::Hash;

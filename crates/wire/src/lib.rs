@@ -9,6 +9,7 @@
 //! - [`client`]: the log and the aggregator over gRPC; [`address`], [`channel`] and [`tls`] lead there
 //! - [`token`]: who may submit to a log, and what they sign
 //! - [`fetch`]: bounded GETs, and the tiles of a log; [`cache`]: binary caches; [`decompress`]
+//! - [`index`]: what a log says about one output, and nothing else, with proof
 //! - [`convert`]: decisions and other views as protobuf
 //! - [`content`]: what is asked of whoever can recompute content-addressed paths
 
@@ -32,6 +33,7 @@ pub mod decompress;
 pub mod entry;
 pub mod evidence;
 pub mod fetch;
+pub mod index;
 pub mod tls;
 pub mod token;
 

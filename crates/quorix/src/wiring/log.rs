@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use quorix_log::anchor::AnchorFile;
 use quorix_log::config::LogConfig;
+use quorix_log::index::{self, LogIndex};
 use quorix_log::publication::cosigner::Witnessing;
 use quorix_log::service::Log;
 use quorix_log::storage::Storage;
-use quorix_store::RocksLog;
+use quorix_store::{RocksLog, RocksLogIndex};
 use quorix_tlog::note::SigningKey;
 use quorix_trust::ports::StoreError;
 use tonic::service::Routes;
@@ -44,7 +45,7 @@ pub async fn start(start: &mut Start<'_>) -> Result<(), Failure> {
         ..LogConfig::new(&section.origin)
     };
     let registry = &mut start.registry;
-    let log = Log::start(storage, witnessing, key, config, registry).map_err(Failure::unknown)?;
+    let log = Log::start(storage, witnessing, key.clone(), config, registry).map_err(Failure::unknown)?;
     tracing::info!(
         "log {}: public {}, submissions {}",
         section.origin,
@@ -52,7 +53,11 @@ pub async fn start(start: &mut Start<'_>) -> Result<(), Failure> {
         section.listen.submit
     );
 
-    let router = observe(quorix_log::routes::router(&log));
+    let mut router = quorix_log::routes::router(&log);
+    if section.index {
+        router = router.merge(start_index(start, &log, &key)?);
+    }
+    let router = observe(router);
     for bound in public {
         let router = router.clone();
         start
@@ -110,4 +115,24 @@ async fn witnessing(
         cosigner: Arc::new(witnesses),
         seen,
     }))
+}
+
+/// Opens the log's index and has it follow the log.
+fn start_index(
+    start: &mut Start<'_>,
+    log: &Log,
+    key: &SigningKey,
+) -> Result<axum::Router, Failure> {
+    let dir = start.config.role_dir("log-index");
+    let store = RocksLogIndex::open(&dir).map_err(Failure::unknown)?;
+    let index =
+        LogIndex::open(log, Arc::new(store), key, &mut start.registry).map_err(Failure::unknown)?;
+    let (stop, following) = (start.stop.clone(), index.clone());
+    start.tasks.spawn(async move {
+        // What is being written when it is told to stop is either written whole or not at all.
+        stop.run_until_cancelled(following.run()).await;
+        stop.cancelled().await;
+        Ok(())
+    });
+    Ok(index::routes::router(&index))
 }

@@ -217,3 +217,69 @@ async fn who_connects_and_does_not_finish_asking_is_let_go_and_others_are_served
     stop.cancel();
     serving.await.unwrap().unwrap();
 }
+
+/// Passes everything on, with one bit of every look-up turned.
+async fn a_liar_before(log: String) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let router = axum::Router::new().fallback(async move |uri: axum::http::Uri| {
+        let fetcher = Fetcher::new(FetchLimits::default()).unwrap();
+        let mut bytes = fetcher
+            .get(&format!("{log}{}", uri.path()), 1 << 20)
+            .await
+            .unwrap()
+            .to_vec();
+        if uri.path().starts_with("/index/lookup/") {
+            *bytes.last_mut().unwrap() ^= 1;
+        }
+        bytes
+    });
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    format!("http://{address}")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_up_verifies_and_an_altered_answer_is_refused() {
+    use quorix_testkit::entries::{a_path, a_small_entry, an_attestation};
+    use quorix_wire::client::LogClient;
+    use quorix_wire::index::{LogLookup, LookupError, lookup};
+    let Hosts { builder, _dir, .. } = hosts();
+    let (node, stop) = running(&builder.config).await.unwrap();
+    let hello = an_attestation().bytes();
+    let mut entries = vec![hello.clone()];
+    entries.extend((0..40).map(a_small_entry));
+    entries.push(an_attestation().saying("B").bytes());
+    let channel = channel::connect(&Address::Unix(builder.submit.clone())).unwrap();
+    let client = LogClient::new(channel);
+    client.submit(entries, Vec::new()).await.unwrap();
+    let log = |url: String| LogLookup {
+        fetcher: Fetcher::new(FetchLimits::default()).unwrap(),
+        url,
+        key: builder.vkey().clone(),
+    };
+    let dir = "/nix/store".parse().unwrap();
+    let asked = a_path("hello");
+
+    // However far the index has come by now: all 42 entries are covered or read.
+    let said = lookup(&log(builder.url()), &dir, &asked, None)
+        .await
+        .unwrap();
+    let indices: Vec<u64> = said.entries.iter().map(|(index, _)| *index).collect();
+    assert_eq!(indices, [0, 41]);
+    assert_eq!(said.entries.first().map(|(_, bytes)| bytes), Some(&hello));
+    assert_eq!(said.proven.covered + said.read_behind, 42);
+    let nothing = lookup(&log(builder.url()), &dir, &a_path("absent"), None)
+        .await
+        .unwrap();
+    assert_eq!(nothing.entries, []);
+
+    let lying = lookup(&log(a_liar_before(builder.url()).await), &dir, &asked, None).await;
+    let error = lying.unwrap_err();
+    assert!(
+        error.is_refusal() && matches!(error, LookupError::Answer(_)),
+        "{error}"
+    );
+
+    stop.cancel();
+    node.ended().await.unwrap();
+}

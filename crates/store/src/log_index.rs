@@ -1,0 +1,168 @@
+//! The verifiable index of a log on RocksDB: pages of the trie, lists, and the output log.
+//!
+//! All of it follows from the log: the folder can be deleted, and the index is made again. A step is one synced batch.
+
+use std::path::Path;
+
+use quorix_tlog::hash::Hash;
+use quorix_tlog::index::Key;
+use quorix_tlog::index::page::PageId;
+use quorix_tlog::tile::TileId;
+use quorix_trust::attestation::BlobId;
+use quorix_trust::ports::{
+    CommitError, Head, LogIndexBatch, LogIndexStore, StoreError, StoredList, TileStore,
+};
+
+use crate::database::{Database, Layout, OpenError, Shape, corrupt};
+use crate::tree::{self, Tree, split_u64};
+
+/// `<bits of the prefix> <prefix>` → page.
+const PAGES: (&str, Shape) = ("pages", Shape::Lookup);
+/// `<key>` → length of its list, and the hashes that its root takes.
+const LISTS: (&str, Shape) = ("lists", Shape::Lookup);
+/// `<key> <index>` → nothing.
+const INDICES: (&str, Shape) = ("indices", Shape::Sorted);
+/// `<leaf hash>` → key of the entries with it.
+const KEYS: (&str, Shape) = ("keys", Shape::Lookup);
+
+const LAYOUT: Layout = Layout {
+    schema: "quorix log index 1",
+    columns: &[
+        tree::HASHES,
+        tree::BUNDLES,
+        tree::LEAVES,
+        tree::BLOBS,
+        PAGES,
+        LISTS,
+        INDICES,
+        KEYS,
+    ],
+};
+
+/// The store of a log's index.
+pub struct RocksLogIndex {
+    database: Database,
+}
+
+impl RocksLogIndex {
+    /// Opens the index in this directory, or makes an empty one there.
+    ///
+    /// # Errors
+    /// It is open elsewhere, of another role or version, damaged, or the file system refuses.
+    pub fn open(dir: &Path) -> Result<Self, OpenError> {
+        Ok(Self {
+            database: Database::open(dir, &LAYOUT)?,
+        })
+    }
+
+    fn tree(&self) -> Tree<'_> {
+        Tree {
+            database: &self.database,
+            prefix: b"",
+        }
+    }
+}
+
+impl TileStore for RocksLogIndex {
+    fn head(&self) -> Result<Option<Head>, StoreError> {
+        self.tree().head()
+    }
+
+    fn tile(&self, id: TileId) -> Result<Option<Vec<u8>>, StoreError> {
+        self.tree().tile(id)
+    }
+
+    fn blob(&self, _: &BlobId) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(None)
+    }
+
+    fn index_of(&self, _: &Hash) -> Result<Option<u64>, StoreError> {
+        Ok(None)
+    }
+}
+
+impl LogIndexStore for RocksLogIndex {
+    fn page(&self, id: &PageId) -> Result<Option<Vec<u8>>, StoreError> {
+        self.database
+            .get(PAGES.0, &id.to_bytes(), "reading a page of the index")
+    }
+
+    fn list(&self, key: &Key) -> Result<Option<StoredList>, StoreError> {
+        const OPERATION: &str = "reading the list of a key";
+        let Some(bytes) = self.database.get(LISTS.0, key.as_bytes(), OPERATION)? else {
+            return Ok(None);
+        };
+        let (length, rest) =
+            split_u64(&bytes).ok_or_else(|| corrupt(OPERATION, "the stored list is cut off"))?;
+        let (nodes, rest) = rest.as_chunks::<32>();
+        if !rest.is_empty() {
+            return Err(corrupt(OPERATION, "the stored list is cut off"));
+        }
+        let nodes = nodes.iter().copied().map(Hash::from_bytes).collect();
+        Ok(Some(StoredList { length, nodes }))
+    }
+
+    fn indices(&self, key: &Key, limit: usize) -> Result<Vec<u64>, StoreError> {
+        const OPERATION: &str = "reading the entries of a key";
+        let mut indices = Vec::new();
+        for row in self.database.scan(INDICES.0, key.as_bytes(), OPERATION)? {
+            let (row, _) = row?;
+            let Some(rest) = row.strip_prefix(key.as_bytes()) else {
+                break;
+            };
+            if indices.len() >= limit {
+                break;
+            }
+            let (index, _) =
+                split_u64(rest).ok_or_else(|| corrupt(OPERATION, "the stored index is cut off"))?;
+            indices.push(index);
+        }
+        Ok(indices)
+    }
+
+    fn key_of(&self, leaf: &Hash) -> Result<Option<Key>, StoreError> {
+        const OPERATION: &str = "looking up the key of an entry";
+        let Some(bytes) = self.database.get(KEYS.0, leaf.as_bytes(), OPERATION)? else {
+            return Ok(None);
+        };
+        let key = <[u8; 32]>::try_from(bytes.as_slice())
+            .map_err(|_| corrupt(OPERATION, "the stored key is cut off"))?;
+        Ok(Some(Key::from_bytes(key)))
+    }
+
+    fn advance(&self, expected: u64, batch: &LogIndexBatch) -> Result<(), CommitError> {
+        let _writer = self.database.lock();
+        self.tree().check_size(expected)?;
+        let mut rows = self.database.batch();
+        for (id, page) in &batch.pages {
+            rows.put(PAGES.0, &id.to_bytes(), page)?;
+        }
+        for growth in &batch.lists {
+            let mut list = growth.list.length.to_be_bytes().to_vec();
+            for node in &growth.list.nodes {
+                list.extend_from_slice(node.as_bytes());
+            }
+            rows.put(LISTS.0, growth.key.as_bytes(), &list)?;
+            for index in &growth.added {
+                let row = [growth.key.as_bytes().as_slice(), &index.to_be_bytes()].concat();
+                rows.put(INDICES.0, &row, b"")?;
+            }
+        }
+        for (leaf, key) in &batch.leaves {
+            rows.put(KEYS.0, leaf.as_bytes(), key.as_bytes())?;
+        }
+        self.tree()
+            .write(&mut rows, &batch.output, |_| Vec::new())?;
+        Ok(rows.commit("writing a step of the index")?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::RocksLogIndex;
+
+    #[test]
+    fn the_index_of_a_log_on_rocksdb_conforms() {
+        quorix_testkit::conformance::log_index_store(|dir| RocksLogIndex::open(dir).unwrap());
+    }
+}
