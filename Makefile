@@ -16,7 +16,9 @@ PREFIX ?= /usr/local
 QUORIX := $(CARGO_TARGET_DIR)/debug/quorix
 WITH := bash .ci/with
 
-.PHONY: help demo test build install fmt lint deps clean
+BENCH_ENTRIES ?= 1000000
+
+.PHONY: help demo test bench build install fmt lint deps clean
 
 help: ## List these targets
 	@echo "Quorix: install a Nix binary because enough independent builders got the same bytes."
@@ -35,6 +37,12 @@ test: ## Run every test, with the real Nix and a real browser
 	@bash .ci/setup test
 	@$(WITH) cargo build --locked -p quorix
 	@QUORIX_BIN="$(QUORIX)" $(WITH) cargo test --workspace --locked --no-fail-fast
+
+bench: ## Measure this machine, one line a figure; BENCH_ENTRIES=10000000 for the large log
+	@bash .ci/setup build
+	@$(WITH) cargo build --locked -p quorix
+	@$(WITH) cargo bench --locked --profile dev -p quorix-tlog --bench tree
+	@$(WITH) "$(QUORIX)" bench log --entries $(BENCH_ENTRIES) $(ARGS)
 
 build: ## Build the program (the profile that the demo and the tests share)
 	@bash .ci/setup build

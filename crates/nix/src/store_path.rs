@@ -287,8 +287,8 @@ pub enum StorePathError {
 /// Checks the part of a store path after its digest and dash; names of derivation outputs obey the same rule.
 pub(crate) fn check_name(name: &str) -> Result<(), StorePathError> {
     let allowed =
-        |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.' | '_' | '?' | '=');
-    if let Some((position, character)) = name.char_indices().find(|&(_, c)| !allowed(c)) {
+        |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.' | b'_' | b'?' | b'=');
+    if let Some((position, character)) = first_outside(name, allowed) {
         return Err(StorePathError::NameCharacter {
             character,
             position,
@@ -306,9 +306,19 @@ pub(crate) fn check_name(name: &str) -> Result<(), StorePathError> {
     Ok(())
 }
 
+/// The first character that is not an allowed ASCII character, and its offset. Bytes are looked at first: every log
+/// entry has some of these texts.
+fn first_outside(text: &str, allowed: impl Fn(u8) -> bool) -> Option<(usize, char)> {
+    if text.bytes().all(&allowed) {
+        return None;
+    }
+    text.char_indices()
+        .find(|&(_, character)| !u8::try_from(character).is_ok_and(&allowed))
+}
+
 fn check_hash_part(text: &str) -> Result<(), StorePathError> {
-    let allowed = |c: char| u8::try_from(c).is_ok_and(|byte| nix32::digit(byte).is_some());
-    if let Some((position, character)) = text.char_indices().find(|&(_, c)| !allowed(c)) {
+    let allowed = |byte| nix32::digit(byte).is_some();
+    if let Some((position, character)) = first_outside(text, allowed) {
         return Err(StorePathError::HashCharacter {
             character,
             position,

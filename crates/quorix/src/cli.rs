@@ -47,6 +47,9 @@ pub enum Command {
     Decide(Decide),
     /// Play the whole story on this machine: three builders, one lie, one quorum.
     Demo(Demo),
+    /// Measure this machine: one line a figure, with its target.
+    #[command(subcommand)]
+    Bench(BenchCommand),
     /// Look at the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -135,6 +138,31 @@ pub struct Demo {
     /// Work in this folder and keep it, instead of a temporary one.
     #[arg(long, value_name = "FOLDER")]
     pub dir: Option<PathBuf>,
+}
+
+/// `bench …`
+#[derive(Debug, Subcommand)]
+pub enum BenchCommand {
+    /// Fill a log over gRPC with synced batches, then measure answers, tiles, proofs, start and size.
+    #[command(after_help = "\
+Examples:
+  quorix bench log                                        a million entries in a temporary folder
+  quorix bench log --entries 10000000 --dir /mnt/disk/bench   keeps the log, and goes on with it the next time
+  quorix bench log --only log.append --json")]
+    Log {
+        /// Entries that the log is filled with.
+        #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+        entries: u64,
+        /// Where the log is put and kept; a temporary folder without it. The disk of this folder is measured.
+        #[arg(long, value_name = "FOLDER")]
+        dir: Option<PathBuf>,
+        /// Only figures whose name begins like this.
+        #[arg(long, value_name = "NAME")]
+        only: Vec<String>,
+        /// Print as JSON.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// `config …`

@@ -15,11 +15,11 @@ mod token;
 mod witnesses;
 
 use crate::cli::{
-    Cli, Command, ConfigCommand, HookCommand, KeyCommand, LogCommand, PolicyCommand, TokenCommand,
+    BenchCommand, Cli, Command, ConfigCommand, HookCommand, KeyCommand, LogCommand, PolicyCommand, TokenCommand,
 };
 use crate::config::Config;
 use crate::output::{self, Exit, Failure};
-use crate::{demo, telemetry};
+use crate::{bench, demo, telemetry};
 use quorix_trust::policy::Policy;
 use std::future::Future;
 use std::path::Path;
@@ -39,6 +39,17 @@ pub fn run(cli: Cli) -> Exit {
         Command::Serve(file) => blocking(serve::serve(&file.config)),
         Command::Decide(arguments) => blocking(decide::decide(arguments)),
         Command::Demo(arguments) => blocking(demo::demo(arguments)),
+        Command::Bench(BenchCommand::Log {
+            entries,
+            dir,
+            only,
+            json,
+        }) => blocking(bench::log(bench::LogBench {
+            entries,
+            dir,
+            json,
+            only,
+        })),
         Command::Config(ConfigCommand::Check(file)) => config::check(&file.config),
         Command::Policy(PolicyCommand::Check { file, json }) => policy::check(&file, json),
         Command::Key(KeyCommand::Generate { kind, name, file }) => {

@@ -7,12 +7,14 @@
 //! - [`config`]: the one configuration file
 //! - [`wiring`]: from configuration to running roles
 //! - [`demo`]: the main job, played on this machine with real Nix
+//! - [`bench`]: the figures of this machine
 
 #![cfg_attr(
     test,
     expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")
 )]
 
+pub mod bench;
 pub mod cli;
 pub mod commands;
 pub mod config;

@@ -165,6 +165,21 @@ impl Database {
             .map_err(|error| store_error(operation, &error))
     }
 
+    /// Bytes of a column family in files on the disk.
+    pub(crate) fn bytes_on_disk(&self, column: &str) -> Result<u64, StoreError> {
+        const OPERATION: &str = "asking for sizes on disk";
+        let column = self.column(column)?;
+        let of = |property: &str| {
+            let bytes = self.db.property_int_value_cf(column, property);
+            bytes
+                .map(Option::unwrap_or_default)
+                .map_err(|error| store_error(OPERATION, &error))
+        };
+        let tables = of("rocksdb.live-sst-files-size")?;
+        let blobs = of("rocksdb.live-blob-file-size")?;
+        Ok(tables.saturating_add(blobs))
+    }
+
     /// An empty batch.
     pub(crate) fn batch(&self) -> Batch<'_> {
         Batch {

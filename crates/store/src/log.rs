@@ -79,6 +79,18 @@ impl RocksLog {
         std::fs::rename(unmarked, dir).map_err(|error| failed(error.to_string()))
     }
 
+    /// Bytes on disk of each part of the database, by its name: `hashes`, `bundles`, `leaves`, `blobs`, `retractions`.
+    /// What was written since the database was opened may still be in the write-ahead log, which is not counted.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub fn sizes(&self) -> Result<Vec<(&'static str, u64)>, StoreError> {
+        let parts = LAYOUT.columns.iter();
+        parts
+            .map(|(name, _)| Ok((*name, self.database.bytes_on_disk(name)?)))
+            .collect()
+    }
+
     fn tree(&self) -> Tree<'_> {
         Tree {
             database: &self.database,

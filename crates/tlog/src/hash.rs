@@ -38,11 +38,14 @@ pub fn leaf_hash(entry: &[u8]) -> Hash {
 /// Hash of an inner node: SHA-256 of 0x01 and its two children (RFC 6962 §2.1).
 #[must_use]
 pub fn node_hash(left: &Hash, right: &Hash) -> Hash {
-    let digest = Sha256::new()
-        .chain_update([NODE_PREFIX])
-        .chain_update(left.0)
-        .chain_update(right.0);
-    Hash(digest.finalize().into())
+    // In one piece: a tree hashes one node for every leaf, and three updates cost as much as half a compression.
+    let mut node = [NODE_PREFIX; 1 + 2 * HASH_LENGTH];
+    if let Some((_, children)) = node.split_first_mut() {
+        let (to_left, to_right) = children.split_at_mut(HASH_LENGTH);
+        to_left.copy_from_slice(&left.0);
+        to_right.copy_from_slice(&right.0);
+    }
+    Hash(Sha256::digest(node).into())
 }
 
 impl Hash {

@@ -304,7 +304,13 @@ fn text(field: &'static str, text: String, limit: usize) -> Result<String, Entry
     if found > limit {
         return Err(Problem::TooLong { limit, found }.of(field));
     }
-    if text.chars().any(char::is_control) {
+    // All ASCII is looked at as bytes, which is what nearly every text is.
+    let has_control = if text.is_ascii() {
+        text.bytes().any(|byte| byte.is_ascii_control())
+    } else {
+        text.chars().any(char::is_control)
+    };
+    if has_control {
         return Err(Problem::ControlCharacter.of(field));
     }
     Ok(text)
