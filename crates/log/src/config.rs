@@ -44,7 +44,7 @@ impl LogConfig {
             origin: origin.into(),
             queue_requests: 256,
             queue_bytes: 3 * REQUEST_BYTES_MAX,
-            commit_entries: 4_096,
+            commit_entries: 16_384,
             commit_bytes: REQUEST_BYTES_MAX,
             acknowledge_within: Duration::from_secs(30),
             retry_pause: Duration::from_millis(200),

@@ -15,7 +15,8 @@ mod token;
 mod witnesses;
 
 use crate::cli::{
-    BenchCommand, Cli, Command, ConfigCommand, HookCommand, KeyCommand, LogCommand, PolicyCommand, TokenCommand,
+    BenchCommand, Cli, Command, ConfigCommand, HookCommand, KeyCommand, LogCommand, PolicyCommand,
+    TokenCommand,
 };
 use crate::config::Config;
 use crate::output::{self, Exit, Failure};

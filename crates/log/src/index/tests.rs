@@ -4,7 +4,7 @@ use quorix_testkit::entries::{
     a_path, a_retraction_of, a_small_entry, an_attestation, bytes_of, log_key,
 };
 use quorix_testkit::faults::Fault;
-use quorix_testkit::memory::{MemoryLog, MemoryLogIndex};
+use quorix_testkit::memory::{MemoryAnchor, MemoryLog, MemoryLogIndex};
 use quorix_tlog::hash::leaf_hash;
 use quorix_tlog::index::Key;
 use quorix_tlog::index::STEP;
@@ -14,13 +14,15 @@ use quorix_wire::index::output_key;
 
 use super::*;
 use crate::config::LogConfig;
+use crate::storage::Storage;
 
 const ORIGIN: &str = "logs.example.org/alice";
 
 fn a_log(store: MemoryLog) -> Log {
     let config = LogConfig::new(ORIGIN);
     Log::start(
-        Arc::new(store),
+        Storage::new(move || Ok(store.clone()), MemoryAnchor::new()),
+        None,
         log_key(ORIGIN),
         config,
         &mut Registry::default(),

@@ -14,6 +14,7 @@ use quorix_trust::ports::StoreError;
 use quorix_wire::address::Address;
 use quorix_wire::channel;
 use quorix_wire::client::LogClient;
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -38,9 +39,9 @@ impl Stand {
         let log = start_log(dir)?;
         let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let public = listen::tcp("bench", any).await?;
-        let submit = listen::tcp("bench", any).await?;
-        let address = |listener: &tokio::net::TcpListener| {
+        let public = bind(any).await?;
+        let submit = bind(any).await?;
+        let address = |listener: &TcpListener| {
             listener
                 .local_addr()
                 .map_err(|error| Failure::unknown(format!("a listener has no address: {error}")))
@@ -49,11 +50,7 @@ impl Stand {
         let routes = Routes::new(quorix_log::grpc::server(log.clone()));
         let router = quorix_log::routes::router(&log);
         tasks.spawn(listen::serve_http(public, router, stop.clone()));
-        tasks.spawn(listen::serve_grpc(
-            listen::Bound::Tcp(submit),
-            routes,
-            stop.clone(),
-        ));
+        tasks.spawn(listen::serve_grpc(submit.into(), routes, stop.clone()));
         Ok(Self {
             log,
             submit: Address::Tcp(submit_address.to_string()),
@@ -80,6 +77,11 @@ impl Stand {
         self.stop.cancel();
         while self.tasks.join_next().await.is_some() {}
     }
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
+    let bound = TcpListener::bind(address).await;
+    bound.map_err(|error| Failure::unknown(format!("no port is free on loopback: {error}")))
 }
 
 /// The log without listeners.

@@ -45,7 +45,8 @@ pub async fn start(start: &mut Start<'_>) -> Result<(), Failure> {
         ..LogConfig::new(&section.origin)
     };
     let registry = &mut start.registry;
-    let log = Log::start(storage, witnessing, key.clone(), config, registry).map_err(Failure::unknown)?;
+    let log =
+        Log::start(storage, witnessing, key.clone(), config, registry).map_err(Failure::unknown)?;
     tracing::info!(
         "log {}: public {}, submissions {}",
         section.origin,
