@@ -24,7 +24,10 @@
 
 pub mod config;
 pub mod error;
+pub mod export;
+pub mod folder;
 pub mod grpc;
+pub mod mirror;
 pub mod routes;
 pub mod service;
 pub mod witness;

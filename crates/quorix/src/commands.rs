@@ -5,11 +5,15 @@ mod config;
 mod decide;
 mod hook;
 mod key;
-mod log;
+pub(crate) mod log;
+mod mirror;
 mod paper;
 mod policy;
+mod progress;
 mod serve;
+mod verify;
 
+use crate::cli::operate::VerifyCommand;
 use crate::cli::{Cli, Command, ConfigCommand, HookCommand, KeyCommand, LogCommand, PolicyCommand};
 use crate::config::Config;
 use crate::output::{self, Exit, Failure};
@@ -44,6 +48,13 @@ pub fn run(cli: Cli) -> Exit {
             json,
             config,
         }) => blocking(log::status(aggregator, json, &config.config)),
+        Command::Log(LogCommand::Export(arguments)) => blocking(log::export::export(arguments)),
+        Command::Log(LogCommand::Fsck(arguments)) => blocking(log::fsck::fsck(arguments)),
+        Command::Log(LogCommand::Proof(arguments)) => blocking(log::proof::proof(arguments)),
+        Command::Log(LogCommand::Retract(arguments)) => blocking(log::retract::retract(arguments)),
+        Command::Log(LogCommand::Tail(arguments)) => blocking(log::tail::tail(arguments)),
+        Command::Verify(VerifyCommand::Proof(arguments)) => verify::proof(&arguments),
+        Command::Mirror(arguments) => blocking(mirror::mirror(arguments)),
         Command::Attest(arguments) => blocking(attest::attest(arguments)),
         Command::Hook(HookCommand::PostBuild(file)) => return hook::post_build(&file.config),
         Command::Hook(HookCommand::Status { json, config }) => hook::status(json, &config.config),

@@ -6,6 +6,7 @@ pub mod dashboard;
 pub mod keys;
 pub mod log;
 pub mod metrics;
+pub mod mirror;
 pub mod resolver;
 #[cfg(test)]
 mod tests;
@@ -86,6 +87,7 @@ pub async fn start(config: &Config, stop: CancellationToken) -> Result<Node, Fai
     let local = aggregator::start(&mut start, content).await?;
     resolver::start(&mut start, local.as_ref(), checker).await?;
     dashboard::start(&mut start, local.as_ref()).await?;
+    mirror::start(&mut start).await?;
     metrics::start(&mut start).await?;
     Ok(Node {
         tasks: start.tasks,

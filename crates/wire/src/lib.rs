@@ -8,6 +8,7 @@
 //! - [`evidence`]: what an aggregator answers, verified
 //! - [`client`]: the log and the aggregator over gRPC; [`address`] and [`channel`] lead there
 //! - [`fetch`]: bounded GETs, and the tiles of a log; [`cache`]: binary caches; [`decompress`]
+//! - [`scan`]: whole logs read and verified, for fsck, export, mirror and tail
 //! - [`convert`]: decisions and other views as protobuf
 //! - [`content`]: what is asked of whoever can recompute content-addressed paths
 
@@ -31,6 +32,7 @@ pub mod decompress;
 pub mod entry;
 pub mod evidence;
 pub mod fetch;
+pub mod scan;
 
 /// Generated from `proto/quorix/v1`: messages, clients and servers. A test keeps it fresh.
 #[expect(

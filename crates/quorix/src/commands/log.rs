@@ -1,4 +1,13 @@
-//! `quorix log status`.
+//! `quorix log status`, and the other commands about logs in a file each.
+
+pub(crate) mod export;
+mod find;
+pub(super) mod fsck;
+pub(super) mod proof;
+pub(super) mod retract;
+pub(super) mod tail;
+pub(super) mod told;
+pub(super) mod which;
 
 use std::path::Path;
 

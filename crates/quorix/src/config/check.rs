@@ -16,6 +16,7 @@ pub(super) fn check(config: &Config) -> Result<(), String> {
         resolver,
         dashboard,
         witness,
+        mirror,
         ..
     } = config;
     if log.is_none()
@@ -24,8 +25,9 @@ pub(super) fn check(config: &Config) -> Result<(), String> {
         && resolver.is_none()
         && dashboard.is_none()
         && witness.is_none()
+        && mirror.is_none()
     {
-        return Err("no role is switched on: add a section [log], [builder], [aggregator], [resolver], [dashboard] or [witness]".into());
+        return Err("no role is switched on: add a section [log], [builder], [aggregator], [resolver], [dashboard], [witness] or [mirror]".into());
     }
     if !config.data_dir.is_absolute() {
         return Err(format!(
@@ -61,6 +63,11 @@ pub(super) fn check(config: &Config) -> Result<(), String> {
         return Err(format!(
             "log.listen.submit: everybody on this machine can reach `{host}`, builds with network access too, and whoever reaches it votes here; use unix:PATH"
         ));
+    }
+    if let Some(mirror) = mirror
+        && (mirror.logs.is_empty() || mirror.logs.iter().any(|log| log.urls.is_empty()))
+    {
+        return Err("mirror.logs: each copied log needs its key and at least one address: [[mirror.logs]] vkey = \"…\" urls = [\"https://…\"]".into());
     }
     if let Some(aggregator) = aggregator {
         private("aggregator.listen", &aggregator.listen)?;
