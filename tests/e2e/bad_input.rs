@@ -27,7 +27,7 @@ async fn a_wrong_configuration_is_refused_with_what_where_and_what_to_do() {
     let cases = [
         (
             "data_dir = \"/x\"\n",
-            "no role is switched on: add a section [log], [builder], [aggregator], [resolver] or [dashboard]",
+            "no role is switched on: add a section [log], [builder], [aggregator], [resolver], [dashboard], [witness] or [mirror]",
         ),
         (
             "data_dir = \"x\"\n[builder]\nlog = \"unix:/x\"\n",

@@ -4,7 +4,9 @@
 //! reason to stop (DESIGN §4).
 
 use quorix_tlog::hash::Hash;
-use quorix_trust::attestation::{BlobId, Claim, ClaimError, Entry, Observation, References};
+use quorix_trust::attestation::{
+    BlobId, Claim, ClaimError, Entry, KeyRotation, Observation, References,
+};
 use quorix_trust::policy::Cache;
 use quorix_trust::ports::{IndexedStatement, Place};
 use quorix_wire::entry;
@@ -16,6 +18,8 @@ pub(crate) enum Added {
     Statement(IndexedStatement),
     /// Leaf hashes of entries that it withdraws.
     Retraction(Vec<Hash>),
+    /// The log ends with it, if it is signed by both keys.
+    Rotation(KeyRotation),
     /// Nothing that is looked up.
     Nothing,
     /// It does not parse, votes for another value than that of the facts it states, or carries a signature that is
@@ -50,6 +54,7 @@ pub(crate) fn read(
                 Vec::new(),
             );
         }
+        Ok(Entry::KeyRotation(rotation)) => return (Added::Rotation(rotation), Vec::new()),
         Ok(_) => return (Added::Nothing, Vec::new()),
         Err(error) => return refuse(&error.to_string()),
     };

@@ -7,5 +7,6 @@ mod fakes;
 mod following;
 mod forks;
 mod loud;
+mod rotated;
 mod trustix;
 mod world;

@@ -23,9 +23,9 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use crate::published::Published;
 use crate::service::Log;
 
-const TEXT: &str = "text/plain; charset=utf-8";
-const BYTES: &str = "application/octet-stream";
-const IMMUTABLE: &str = "max-age=604800, immutable";
+pub(crate) const TEXT: &str = "text/plain; charset=utf-8";
+pub(crate) const BYTES: &str = "application/octet-stream";
+pub(crate) const IMMUTABLE: &str = "max-age=604800, immutable";
 
 /// The routes `/checkpoint`, `/tile/…`, `/blob/…` and `/` of this log, for `GET` and `HEAD`.
 pub fn router(log: &Log) -> Router {
@@ -118,7 +118,11 @@ async fn blocking<T: Send + 'static>(
     })
 }
 
-fn answer(content_type: &'static str, cache_control: &'static str, body: Vec<u8>) -> Response {
+pub(crate) fn answer(
+    content_type: &'static str,
+    cache_control: &'static str,
+    body: Vec<u8>,
+) -> Response {
     (
         [(CONTENT_TYPE, content_type), (CACHE_CONTROL, cache_control)],
         body,
@@ -127,7 +131,7 @@ fn answer(content_type: &'static str, cache_control: &'static str, body: Vec<u8>
 }
 
 /// Why there is no other answer. Never cached: what is missing now may be there soon.
-enum Failure {
+pub(crate) enum Failure {
     BadRequest(String),
     NotFound(&'static str),
     Method,

@@ -1,5 +1,7 @@
 //! What can be typed. Texts only; what commands do is in `commands`.
 
+pub mod operate;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -65,6 +67,11 @@ pub enum Command {
     /// Look at logs.
     #[command(subcommand)]
     Log(LogCommand),
+    /// Keep a full verified copy of a log.
+    Mirror(operate::MirrorLog),
+    /// Check proofs offline.
+    #[command(subcommand)]
+    Verify(operate::VerifyCommand),
     /// Say in this builder's log what it built.
     Attest(Attest),
     /// For Nix to call.
@@ -254,6 +261,16 @@ in [log]). The log stores no secret: nobody can submit with what is stored there
 /// `log …`
 #[derive(Debug, Subcommand)]
 pub enum LogCommand {
+    /// Copy a log into a folder that any web server can serve.
+    Export(operate::Export),
+    /// Check a whole log: every entry, tile, blob and signature.
+    Fsck(operate::Fsck),
+    /// Write a file that shows that a log has an entry.
+    Proof(operate::Proof),
+    /// Withdraw what this machine's log said.
+    Retract(operate::Retract),
+    /// Print the newest entries of a log, verified.
+    Tail(operate::Tail),
     /// The logs that the aggregator follows and their health; or this machine's own log.
     Status {
         /// Where the aggregator answers, instead of what the configuration says.

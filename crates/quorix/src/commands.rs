@@ -6,14 +6,18 @@ mod config;
 mod decide;
 mod hook;
 mod key;
-mod log;
+pub(crate) mod log;
 mod lookup;
+mod mirror;
 mod paper;
 mod policy;
+mod progress;
 mod serve;
 mod token;
+mod verify;
 mod witnesses;
 
+use crate::cli::operate::VerifyCommand;
 use crate::cli::{
     BenchCommand, Cli, Command, ConfigCommand, HookCommand, KeyCommand, LogCommand, PolicyCommand,
     TokenCommand,
@@ -71,6 +75,13 @@ pub fn run(cli: Cli) -> Exit {
             config,
         }) => backup::adopt(confirm_size, &config.config),
         Command::Log(LogCommand::Lookup(arguments)) => blocking(lookup::run(arguments)),
+        Command::Log(LogCommand::Export(arguments)) => blocking(log::export::export(arguments)),
+        Command::Log(LogCommand::Fsck(arguments)) => blocking(log::fsck::fsck(arguments)),
+        Command::Log(LogCommand::Proof(arguments)) => blocking(log::proof::proof(arguments)),
+        Command::Log(LogCommand::Retract(arguments)) => blocking(log::retract::retract(arguments)),
+        Command::Log(LogCommand::Tail(arguments)) => blocking(log::tail::tail(arguments)),
+        Command::Verify(VerifyCommand::Proof(arguments)) => verify::proof(&arguments),
+        Command::Mirror(arguments) => blocking(mirror::mirror(arguments)),
         Command::Attest(arguments) => blocking(attest::attest(arguments)),
         Command::Hook(HookCommand::PostBuild(file)) => return hook::post_build(&file.config),
         Command::Hook(HookCommand::Status { json, config }) => hook::status(json, &config.config),

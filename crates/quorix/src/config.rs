@@ -44,6 +44,8 @@ pub struct Config {
     pub dashboard: Option<DashboardSection>,
     /// Cosigns the logs of others.
     pub witness: Option<WitnessSection>,
+    /// Copies of logs.
+    pub mirror: Option<MirrorSection>,
     /// Prometheus.
     pub metrics: Option<MetricsSection>,
     /// Certificates.
@@ -169,6 +171,31 @@ pub struct DashboardSection {
     /// An aggregator elsewhere; without it the one in this file.
     #[serde(default, deserialize_with = "maybe_from_text")]
     pub aggregator: Option<Address>,
+}
+
+/// `[mirror]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MirrorSection {
+    /// Where the copies are read, each log below the SHA-256 of its name.
+    pub listen: Listens,
+    /// The key with which it cosigns what it has on its disk; never a witness's. Without it nothing is cosigned.
+    pub key: Option<PathBuf>,
+    /// How often each log is asked for news.
+    #[serde(default = "Period::ten_seconds")]
+    pub poll_interval: Period,
+    /// The logs that are copied: `[[mirror.logs]]`.
+    pub logs: Vec<MirroredSection>,
+}
+
+/// `[[mirror.logs]]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MirroredSection {
+    /// Key of the log.
+    pub vkey: String,
+    /// Where it is served, the preferred address first.
+    pub urls: Vec<String>,
 }
 
 /// `[metrics]`

@@ -34,6 +34,9 @@ pub enum Failure {
     /// The user can mend it: arguments, configuration, policy, key.
     #[error("{0}")]
     WrongUse(String),
+    /// The answer is no.
+    #[error("{0}")]
+    Refused(String),
     /// Something that was needed did not answer or failed.
     #[error("{0}")]
     Unknown(String),
@@ -43,6 +46,11 @@ impl Failure {
     /// The user can mend it.
     pub fn wrong(message: impl Display) -> Self {
         Self::WrongUse(message.to_string())
+    }
+
+    /// The answer is no.
+    pub fn refused(message: impl Display) -> Self {
+        Self::Refused(message.to_string())
     }
 
     /// Something did not answer or failed.
@@ -55,6 +63,7 @@ impl Failure {
     pub fn exit(&self) -> Exit {
         match self {
             Self::WrongUse(_) => Exit::WrongUse,
+            Self::Refused(_) => Exit::No,
             Self::Unknown(_) => Exit::Unknown,
         }
     }

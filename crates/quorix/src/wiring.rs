@@ -7,6 +7,7 @@ pub mod dashboard;
 pub mod keys;
 pub mod log;
 pub mod metrics;
+pub mod mirror;
 pub mod resolver;
 #[cfg(test)]
 mod tests;
@@ -98,6 +99,7 @@ pub async fn start(config: &Config, stop: CancellationToken) -> Result<Node, Fai
     let local = aggregator::start(&mut start, content).await?;
     resolver::start(&mut start, local.as_ref(), checker).await?;
     dashboard::start(&mut start, local.as_ref()).await?;
+    mirror::start(&mut start).await?;
     metrics::start(&mut start).await?;
     start.tasks.spawn(start.reload.run(start.stop.clone()));
     Ok(Node {

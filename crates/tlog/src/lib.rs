@@ -29,6 +29,7 @@ pub mod index;
 pub mod log_key;
 pub mod note;
 pub mod proof;
+pub mod rotation;
 pub mod tile;
 pub mod tlog_policy;
 pub mod tlog_proof;

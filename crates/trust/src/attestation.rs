@@ -11,6 +11,8 @@ use quorix_nix::hash::NarHash;
 use quorix_nix::signature::{PublicKey, Signature};
 use quorix_nix::store_path::{StoreDir, StorePath};
 use quorix_tlog::hash::Hash;
+use quorix_tlog::note::{KeyError, SigningKey, VerifierKey};
+use quorix_tlog::rotation::{RotationError, sign_rotation, verify_rotation};
 
 /// The most bytes that one entry may have (C2SP tlog-tiles).
 pub const ENTRY_BYTES_MAX: usize = 65_535;
@@ -222,6 +224,43 @@ pub struct KeyRotation {
     pub old_signature: [u8; 64],
     /// By the new key.
     pub new_signature: [u8; 64],
+}
+
+/// A key rotation does not end the log that it is in.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotARotation {
+    /// What it names is no key.
+    #[error("the key that follows: {0}")]
+    Key(#[from] KeyError),
+    /// It is not signed by both keys.
+    #[error(transparent)]
+    Signature(#[from] RotationError),
+}
+
+impl KeyRotation {
+    /// The rotation from one key to the next, signed by both.
+    ///
+    /// # Errors
+    /// Both keys have one name.
+    pub fn sign(old: &SigningKey, new: &SigningKey) -> Result<Self, RotationError> {
+        let (old_signature, new_signature) = sign_rotation(old, new)?;
+        Ok(Self {
+            new_vkey: new.verifier().to_string(),
+            old_signature,
+            new_signature,
+        })
+    }
+
+    /// The key that follows, if this ends the log of the key `old`: both signatures are good. A rotation that is not
+    /// signed so ends nothing.
+    ///
+    /// # Errors
+    /// What it names is no key, or a signature is wrong.
+    pub fn successor_of(&self, old: &VerifierKey) -> Result<VerifierKey, NotARotation> {
+        let new: VerifierKey = self.new_vkey.parse()?;
+        verify_rotation(old, &new, &self.old_signature, &self.new_signature)?;
+        Ok(new)
+    }
 }
 
 /// An attestation of another reproducible system.

@@ -10,6 +10,7 @@
 //! - [`token`]: who may submit to a log, and what they sign
 //! - [`fetch`]: bounded GETs, and the tiles of a log; [`cache`]: binary caches; [`decompress`]
 //! - [`index`]: what a log says about one output, and nothing else, with proof
+//! - [`scan`]: whole logs read and verified, for fsck, export, mirror and tail
 //! - [`convert`]: decisions and other views as protobuf
 //! - [`content`]: what is asked of whoever can recompute content-addressed paths
 
@@ -34,6 +35,7 @@ pub mod entry;
 pub mod evidence;
 pub mod fetch;
 pub mod index;
+pub mod scan;
 pub mod tls;
 pub mod token;
 

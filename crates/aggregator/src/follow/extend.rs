@@ -5,10 +5,13 @@
 //! is bounded by `batch_entries` and `batch_bytes`, whatever a log's size. Until the last batch, the mirror's head
 //! keeps the checkpoint that it had before, and evidence is from that one.
 
+use std::sync::Arc;
+
 use futures::{StreamExt, TryStreamExt, stream};
 use quorix_tlog::bundle;
 use quorix_tlog::checkpoint::SignedCheckpoint;
 use quorix_tlog::hash::{Hash, leaf_hash};
+use quorix_tlog::note::VerifierKey;
 use quorix_tlog::proof::verify_older_root;
 use quorix_tlog::tile::{Edge, TILE_WIDTH, TileId};
 use quorix_trust::attestation::BlobId;
@@ -19,7 +22,7 @@ use quorix_wire::fetch::TileClient;
 use super::fork::older_root_proof;
 use super::{Follower, Step, StepError, blocking};
 use crate::index::{Added, read};
-use crate::mirror::{Hashes, missing};
+use crate::mirror::{Entries, Hashes, missing};
 use crate::service::Shared;
 
 /// Bundles under way at once.
@@ -152,10 +155,10 @@ impl Follower {
 
     /// Hashes a chunk's entries onto the edge.
     async fn grow(&self, edge: Edge, chunk: Chunk) -> Result<Grown, StepError> {
-        let (origin, index) = (self.log.origin.clone(), self.shared.index.clone());
+        let (key, index) = (self.log.key.clone(), self.shared.index.clone());
         let policy = self.shared.policy.clone();
         let grown = blocking("reading fetched entries", move || {
-            grow(edge, chunk, &origin, index.as_ref(), &policy.caches)
+            grow(edge, chunk, &key, index.as_ref(), &policy.caches)
         });
         grown
             .await?
@@ -222,12 +225,14 @@ impl Follower {
 fn grow(
     mut edge: Edge,
     chunk: Chunk,
-    origin: &str,
+    key: &VerifierKey,
     index: &dyn IndexStore,
     caches: &[Cache],
 ) -> Result<Result<Grown, String>, StoreError> {
-    let mirror = index.mirror(origin);
+    let origin = key.name().as_str();
+    let mirror: Arc<dyn TileStore> = index.mirror(origin).into();
     let from = edge.size();
+    let mut ended = end_of(&mirror, from, key)?;
     let mut batch = FollowBatch {
         tree: TreeBatch {
             tiles: Vec::new(),
@@ -260,10 +265,18 @@ fn grow(
             )));
         }
         for (index, entry) in (first..).zip(entries).skip(usize::from(known)) {
+            if let Some(rotation) = ended {
+                return Ok(Err(format!(
+                    "its entry {index} comes after the key rotation of entry {rotation}, which ends it"
+                )));
+            }
             let leaf = leaf_hash(entry);
             edge.push(leaf);
             batch.tree.leaves.push((leaf, index));
             let (added, blobs) = read(entry, origin, index, caches);
+            if let Added::Rotation(rotation) = &added {
+                ended = rotation.successor_of(key).is_ok().then_some(index);
+            }
             add(&mut batch, added, index);
             named.extend(blobs);
         }
@@ -296,8 +309,24 @@ fn add(batch: &mut FollowBatch, added: Added, index: u64) {
             .retractions
             .extend(leaves.into_iter().map(|leaf| (leaf, index))),
         Added::Opaque => batch.opaque = batch.opaque.saturating_add(1),
-        Added::Nothing => {}
+        Added::Rotation(_) | Added::Nothing => {}
     }
+}
+
+/// Index of the last mirrored entry, if that is the rotation of the log's key: nothing may follow it.
+fn end_of(
+    mirror: &Arc<dyn TileStore>,
+    size: u64,
+    key: &VerifierKey,
+) -> Result<Option<u64>, StoreError> {
+    let Some(last) = size.checked_sub(1) else {
+        return Ok(None);
+    };
+    let bytes = Entries::new(Arc::clone(mirror)).entry(last)?;
+    Ok(match read(&bytes, key.name().as_str(), last, &[]).0 {
+        Added::Rotation(rotation) => rotation.successor_of(key).is_ok().then_some(last),
+        _ => None,
+    })
 }
 
 /// True if a bundle begins with the `known` entries that are mirrored of it.

@@ -37,6 +37,13 @@ pub(super) fn check(file: &Path) -> Result<Exit, Failure> {
     }
     roles.extend(config.aggregator.as_ref().map(|_| "aggregator"));
     roles.extend(config.dashboard.as_ref().map(|_| "dashboard"));
+    if let Some(mirror) = &config.mirror {
+        wiring::mirror::logs(mirror)?;
+        if let Some(key) = &mirror.key {
+            keys::cosigner_key(key)?;
+        }
+        roles.push("mirror");
+    }
     output::answer(format_args!(
         "{} is good: {}.",
         file.display(),

@@ -1,4 +1,13 @@
-//! `quorix log status`.
+//! `quorix log status`, and the other commands about logs in a file each.
+
+pub(crate) mod export;
+mod find;
+pub(super) mod fsck;
+pub(super) mod proof;
+pub(super) mod retract;
+pub(super) mod tail;
+pub(super) mod told;
+pub(super) mod which;
 
 use std::path::Path;
 
@@ -12,6 +21,13 @@ use super::{aggregator_address, channel_to, configuration, now_s, witnesses};
 use crate::config::LogSection;
 use crate::output::{self, Exit, Failure};
 
+/// Where this machine's own log takes entries from this machine.
+fn own_socket(log: &LogSection) -> Result<Address, Failure> {
+    log.listen.submit.local().ok_or_else(|| {
+        Failure::wrong("log.listen.submit: this log has no Unix socket to be asked through; add unix:PATH to the list")
+    })
+}
+
 /// The followed logs; on a machine with a log and no aggregator, that log.
 pub(super) async fn status(
     aggregator: Option<Address>,
@@ -23,10 +39,7 @@ pub(super) async fn status(
         && config.aggregator.is_none()
         && let Some(log) = config.log
     {
-        let address = log.listen.submit.local().ok_or_else(|| {
-            Failure::wrong("log.listen.submit: this log has no Unix socket to be asked through; add unix:PATH to the list")
-        })?;
-        return own(&address, &log, file, json).await;
+        return own(&own_socket(&log)?, &log, file, json).await;
     }
     let address = aggregator_address(aggregator, file)?;
     let channel = channel_to(&address, file)?;

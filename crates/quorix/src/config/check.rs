@@ -36,6 +36,7 @@ fn roles(config: &Config) -> Result<(), String> {
         resolver,
         dashboard,
         witness,
+        mirror,
         ..
     } = config;
     if log.is_none()
@@ -44,8 +45,9 @@ fn roles(config: &Config) -> Result<(), String> {
         && resolver.is_none()
         && dashboard.is_none()
         && witness.is_none()
+        && mirror.is_none()
     {
-        return Err("no role is switched on: add a section [log], [builder], [aggregator], [resolver], [dashboard] or [witness]".into());
+        return Err("no role is switched on: add a section [log], [builder], [aggregator], [resolver], [dashboard], [witness] or [mirror]".into());
     }
     if !config.data_dir.is_absolute() {
         return Err(format!(
@@ -74,6 +76,11 @@ fn roles(config: &Config) -> Result<(), String> {
             "dashboard.aggregator: there is no [aggregator] in this file; say where one answers"
                 .into(),
         );
+    }
+    if let Some(mirror) = mirror
+        && (mirror.logs.is_empty() || mirror.logs.iter().any(|log| log.urls.is_empty()))
+    {
+        return Err("mirror.logs: each copied log needs its key and at least one address: [[mirror.logs]] vkey = \"…\" urls = [\"https://…\"]".into());
     }
     Ok(())
 }
@@ -139,7 +146,11 @@ fn http_listeners(config: &Config) -> Vec<(&'static str, &Listens)> {
         .witness
         .as_ref()
         .map(|section| ("witness.listen", &section.listen));
-    [log, resolver, dashboard, metrics, witness]
+    let mirror = config
+        .mirror
+        .as_ref()
+        .map(|section| ("mirror.listen", &section.listen));
+    [log, resolver, dashboard, metrics, witness, mirror]
         .into_iter()
         .flatten()
         .collect()

@@ -1,0 +1,299 @@
+//! Copies a log into a [`Folder`], verified on the way: a log as files, or one more step of a mirror.
+//!
+//! No file is written that is not proved to be part of the signed tree, and the checkpoint comes last, so that whoever
+//! reads the folder at any moment sees a whole log. A second run adds what is new. Blobs that the log names and does not
+//! have are counted; they never stop a copy.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use quorix_tlog::checkpoint::{Checkpoint, CheckpointError, SignedCheckpoint};
+use quorix_tlog::hash::Hash;
+use quorix_tlog::note::VerifierKey;
+use quorix_tlog::tile::{TILE_WIDTH, TileId, TilePath, encode_hashes};
+use quorix_trust::attestation::BlobId;
+use quorix_wire::entry;
+use quorix_wire::fetch::{Fetcher, TileClient};
+use quorix_wire::scan::{GrowError, Grown, Growth, LogSource, named_blobs};
+
+use crate::folder::{Folder, FolderError};
+
+const WIDTH: u64 = TILE_WIDTH as u64;
+
+/// A log could not be copied. What was copied before is whole and unchanged.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// The log's checkpoint is not of this log, or not signed by its key.
+    #[error("the log's checkpoint: {0}")]
+    Checkpoint(#[source] CheckpointError),
+    /// The folder holds something else.
+    #[error("the checkpoint in {}: {source}. Choose another folder for this log", dir.display())]
+    OtherLog {
+        /// The folder.
+        dir: PathBuf,
+        /// What is wrong with the checkpoint in it.
+        source: CheckpointError,
+    },
+    /// The log could not be read or verified.
+    #[error("the log: {0}")]
+    Grow(#[from] GrowError),
+    /// What was copied before could not be read again.
+    #[error("the copy in {}: {source}", dir.display())]
+    Copy {
+        /// The folder.
+        dir: PathBuf,
+        /// What is wrong with it.
+        source: GrowError,
+    },
+    /// The folder could not be written.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// The operating system interrupted the work.
+    #[error("the copying was interrupted: {0}")]
+    Interrupted(String),
+}
+
+/// How far a copy has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Copied {
+    /// Entries copied, earlier runs included.
+    pub size: u64,
+    /// Entries that there are to copy.
+    pub of: u64,
+}
+
+/// What a copy consists of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Exported {
+    /// Entries before.
+    pub from: u64,
+    /// Entries now.
+    pub size: u64,
+    /// Files written, or found written.
+    pub files: u64,
+    /// Blobs among them.
+    pub blobs: u64,
+    /// Blobs that entries name and the log does not have, as `blob/<hex>`; of this run.
+    pub missing_blobs: Vec<String>,
+}
+
+/// Copies one log into one folder.
+pub struct Exporter {
+    source: LogSource,
+    key: VerifierKey,
+    folder: std::sync::Arc<Folder>,
+    /// The folder, read as a log.
+    copy: LogSource,
+    growth: Option<Growth>,
+}
+
+impl Exporter {
+    /// Copies the log of this key from `source` into `folder`. `fetcher` reads what is copied already.
+    #[must_use]
+    pub fn new(source: LogSource, key: VerifierKey, folder: Folder, fetcher: Fetcher) -> Self {
+        let dir = folder.dir().display().to_string();
+        Self {
+            source,
+            key,
+            folder: std::sync::Arc::new(folder),
+            copy: LogSource::Served(TileClient::new(fetcher, vec![dir])),
+            growth: None,
+        }
+    }
+
+    /// Name of the log.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        self.key.name().as_str()
+    }
+
+    /// The copy, as a log to read.
+    #[must_use]
+    pub fn copy(&self) -> &LogSource {
+        &self.copy
+    }
+
+    /// The log that is copied.
+    #[must_use]
+    pub fn source(&self) -> &LogSource {
+        &self.source
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn folder(&self) -> &std::sync::Arc<Folder> {
+        &self.folder
+    }
+
+    /// The log's newest checkpoint, verified.
+    ///
+    /// # Errors
+    /// It cannot be read, or is not this log's.
+    pub async fn newest(&self) -> Result<SignedCheckpoint, ExportError> {
+        let note = self.source.checkpoint().await.map_err(GrowError::from)?;
+        SignedCheckpoint::open(&note, &self.key, self.origin()).map_err(ExportError::Checkpoint)
+    }
+
+    /// The checkpoint of the copy, verified; `None` where nothing was copied yet.
+    ///
+    /// # Errors
+    /// It cannot be read, or is another log's.
+    pub async fn copied(&self) -> Result<Option<SignedCheckpoint>, ExportError> {
+        let folder = self.folder.clone();
+        let Some(note) = blocking(move || folder.checkpoint()).await? else {
+            return Ok(None);
+        };
+        let signed = SignedCheckpoint::open(&note, &self.key, self.origin());
+        signed.map(Some).map_err(|source| ExportError::OtherLog {
+            dir: self.folder.dir().to_path_buf(),
+            source,
+        })
+    }
+
+    /// Reads the log from elsewhere from now on.
+    pub fn read_from(&mut self, source: LogSource) {
+        self.source = source;
+    }
+
+    /// Copies everything up to `goal`, a verified checkpoint, and then puts the note in place that `seal` makes: that
+    /// checkpoint, perhaps with more signatures. It is called when everything else is on the disk.
+    ///
+    /// # Errors
+    /// See [`ExportError`]. What was copied before stays as it was.
+    pub async fn run(
+        &mut self,
+        goal: &Checkpoint,
+        seal: impl FnOnce() -> Vec<u8>,
+        mut tell: impl FnMut(Copied),
+    ) -> Result<Exported, ExportError> {
+        let before = self.copied().await?;
+        let known = before.as_ref().map(SignedCheckpoint::checkpoint);
+        let mut growth = match self.growth.take() {
+            Some(growth) => growth,
+            None => self.resume(known).await?,
+        };
+        let from = known.map_or(0, |known| known.size);
+        let mut exported = Exported {
+            from,
+            size: goal.size,
+            ..Exported::default()
+        };
+        let is_news = known.is_none_or(|known| (known.size, known.root) != (goal.size, goal.root));
+        while is_news {
+            let grown = growth.step(&self.source, goal).await?;
+            self.write(&grown, &mut exported).await?;
+            let (size, of) = (grown.size, goal.size);
+            tell(Copied { size, of });
+            if grown.is_done {
+                break;
+            }
+        }
+        let note = seal();
+        if before.is_none_or(|before| before.bytes() != note) {
+            let folder = self.folder.clone();
+            blocking(move || folder.publish(&note)).await?;
+        }
+        let (folder, size) = (self.folder.clone(), goal.size);
+        blocking(move || tidy(&folder, from, size)).await?;
+        self.growth = Some(growth);
+        Ok(exported)
+    }
+
+    async fn resume(&self, known: Option<&Checkpoint>) -> Result<Growth, ExportError> {
+        match known {
+            Some(known) => {
+                Growth::known(&self.copy, known)
+                    .await
+                    .map_err(|source| ExportError::Copy {
+                        dir: self.folder.dir().to_path_buf(),
+                        source,
+                    })
+            }
+            None => Ok(Growth::from_the_beginning()),
+        }
+    }
+
+    /// Writes one verified step with the blobs that its entries name.
+    async fn write(&self, grown: &Grown, exported: &mut Exported) -> Result<(), ExportError> {
+        let mut files = Vec::new();
+        let mut named: BTreeSet<BlobId> = BTreeSet::new();
+        for bundle in &grown.bundles {
+            let id = TileId::entries(bundle.index);
+            let width = bundle.width;
+            files.push((TilePath { id, width }.to_string(), bundle.bytes.clone()));
+            let entries = bundle
+                .entries()
+                .filter_map(|(_, bytes)| entry::decode(bytes).ok());
+            named.extend(entries.flat_map(|entry| named_blobs(&entry)));
+        }
+        for (id, hashes) in &grown.tiles {
+            let width = u16::try_from(hashes.len()).unwrap_or(TILE_WIDTH);
+            files.push((
+                TilePath { id: *id, width }.to_string(),
+                encode_hashes(hashes),
+            ));
+        }
+        exported.files = exported.files.saturating_add(count(files.len()));
+        self.put(files).await?;
+        for id in named {
+            let name = format!("blob/{}", Hash::from_bytes(id).to_hex());
+            if self.folder.has(&name) {
+                continue;
+            }
+            match self.source.blob(&id).await {
+                Ok(bytes) => {
+                    exported.blobs = exported.blobs.saturating_add(1);
+                    exported.files = exported.files.saturating_add(1);
+                    self.put(vec![(name, bytes)]).await?;
+                }
+                Err(error) if error.is_of_the_log() => exported.missing_blobs.push(name),
+                Err(error) => return Err(GrowError::Read(error).into()),
+            }
+        }
+        Ok(())
+    }
+
+    async fn put(&self, files: Vec<(String, Vec<u8>)>) -> Result<(), ExportError> {
+        let folder = self.folder.clone();
+        blocking(move || folder.put(&files)).await
+    }
+}
+
+/// Removes partial tiles of the size before whose full tiles are there now and below the checkpoint.
+fn tidy(folder: &Folder, before: u64, now: u64) -> Result<(), FolderError> {
+    let partial =
+        |(id, width): &(TileId, u16)| *width < TILE_WIDTH && id.width_at(now) == TILE_WIDTH;
+    let edge = right_edge(before).filter(partial);
+    for (id, _) in edge {
+        let width = TILE_WIDTH;
+        folder.remove_partial(TilePath { id, width })?;
+    }
+    Ok(())
+}
+
+/// The rightmost tile of each level, and the rightmost bundle, of a tree of this size.
+fn right_edge(size: u64) -> impl Iterator<Item = (TileId, u16)> {
+    let levels = (0..8_u8).map(move |level| {
+        let index = (size >> (u32::from(level) * 8)) / WIDTH;
+        TileId::hashes(level, index)
+    });
+    std::iter::once(TileId::entries(size / WIDTH))
+        .chain(levels)
+        .map(move |id| (id, id.width_at(size)))
+        .filter(|(_, width)| *width > 0)
+}
+
+fn count(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
+}
+
+/// Files block, so they are written beside the threads that serve.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, FolderError> + Send + 'static,
+) -> Result<T, ExportError> {
+    let result = tokio::task::spawn_blocking(work).await;
+    Ok(result.map_err(|error| ExportError::Interrupted(error.to_string()))??)
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,223 @@
+use std::path::PathBuf;
+
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
+use http_body_util::BodyExt as _;
+use quorix_testkit::entries::log_key;
+use tower::ServiceExt as _;
+
+use super::*;
+use crate::export::tests::{ALICE, World, fetcher, files};
+
+/// A log in a folder that stands for its origin, and its mirror.
+struct Mirroring {
+    origin: World,
+    dir: tempfile::TempDir,
+    mirrors: Mirrors,
+}
+
+impl Mirroring {
+    async fn of(size: usize) -> Self {
+        let mut origin = World::new();
+        origin.grow_to(size, "entry");
+        origin.export().await.unwrap();
+        Self {
+            origin,
+            dir: tempfile::tempdir().unwrap(),
+            mirrors: Mirrors::default(),
+        }
+    }
+
+    fn copy(&self) -> PathBuf {
+        self.dir.path().join(folder_of(ALICE))
+    }
+
+    async fn open(&self, seal: Option<Seal>) -> Mirror {
+        let log = Mirrored {
+            key: log_key(ALICE).verifier().clone(),
+            urls: vec![self.origin.folder().display().to_string()],
+        };
+        Mirror::open(log, &self.copy(), fetcher(), seal, self.mirrors.clone())
+            .await
+            .unwrap()
+    }
+
+    async fn grow_to(&mut self, size: usize) {
+        self.origin.grow_to(size, "entry");
+        self.origin.export().await.unwrap();
+    }
+
+    /// The origin shows a log with another past.
+    async fn changes_its_past(&mut self, size: usize) {
+        let mut other = World::new();
+        other.grow_to(size, "another past");
+        std::fs::remove_dir_all(self.origin.folder()).unwrap();
+        std::mem::swap(&mut other.dir, &mut self.origin.dir);
+        other.export().await.unwrap();
+        self.origin.dir = other.dir;
+    }
+
+    fn status(&self) -> Status {
+        self.mirrors.statuses()[&folder_of(ALICE)].clone()
+    }
+
+    async fn get(&self, path: &str) -> (StatusCode, Vec<u8>) {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        let response = router(&self.mirrors, self.dir.path())
+            .oneshot(request)
+            .await
+            .unwrap();
+        let status = response.status();
+        (
+            status,
+            response
+                .into_body()
+                .collect()
+                .await
+                .unwrap()
+                .to_bytes()
+                .to_vec(),
+        )
+    }
+}
+
+#[tokio::test]
+async fn a_mirror_is_the_same_files_and_serves_them_when_the_log_is_gone() {
+    let mut world = Mirroring::of(300).await;
+    let mut mirror = world.open(None).await;
+    let grown = |from, to| Look::Grown {
+        from,
+        to,
+        missing_blobs: 0,
+    };
+    assert_eq!(mirror.look(|_| ()).await.unwrap(), grown(0, 300));
+    world.grow_to(600).await;
+    assert_eq!(mirror.look(|_| ()).await.unwrap(), grown(300, 600));
+    assert_eq!(mirror.look(|_| ()).await.unwrap(), Look::Same);
+    assert_eq!(world.status().standing, Standing::Live);
+    let served = files(&world.origin.folder());
+    assert_eq!(files(&world.copy()), served);
+
+    std::fs::remove_dir_all(world.origin.folder()).unwrap();
+    mirror.look(|_| ()).await.unwrap_err();
+    assert!(matches!(world.status().standing, Standing::Stale { .. }));
+    for (name, bytes) in served {
+        let answer = world.get(&format!("/{}/{name}", folder_of(ALICE))).await;
+        assert_eq!(answer, (StatusCode::OK, bytes), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_mirror_goes_on_after_a_restart_and_never_goes_back() {
+    let mut world = Mirroring::of(600).await;
+    let mut mirror = world.open(None).await;
+    mirror.look(|_| ()).await.unwrap();
+    drop(mirror);
+    let before = files(&world.copy());
+    let mut earlier = Mirroring::of(500).await;
+    std::mem::swap(&mut world.origin, &mut earlier.origin);
+    let mut mirror = world.open(None).await;
+    let behind = mirror.look(|_| ()).await.unwrap_err();
+    assert!(
+        matches!(
+            behind,
+            ExportError::Grow(GrowError::Behind {
+                found: 500,
+                known: 600
+            })
+        ),
+        "{behind}"
+    );
+    assert_eq!(files(&world.copy()), before);
+    assert_eq!(world.status().size, 600);
+}
+
+#[tokio::test]
+async fn a_log_that_contradicts_itself_stops_its_mirror_for_good_and_the_proof_is_kept() {
+    for size in [500, 600, 900] {
+        let mut world = Mirroring::of(600).await;
+        let mut mirror = world.open(None).await;
+        mirror.look(|_| ()).await.unwrap();
+        let before = files(&world.copy());
+        world.changes_its_past(size).await;
+        assert_eq!(mirror.look(|_| ()).await.unwrap(), Look::Forked, "{size}");
+        assert_eq!(world.status().standing, Standing::Forked);
+        drop(mirror);
+
+        let mut after = files(&world.copy());
+        let note = |name: &str| {
+            let key = log_key(ALICE).verifier().clone();
+            let bytes = files(&world.copy())[name].clone();
+            SignedCheckpoint::open(&bytes, &key, ALICE)
+                .unwrap()
+                .checkpoint()
+                .size
+        };
+        let sizes = (note("fork/first"), note("fork/second"));
+        let size = size as u64;
+        assert_eq!(sizes, (size.min(600), size.max(600)));
+        after.retain(|name, _| !name.starts_with("fork/"));
+        assert_eq!(after, before, "{size}: the copy stays as it was");
+
+        let mut mirror = world.open(None).await;
+        assert_eq!(mirror.look(|_| ()).await.unwrap(), Look::Forked);
+        let (status, page) = world.get("/").await;
+        let page = String::from_utf8(page).unwrap();
+        assert!(
+            status == StatusCode::OK && page.contains("stopped: the log signed two"),
+            "{page}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_mirror_seals_a_checkpoint_only_when_all_of_it_is_on_the_disk() {
+    let world = Mirroring::of(300).await;
+    let copy = world.copy();
+    let seal: Seal = Arc::new(move |shown: &SignedCheckpoint| {
+        let found = files(&copy);
+        assert!(
+            found.contains_key("tile/0/001.p/44") && found.contains_key("tile/entries/001.p/44")
+        );
+        assert!(!found.contains_key("checkpoint"));
+        [
+            shown.bytes(),
+            "\u{2014} mirror.example/m AAAAAAA=\n".as_bytes(),
+        ]
+        .concat()
+    });
+    let mut mirror = world.open(Some(seal)).await;
+    mirror.look(|_| ()).await.unwrap();
+    // Sealed once for each checkpoint of the log, not at each look.
+    assert_eq!(mirror.look(|_| ()).await.unwrap(), Look::Same);
+    let (_, note) = world
+        .get(&format!("/{}/checkpoint", folder_of(ALICE)))
+        .await;
+    assert!(
+        String::from_utf8(note)
+            .unwrap()
+            .ends_with("\u{2014} mirror.example/m AAAAAAA=\n")
+    );
+}
+
+#[tokio::test]
+async fn nothing_but_files_of_mirrored_logs_is_served() {
+    let world = Mirroring::of(300).await;
+    let mut mirror = world.open(None).await;
+    mirror.look(|_| ()).await.unwrap();
+    std::fs::write(world.dir.path().join("secret"), "x").unwrap();
+    std::fs::write(world.copy().join("tile/entries/001.p/200"), "x").unwrap();
+    let alice = folder_of(ALICE);
+    for (path, status) in [
+        ("/secret".to_owned(), 404),
+        (format!("/{alice}"), 404),
+        (format!("/{alice}/.lock"), 400),
+        (format!("/{alice}/../secret"), 400),
+        (format!("/{alice}/blob/../checkpoint"), 400),
+        (format!("/{alice}/tile/entries/001.p/200"), 404),
+        (format!("/{alice}/tile/0/002"), 404),
+        (format!("/{}/checkpoint", folder_of("bob")), 404),
+    ] {
+        assert_eq!(world.get(&path).await.0.as_u16(), status, "{path}");
+    }
+}

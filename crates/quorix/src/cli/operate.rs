@@ -1,0 +1,222 @@
+//! What can be typed to look after logs: `log export`, `fsck`, `tail`, `proof`, `retract`, `mirror` and `verify`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::ConfigFile;
+
+/// Which log; without arguments the one of this machine's configuration.
+#[derive(Args, Clone, Debug)]
+pub struct WhichLog {
+    /// The key of the log, as `quorix key show` or `quorix log status` prints it.
+    #[arg(long = "log", value_name = "VKEY", requires = "urls")]
+    pub key: Option<String>,
+    /// Where it is served: URL or folder; may be repeated, the preferred one first.
+    #[arg(long = "url", value_name = "URL", requires = "key")]
+    pub urls: Vec<String>,
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub config: ConfigFile,
+}
+
+/// `log export`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  quorix log export /srv/www/log                     this machine's log, running or stopped
+  quorix log export --log \"$VKEY\" --url https://logs.example.org/alice /mnt/usb/alice
+
+Everything is verified before it is written. A second run adds what is new. Any web server, object
+store or git repository that carries the folder serves the log: its address is the folder's.
+
+Exit code 0: copied; 1: the log is not what its key signed; 2: wrong use; 3: it could not be read.")]
+pub struct Export {
+    /// The folder to write; made where it is not there.
+    #[arg(value_name = "FOLDER")]
+    pub dir: PathBuf,
+    /// Print as JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Which log.
+    #[command(flatten)]
+    pub which: WhichLog,
+}
+
+/// `log fsck`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  quorix log fsck                                    this machine's log, while it is stopped
+  quorix log fsck /srv/www/log                       a folder that `quorix log export` wrote
+  quorix log fsck --log \"$VKEY\" --url https://logs.example.org/alice --resume alice.fsck
+
+Every entry is hashed, every tile of every level recomputed, every blob compared with the entries
+that name it. Nothing is changed. Any log of C2SP tlog-tiles can be checked.
+
+Exit code 0: sound; 1: something is wrong; 2: wrong use; 3: it could not be found out.")]
+pub struct Fsck {
+    /// A folder with the files of a log, instead of a URL or the database.
+    #[arg(value_name = "FOLDER", conflicts_with = "urls")]
+    pub dir: Option<PathBuf>,
+    /// The key of the log; without it the one of the configuration.
+    #[arg(long = "log", value_name = "VKEY")]
+    pub key: Option<String>,
+    /// Where it is served; may be repeated.
+    #[arg(long = "url", value_name = "URL", requires = "key")]
+    pub urls: Vec<String>,
+    /// Note there how far the check has come, and go on from there the next time.
+    #[arg(long, value_name = "FILE")]
+    pub resume: Option<PathBuf>,
+    /// Leave out the blobs that entries name.
+    #[arg(long)]
+    pub no_blobs: bool,
+    /// Print as JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub config: ConfigFile,
+}
+
+/// `log tail`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  quorix log tail                                    the newest ten entries of this machine's log
+  quorix log tail --follow
+  quorix log tail --log \"$VKEY\" --url https://logs.example.org/alice --from 0 --json
+
+Every entry that is printed is proved to be in the tree that the log's key signed.")]
+pub struct Tail {
+    /// Go on printing what is appended, until stopped.
+    #[arg(long, short)]
+    pub follow: bool,
+    /// The first entry to print, instead of the newest ten.
+    #[arg(long, value_name = "INDEX")]
+    pub from: Option<u64>,
+    /// Print one JSON object an entry.
+    #[arg(long)]
+    pub json: bool,
+    /// Which log.
+    #[command(flatten)]
+    pub which: WhichLog,
+}
+
+/// `mirror`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  quorix mirror --log \"$VKEY\" --url https://logs.example.org/alice --dir /srv/mirror/alice
+  quorix mirror --log \"$VKEY\" --url https://logs.example.org/alice --dir alice --once
+
+Keeps a full verified copy of a log, blobs included. The copy serves when the log itself is gone: give
+its folder to any web server, or switch on [mirror] in the configuration and run `quorix serve`.
+
+Exit code 0: copied; 1: the log contradicts what it had signed; 2: wrong use; 3: it could not be read.")]
+pub struct MirrorLog {
+    /// The key of the log.
+    #[arg(long = "log", value_name = "VKEY")]
+    pub key: String,
+    /// Where it is served; may be repeated, the preferred one first.
+    #[arg(long = "url", value_name = "URL", required = true)]
+    pub urls: Vec<String>,
+    /// The folder of the copy; made where it is not there.
+    #[arg(long, value_name = "FOLDER")]
+    pub dir: PathBuf,
+    /// Copy what is there now, and end.
+    #[arg(long)]
+    pub once: bool,
+    /// Print as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `log retract`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  quorix log retract 1042 --reason 'built on a machine with bad memory'
+  quorix log retract /nix/store/…-hello-2.12 --reason 'not reproducible here' --yes
+
+What was said stays in the log for everybody to see; from the retraction on it counts for nothing. The same
+statement can be made again later. What is withdrawn is shown and has to be confirmed.
+
+Exit code 0: withdrawn; 1: there is nothing to withdraw; 2: wrong use; 3: the log could not be asked.")]
+pub struct Retract {
+    /// Which entries: an index, a leaf hash in base64, or a store path for all that was said of it.
+    #[arg(value_name = "ENTRY", required = true)]
+    pub entries: Vec<String>,
+    /// Why, for everybody to read.
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+    /// Do not ask.
+    #[arg(long)]
+    pub yes: bool,
+    /// Print as JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub config: ConfigFile,
+}
+
+/// `log proof`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  quorix log proof /nix/store/…-hello-2.12 -o hello.tlog-proof
+  quorix log proof 1042 > entry-1042.tlog-proof
+  quorix log proof --log \"$VKEY\" --url https://logs.example.org/alice 7 -o seven.tlog-proof
+
+The file has the entry, its path to the signed root, and the checkpoint with all its cosignatures. Anyone
+can check it offline: quorix verify proof FILE --policy FILE
+
+Exit code 0: written; 1: the log has no such entry; 2: wrong use; 3: the log could not be read.")]
+pub struct Proof {
+    /// Which entry: an index, a leaf hash in base64, or a store path for the newest that still holds of it.
+    #[arg(value_name = "ENTRY")]
+    pub entry: String,
+    /// Where to write it, instead of standard output. An existing file is not overwritten.
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Which log.
+    #[command(flatten)]
+    pub which: WhichLog,
+}
+
+/// `verify …`
+#[derive(Debug, clap::Subcommand)]
+pub enum VerifyCommand {
+    /// Check a proof that a log has an entry, offline.
+    Proof(VerifyProof),
+}
+
+/// `verify proof`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  quorix verify proof hello.tlog-proof --policy witnesses.policy
+  quorix verify proof hello.tlog-proof --policy witnesses.policy --entry entry.bin
+
+The policy is a C2SP tlog-policy: the keys of logs and witnesses, and how many witnesses are enough:
+
+  log logs.example.org/alice+4f3a…+AaX…
+  witness w1 witness.example.org/w1+5c…+BHk…
+  quorum w1
+
+Exit code 0: proved; 1: not proved; 2: wrong use.")]
+pub struct VerifyProof {
+    /// The proof (`.tlog-proof`).
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Which logs and witnesses are known, and how many of these are enough (C2SP tlog-policy).
+    #[arg(long, value_name = "FILE")]
+    pub policy: PathBuf,
+    /// The bytes of the entry, instead of those that the proof carries.
+    #[arg(long, value_name = "FILE")]
+    pub entry: Option<PathBuf>,
+    /// Print as JSON.
+    #[arg(long)]
+    pub json: bool,
+}

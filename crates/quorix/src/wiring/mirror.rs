@@ -1,0 +1,162 @@
+//! The mirror role: full verified copies of logs, each in a folder, served on one address.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use quorix_log::mirror::{Mirror, Mirrored, Mirrors, Seal, folder_of, router};
+use quorix_tlog::checkpoint::SignedCheckpoint;
+use quorix_tlog::cosignature::CosignerSigningKey;
+use quorix_tlog::note::SignedNote;
+
+use super::{Clock, Start, keys, observe};
+use crate::commands::log::export::failure;
+use crate::config::MirrorSection;
+use crate::listen;
+use crate::output::Failure;
+
+/// Starts the mirrors, if there are any in the configuration.
+///
+/// # Errors
+/// A key or address cannot be used, or a folder holds another log.
+pub async fn start(start: &mut Start<'_>) -> Result<(), Failure> {
+    let Some(section) = &start.config.mirror else {
+        return Ok(());
+    };
+    let logs = logs(section)?;
+    let seal = seal(section, &start.clock)?;
+    let bound = listen::http("mirror.listen", &section.listen, start.tls.as_ref()).await?;
+    let (dir, mirrors) = (start.config.role_dir("mirror"), Mirrors::default());
+    for log in logs {
+        let folder = dir.join(folder_of(log.key.name().as_str()));
+        let mirror = Mirror::open(
+            log,
+            &folder,
+            start.fetcher.clone(),
+            seal.clone(),
+            mirrors.clone(),
+        )
+        .await;
+        let running = mirror
+            .map_err(failure)?
+            .run(section.poll_interval.0, start.stop.clone());
+        start.tasks.spawn(async move {
+            running.await;
+            Ok(())
+        });
+    }
+    tracing::info!("mirror: {}, {} logs", section.listen, section.logs.len());
+    let router = observe(router(&mirrors, &dir));
+    for bound in bound {
+        let router = router.clone();
+        start
+            .tasks
+            .spawn(listen::serve_http(bound, router, start.stop.clone()));
+    }
+    Ok(())
+}
+
+/// The configured logs with their keys.
+///
+/// # Errors
+/// A key is none, or two logs have one name.
+pub fn logs(section: &MirrorSection) -> Result<Vec<Mirrored>, Failure> {
+    let mut names = BTreeSet::new();
+    let mut logs = Vec::new();
+    for log in &section.logs {
+        let key: quorix_tlog::note::VerifierKey = log.vkey.parse().map_err(|error| {
+            Failure::wrong(format!(
+                "mirror.logs: `{}`: {error}",
+                log.vkey.escape_debug()
+            ))
+        })?;
+        if !names.insert(key.name().clone()) {
+            return Err(Failure::wrong(format!(
+                "mirror.logs: {} is there twice",
+                key.name()
+            )));
+        }
+        let urls = log.urls.clone();
+        logs.push(Mirrored { key, urls });
+    }
+    Ok(logs)
+}
+
+/// How checkpoints are cosigned, if there is a key for it.
+///
+/// # Errors
+/// The key cannot be read, or is of another kind.
+pub fn seal(section: &MirrorSection, clock: &Clock) -> Result<Option<Seal>, Failure> {
+    let Some(file) = &section.key else {
+        return Ok(None);
+    };
+    let (key, clock) = (keys::cosigner_key(file)?, clock.clone());
+    Ok(Some(Arc::new(move |shown| {
+        sealed(&key, clock(), shown).unwrap_or_else(|reason| {
+            tracing::error!(
+                "the mirror cannot cosign a checkpoint of {}: {reason}",
+                shown.checkpoint().origin
+            );
+            shown.bytes().to_vec()
+        })
+    })))
+}
+
+/// The checkpoint with the mirror's cosignature as its last line, instead of what claimed to be one before.
+fn sealed(
+    key: &CosignerSigningKey,
+    now_s: u64,
+    shown: &SignedCheckpoint,
+) -> Result<Vec<u8>, String> {
+    let line = key
+        .cosign(shown.checkpoint(), now_s)
+        .map_err(|error| error.to_string())?;
+    let note = SignedNote::parse(shown.bytes()).map_err(|error| error.to_string())?;
+    let others = note
+        .signatures()
+        .iter()
+        .filter(|other| !key.verifier().is_named_by(other));
+    let lines: String = others
+        .chain([&line])
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let sealed = format!("{}\n{lines}", note.text()).into_bytes();
+    // One more signature than a note may have would make it unreadable.
+    SignedNote::parse(&sealed).map_err(|error| error.to_string())?;
+    Ok(sealed)
+}
+
+#[cfg(test)]
+mod tests {
+    use quorix_tlog::checkpoint::Checkpoint;
+    use quorix_tlog::cosignature::Algorithm;
+    use quorix_tlog::hash::leaf_hash;
+    use quorix_tlog::note::SigningKey;
+
+    use super::*;
+
+    #[test]
+    fn a_mirror_adds_its_own_cosignature_once_and_keeps_those_of_others() {
+        let log = SigningKey::from_seed("log.example".parse().unwrap(), [1; 32]);
+        let mirror = CosignerSigningKey::from_seed(
+            "mirror.example".parse().unwrap(),
+            Algorithm::Ed25519,
+            [2; 32],
+        );
+        let checkpoint = Checkpoint {
+            origin: "log.example".to_owned(),
+            size: 1,
+            root: leaf_hash(b"entry"),
+            extensions: Vec::new(),
+        };
+        let open =
+            |bytes: &[u8]| SignedCheckpoint::open(bytes, log.verifier(), "log.example").unwrap();
+        let once = sealed(&mirror, 5, &open(&checkpoint.sign(&log).unwrap())).unwrap();
+        let twice = sealed(&mirror, 7, &open(&once)).unwrap();
+        let note = SignedNote::parse(&twice).unwrap();
+        let [by_log, by_mirror] = note.signatures() else {
+            panic!("{note:?}")
+        };
+        assert_eq!(by_log.name(), log.verifier().name());
+        assert_eq!(mirror.verifier().verify(&checkpoint, by_mirror), Ok(7));
+    }
+}
