@@ -178,15 +178,14 @@ impl Exporter {
             size: goal.size,
             ..Exported::default()
         };
-        let is_news = known.is_none_or(|known| (known.size, known.root) != (goal.size, goal.root));
-        while is_news {
+        let mut is_behind =
+            known.is_none_or(|known| (known.size, known.root) != (goal.size, goal.root));
+        while is_behind {
             let grown = growth.step(&self.source, goal).await?;
             self.write(&grown, &mut exported).await?;
             let (size, of) = (grown.size, goal.size);
             tell(Copied { size, of });
-            if grown.is_done {
-                break;
-            }
+            is_behind = !grown.is_done;
         }
         let note = seal();
         if before.is_none_or(|before| before.bytes() != note) {

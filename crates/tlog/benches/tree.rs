@@ -5,7 +5,8 @@
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
-    reason = "a benchmark prints, and fails by panicking"
+    clippy::disallowed_methods,
+    reason = "a benchmark tells time, prints, and fails by panicking"
 )]
 
 use std::collections::BTreeMap;

@@ -84,15 +84,12 @@ impl LogSource {
     /// # Errors
     /// It cannot be read, or there is none.
     pub async fn checkpoint(&self) -> Result<Vec<u8>, ReadError> {
-        let store = match self.store() {
-            None => {
-                return self
-                    .served(|client| async move {
-                        client.checkpoint().await.map(|bytes| bytes.to_vec())
-                    })
-                    .await;
-            }
-            Some(store) => store,
+        let Some(store) = self.store() else {
+            return self
+                .served(
+                    |client| async move { client.checkpoint().await.map(|bytes| bytes.to_vec()) },
+                )
+                .await;
         };
         let head = blocking(move || Ok(store.head()?)).await?;
         Ok(head.ok_or_else(|| missing("checkpoint"))?.checkpoint)
@@ -103,13 +100,10 @@ impl LogSource {
     /// # Errors
     /// It cannot be read, or is narrower.
     pub async fn hashes(&self, id: TileId, width: u16) -> Result<Vec<Hash>, ReadError> {
-        let store = match self.store() {
-            None => {
-                return self
-                    .served(|client| async move { client.hash_tile(id, width).await })
-                    .await;
-            }
-            Some(store) => store,
+        let Some(store) = self.store() else {
+            return self
+                .served(|client| async move { client.hash_tile(id, width).await })
+                .await;
         };
         blocking(move || {
             let what = TilePath { id, width }.to_string();
@@ -126,13 +120,10 @@ impl LogSource {
     /// # Errors
     /// It cannot be read, or has fewer.
     pub async fn bundle(&self, index: u64, width: u16) -> Result<Vec<u8>, ReadError> {
-        let store = match self.store() {
-            None => {
-                return self
-                    .served(|client| async move { client.entry_bundle(index, width).await })
-                    .await;
-            }
-            Some(store) => store,
+        let Some(store) = self.store() else {
+            return self
+                .served(|client| async move { client.entry_bundle(index, width).await })
+                .await;
         };
         blocking(move || {
             let id = TileId::entries(index);
@@ -151,13 +142,10 @@ impl LogSource {
     /// It cannot be read, or has another hash.
     pub async fn blob(&self, id: &BlobId) -> Result<Vec<u8>, ReadError> {
         let id = *id;
-        let store = match self.store() {
-            None => {
-                return self
-                    .served(|client| async move { client.blob(&id).await })
-                    .await;
-            }
-            Some(store) => store,
+        let Some(store) = self.store() else {
+            return self
+                .served(|client| async move { client.blob(&id).await })
+                .await;
         };
         blocking(move || {
             let what = format!("blob/{}", Hash::from_bytes(id).to_hex());

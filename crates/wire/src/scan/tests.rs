@@ -369,7 +369,7 @@ async fn blobs_must_be_there_and_be_what_the_entries_say() {
 async fn look_up_tables_of_ones_own_log_must_agree_with_its_entries() {
     let hello = an_attestation().bytes();
     let other = an_attestation().of("other").bytes();
-    let retraction = bytes_of(&a_retraction_of(&[hello.clone()]));
+    let retraction = bytes_of(&a_retraction_of(std::slice::from_ref(&hello)));
     let entries = [hello.clone(), other.clone(), retraction, hello.clone()];
     let mut log = Damaged::default();
     let tree = Grower::new(ALICE).grow(&entries);
