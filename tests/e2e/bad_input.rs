@@ -36,7 +36,7 @@ async fn a_wrong_configuration_is_refused_with_what_where_and_what_to_do() {
         (
             "data_dir = \"/x\"\n[builder]\nlog = \"unix:/x\"\nnix_keys = \"/k\"\n",
             "TOML parse error at line 4, column 1\n  |\n4 | nix_keys = \"/k\"\n  | ^^^^^^^^\n\
-             unknown field `nix_keys`, expected one of `log`, `nix_key`, `store`, `publish_inputs`, `include_remote_built`",
+             unknown field `nix_keys`, expected one of `log`, `token`, `nix_key`, `store`, `publish_inputs`, `include_remote_built`",
         ),
         (
             "data_dir = \"/x\"\n[aggregator]\nlisten = \"127.0.0.1:1\"\n",

@@ -8,16 +8,35 @@ use quorix_wire::pb::LogState;
 
 use crate::world::{World, get, run, text, unwrapped};
 
+/// Everything by which a log knows what it has signed, and where it is kept while the log has forgotten it. Where only a
+/// part of it is put back the log does not start.
+const PARTS: [(&str, &str); 3] = [
+    ("log", "log.before"),
+    ("log.anchor", "anchor.before"),
+    ("log-index", "index.before"),
+];
+
 impl World {
     /// Takes alice's database away and starts her log again, empty, with the same key at the same address.
     async fn alice_forgets(&mut self) {
         let alice = self.builder("alice");
         alice.stop().await.unwrap();
-        fs::rename(
-            alice.data_dir.join("log"),
-            alice.data_dir.join("log-before"),
-        )
-        .unwrap();
+        for (part, before) in PARTS {
+            fs::rename(alice.data_dir.join(part), alice.data_dir.join(before)).unwrap();
+        }
+        alice.start().await.unwrap();
+    }
+
+    /// What alice's log forgot is put back, and what it said since is set aside.
+    async fn alice_remembers(&mut self) {
+        let alice = self.builder("alice");
+        alice.stop().await.unwrap();
+        for (part, before) in PARTS {
+            let (part, before) = (alice.data_dir.join(part), alice.data_dir.join(before));
+            let after = part.with_extension("after");
+            fs::rename(&part, after).unwrap();
+            fs::rename(before, part).unwrap();
+        }
         alice.start().await.unwrap();
     }
 
@@ -130,15 +149,7 @@ async fn a_log_that_signs_two_trees_of_one_size_stops_counting_and_everybody_can
     world.log_becomes("bob", LogState::Live).await;
     world.log_becomes("carol", LogState::Live).await;
     world.assert_quarantined().await;
-    world.builder("alice").stop().await.unwrap();
-    let alice = world.builder("alice");
-    fs::rename(alice.data_dir.join("log"), alice.data_dir.join("log-after")).unwrap();
-    fs::rename(
-        alice.data_dir.join("log-before"),
-        alice.data_dir.join("log"),
-    )
-    .unwrap();
-    alice.start().await.unwrap();
+    world.alice_remembers().await;
     assert_eq!(world.attested("alice", 5).await, first);
     world.assert_quarantined().await;
 }
@@ -187,15 +198,7 @@ async fn a_log_that_shows_an_earlier_state_is_stale_and_not_quarantined() {
     let hello = world.decide("hello").await;
     assert!(!hello.is_accepted());
 
-    let alice = world.builder("alice");
-    alice.stop().await.unwrap();
-    fs::remove_dir_all(alice.data_dir.join("log")).unwrap();
-    fs::rename(
-        alice.data_dir.join("log-before"),
-        alice.data_dir.join("log"),
-    )
-    .unwrap();
-    alice.start().await.unwrap();
+    world.alice_remembers().await;
     world.log_becomes("alice", LogState::Live).await;
     assert!(world.decide("hello").await.is_accepted());
 }

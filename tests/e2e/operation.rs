@@ -85,7 +85,10 @@ async fn an_exported_folder_is_followed_like_the_log_that_it_is_of() {
 
     // Nobody answers at alice's address any more; her log is a folder now.
     let (_, url) = world.vkey_and_url("alice");
-    let policy = world.policy_lines().replace(&url, text(&dir)) + TWO_OF_THREE;
+    let policy = world
+        .policy_lines()
+        .replace(&url, &format!("file://{}", text(&dir)))
+        + TWO_OF_THREE;
     let cache = world.honest_cache().await;
     world.add_user(&policy, &[cache]).await;
     world.followed(5).await;

@@ -34,8 +34,8 @@ async fn a_second_process_on_one_database_says_so_and_disturbs_nobody() {
         let said = String::from_utf8(ended.stderr).unwrap();
         assert_eq!(ended.status.code(), Some(3), "{said}");
         let sentence = format!(
-            "another quorix process has this database open: {}",
-            first.data().join("log").display()
+            "opening the anchor {}: another quorix process has it open",
+            first.data().join("log.anchor").display()
         );
         assert!(said.contains(&sentence), "{said}");
         oracle.check(&first).await.unwrap();
