@@ -44,8 +44,8 @@ async fn a_wrong_configuration_is_refused_with_what_where_and_what_to_do() {
         ),
         (
             "data_dir = \"/x\"\npolicy = \"/p\"\n[aggregator]\nlisten = \"0.0.0.0:8481\"\n",
-            "aggregator.listen: `0.0.0.0:8481` can be reached from other machines, and this version has no TLS or \
-             tokens; use unix:PATH or 127.0.0.1:PORT",
+            "aggregator.listen: `0.0.0.0:8481` can be reached from other machines, and without TLS; \
+             use tls://0.0.0.0:8481, unix:PATH or 127.0.0.1:PORT",
         ),
         (
             "data_dir = \"/x\"\npolicy = \"/p\"\n[aggregator]\nlisten = \"127.0.0.1:1\"\npoll_interval = \"10\"\n",

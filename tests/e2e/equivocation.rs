@@ -32,10 +32,9 @@ impl World {
         let alice = self.builder("alice");
         alice.stop().await.unwrap();
         for (part, before) in PARTS {
-            let (part, before) = (alice.data_dir.join(part), alice.data_dir.join(before));
-            let after = part.with_extension("after");
-            fs::rename(&part, after).unwrap();
-            fs::rename(before, part).unwrap();
+            let after = alice.data_dir.join(format!("{part}-after"));
+            fs::rename(alice.data_dir.join(part), after).unwrap();
+            fs::rename(alice.data_dir.join(before), alice.data_dir.join(part)).unwrap();
         }
         alice.start().await.unwrap();
     }

@@ -78,11 +78,16 @@ async fn fill_and_make_room(
         "{refused}"
     );
 
-    // It still takes nothing. Tiles are not served until the database could be opened anew.
+    // Opening the database anew may have given back a little room: what comes now is taken and kept, or refused. Tiles are
+    // not served until it could be opened.
     for number in 0..3 {
         let other = [a_large_entry(u64::MAX - number)];
-        let again = submit(&client, &mut oracle, &other).await.unwrap_err();
-        assert!(matches!(again, ClientError::Unavailable(_)), "{again:?}");
+        if let Err(refused) = submit(&client, &mut oracle, &other).await {
+            assert!(
+                matches!(refused, ClientError::Unavailable(_)),
+                "{refused:?}"
+            );
+        }
     }
 
     make_room(log);
