@@ -38,3 +38,5 @@ mod oracle;
 mod power_cut;
 #[path = "torture/rivals.rs"]
 mod rivals;
+#[path = "torture/witnessed.rs"]
+mod witnessed;

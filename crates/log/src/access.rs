@@ -87,6 +87,8 @@ pub struct Admitted {
     pub submitter: Arc<str>,
     /// What its entries and blobs must be, where it signed them.
     pub body: Option<[u8; 32]>,
+    /// It has no limits: the owner of the log.
+    pub is_unlimited: bool,
 }
 
 /// A request that is not taken.
@@ -277,12 +279,13 @@ impl Access {
         if let Some(bytes) = authorization {
             return self.by_token(bytes);
         }
-        let plain = |name: &str, limits| {
+        let plain = |name: &str, limits: Option<Limits>| {
             let submitter = Arc::from(name);
             Ok((
                 Admitted {
                     submitter,
                     body: None,
+                    is_unlimited: limits.is_none(),
                 },
                 limits,
             ))
@@ -332,6 +335,7 @@ impl Access {
         let admitted = Admitted {
             submitter: Arc::from(format!("token {}", authorization.name)),
             body: Some(authorization.body),
+            is_unlimited: false,
         };
         Ok((admitted, Some(granted.limits.unwrap_or(self.doors.limits))))
     }

@@ -49,6 +49,23 @@ pub enum StartError {
     /// The anchor cannot be read or written.
     #[error("the log's anchor failed: {0}")]
     Anchor(StoreError),
+    /// There is no log, and the key may have signed one.
+    #[error(
+        "there is no log here: the database and its anchor are empty, and nothing says that the key of {origin} is new. If \
+         this log has run before, its folder is lost or not mounted: bring it back, or restore a copy of it. A log that is \
+         begun again under an old key contradicts what it has signed, for everybody to see and for good. Nothing was signed. \
+         If this key has never signed a checkpoint, say so: quorix log adopt --confirm-size 0"
+    )]
+    NotBegun {
+        /// Configured name of the log.
+        origin: String,
+    },
+    /// The mark of a new key cannot be read, or not be used up.
+    #[error(
+        "whether the log's key is new cannot be settled: {0}. Nothing was signed; let the user that runs the log write that \
+         file, or remove it and say that the key is new: quorix log adopt --confirm-size 0"
+    )]
+    Beginning(StoreError),
     /// There is a log and no anchor for it.
     #[error(
         "the database holds {size} entries, but its anchor is empty or was just made: the anchor is lost, or `[log] anchor` \

@@ -3,6 +3,7 @@
 //! Private: whoever is let in can append to the log. Reading the tree is not here but in [`crate::routes`].
 
 mod gate;
+mod room;
 
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ pub use gate::Monotonic;
 use gate::PUSHBACK;
 
 use self::gate::{Gate, status_of as refused};
+use self::room::{Reservation, Room};
 use crate::access::{Access, Admitted, Refusal};
 use crate::config::REQUEST_BYTES_MAX;
 use crate::error::SubmitError;
@@ -57,6 +59,7 @@ pub fn guarded(
 + Send
 + Sync
 + 'static {
+    let room = Room::of(log.room());
     let inner = Arc::new(Service {
         log,
         access: Some((Arc::clone(&access), Arc::clone(&clock))),
@@ -66,6 +69,7 @@ pub fn guarded(
     Gate {
         access,
         clock,
+        room,
         submit: taking(MESSAGE_BYTES_MAX),
         other: taking(QUESTION_BYTES_MAX),
     }
@@ -113,11 +117,16 @@ impl LogService for Service {
         &self,
         request: Request<pb::SubmitRequest>,
     ) -> Result<Response<pb::SubmitResponse>, Status> {
+        let reserved = request.extensions().get::<Reservation>().cloned();
         let request = self.checked(request).await;
         let pb::SubmitRequest { entries, blobs } = request.map_err(|refusal| refused(&refusal))?;
         let submitted = self
             .log
-            .submit(entries, blobs)
+            .submit_within(
+                reserved.and_then(|reserved| reserved.room()),
+                entries,
+                blobs,
+            )
             .await
             .map_err(|error| status_of(&error))?;
         let receipts = submitted.receipts.iter();

@@ -6,18 +6,20 @@ use std::sync::{Arc, OnceLock};
 
 use prometheus_client::registry::Registry;
 use quorix_tlog::note::SigningKey;
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use quorix_trust::ports::Head;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 use crate::config::{LogConfig, REQUEST_BYTES_MAX};
 use crate::error::{StartError, SubmitError};
 use crate::metrics::Metrics;
-use crate::publication::cosigner::Witnessing;
+use crate::publication::cosigner::{CommittedTree, Witnessing};
 use crate::publication::{Problem, Publication, Publisher, Witnessed};
 use crate::published::Published;
 use crate::request::{check, check_size};
 use crate::sequencer::{Job, Message, Sequencer};
 use crate::start::Known;
 use crate::storage::{Reopenable, Storage};
+use crate::witnesses::Seen;
 
 /// What an entry costs in the queue besides its bytes.
 const ENTRY_OVERHEAD_BYTES: usize = 256;
@@ -95,14 +97,21 @@ impl Log {
             let (key, origin) = (key_name.to_owned(), config.origin.clone());
             return Err(StartError::KeyName { key, origin });
         }
-        let Storage { open, anchor } = storage;
-        let store = Arc::new(Reopenable::open(open)?);
+        let Storage {
+            open,
+            open_to_read,
+            anchor,
+            beginning,
+        } = storage;
+        let store = Arc::new(Reopenable::open(open, open_to_read)?);
         let known = Known {
             key: &key,
             origin: &config.origin,
             anchor: &*anchor,
+            beginning: &*beginning,
             witnessed: witnessing.is_some(),
             seen: witnessing.as_ref().map(|witnessing| &witnessing.seen),
+            vouch: &|head| vouch(witnessing.as_ref(), head, &store),
         };
         let opened = known.open(&*store)?;
         let metrics = Metrics::register(registry);
@@ -188,7 +197,17 @@ impl Log {
         entries: Vec<Vec<u8>>,
         blobs: Vec<Vec<u8>>,
     ) -> Result<Submitted, SubmitError> {
-        let answer = self.try_submit(entries, blobs).await;
+        self.submit_within(None, entries, blobs).await
+    }
+
+    /// The same with room in the queue that was taken before.
+    pub(crate) async fn submit_within(
+        &self,
+        room: Option<OwnedSemaphorePermit>,
+        entries: Vec<Vec<u8>>,
+        blobs: Vec<Vec<u8>>,
+    ) -> Result<Submitted, SubmitError> {
+        let answer = self.try_submit(room, entries, blobs).await;
         self.inner.metrics.request(match &answer {
             Ok(_) => "ok",
             Err(SubmitError::Busy) => "busy",
@@ -199,17 +218,29 @@ impl Log {
         answer
     }
 
+    /// The room of its queue, in bytes.
+    pub(crate) fn room(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.inner.room)
+    }
+
     async fn try_submit(
         &self,
+        room: Option<OwnedSemaphorePermit>,
         entries: Vec<Vec<u8>>,
         blobs: Vec<Vec<u8>>,
     ) -> Result<Submitted, SubmitError> {
         let bytes = check_size(&entries, &blobs)?;
         let weight = bytes.saturating_add(entries.len().saturating_mul(ENTRY_OVERHEAD_BYTES));
-        let weight = u32::try_from(weight.clamp(1, REQUEST_BYTES_MAX)).unwrap_or(u32::MAX);
-        let room = Arc::clone(&self.inner.room)
-            .try_acquire_many_owned(weight)
+        let weight = weight.clamp(1, REQUEST_BYTES_MAX);
+        let taken = room.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let missing = u32::try_from(weight.saturating_sub(taken)).unwrap_or(u32::MAX);
+        let mut more = Arc::clone(&self.inner.room)
+            .try_acquire_many_owned(missing)
             .map_err(|_| SubmitError::Busy)?;
+        if let Some(taken) = room {
+            more.merge(taken);
+        }
+        let room = more;
         let store = Arc::clone(&self.inner.store);
         let checked = tokio::task::spawn_blocking(move || check(entries, blobs, &*store)).await;
         let request = checked.map_err(|error| SubmitError::Unavailable {
@@ -275,27 +306,55 @@ impl Log {
 }
 
 /// Takes what a stopped log's database holds for its newest state, because its operator says that nothing was signed
-/// beyond it: the mark of a copy is taken away, and the anchor follows. Gives the size. Blocks.
+/// beyond it: the mark of a copy is taken away, and the anchor follows. An empty database becomes a log of no entries.
+/// `seen` is what witnesses show, if there are any. Gives the size. Blocks.
 ///
 /// # Errors
-/// The database is damaged, is behind its anchor, or does not hold `confirmed` entries. Nothing was changed then, unless
-/// storage failed.
+/// The database is damaged, is behind its anchor or a witness, or does not hold `confirmed` entries. Nothing was changed
+/// then, unless storage failed.
 pub fn adopt(
     storage: Storage,
     key: &SigningKey,
     origin: &str,
+    seen: Option<&Seen>,
     confirmed: u64,
 ) -> Result<u64, StartError> {
-    let Storage { open, anchor } = storage;
+    let Storage {
+        open,
+        anchor,
+        beginning,
+        ..
+    } = storage;
     let store = open()?;
     let known = Known {
         key,
         origin,
         anchor: &*anchor,
+        beginning: &*beginning,
         witnessed: false,
-        seen: None,
+        seen,
+        vouch: &|_| Err("they are not asked".to_owned()),
     };
     Ok(known.adopt(&*store, confirmed)?.size)
+}
+
+/// Has the witnesses cosign a stored head. Blocks, on a thread of its own: this one may run a runtime already.
+fn vouch(
+    witnessing: Option<&Witnessing>,
+    head: &Head,
+    store: &Arc<Reopenable>,
+) -> Result<(), String> {
+    let Some(Witnessing { cosigner, .. }) = witnessing else {
+        return Err("there are none".to_owned());
+    };
+    let tree = CommittedTree::new(Arc::clone(store));
+    let asking = || {
+        let runtime = runtime().map_err(|error| error.to_string())?;
+        let asked = runtime.block_on(cosigner.vouch(head, &tree));
+        asked.map_err(|error| error.to_string())
+    };
+    std::thread::scope(|scope| scope.spawn(asking).join())
+        .unwrap_or_else(|_| Err("asking them failed".to_owned()))
 }
 
 /// Runs a thread; `alive` is dropped when it has ended.

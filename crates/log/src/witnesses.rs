@@ -9,6 +9,7 @@ mod metrics;
 mod peer;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -101,6 +102,8 @@ struct Inner {
     peers: Vec<Peer>,
     fetcher: Fetcher,
     clock: Clock,
+    /// The newest time that the log's second key has signed: a clock that goes back gives that one again.
+    signed_at: AtomicU64,
     metrics: Metrics,
 }
 
@@ -127,6 +130,7 @@ impl Witnesses {
                 peers,
                 fetcher,
                 clock,
+                signed_at: AtomicU64::new(0),
             }),
         })
     }
@@ -223,7 +227,9 @@ impl Inner {
     ) -> Result<Vec<u8>, QuorumNotMet> {
         let unusable = |reason: String| QuorumNotMet::Checkpoint(reason);
         let own = self.config.own.as_ref();
-        let own = own.map(|key| key.cosign(checkpoint, (self.clock)()));
+        let now = (self.clock)();
+        let now = now.max(self.signed_at.fetch_max(now, Ordering::SeqCst));
+        let own = own.map(|key| key.cosign(checkpoint, now));
         let own = own.transpose().map_err(|e| unusable(e.to_string()))?;
         let mut signatures = note.signatures().to_vec();
         signatures.extend(own);

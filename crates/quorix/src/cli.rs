@@ -302,9 +302,13 @@ A log goes on from a copy only once it is confirmed that nothing was signed sinc
     #[command(after_help = "\
 Examples:
   quorix log adopt --confirm-size 1234
+  quorix log adopt --confirm-size 0
 
 After a copy was restored, or the anchor was lost. Make sure first that nobody has seen a checkpoint of more entries: ask
-whoever follows the log. A database that its anchor shows to be an older copy is refused all the same.")]
+whoever follows the log. A database that its anchor or a witness shows to be an older copy is refused all the same.
+
+With size 0 a log is begun whose key was made elsewhere, so that nothing shows that it is new (`quorix key generate` leaves
+a mark beside the key). If the key has signed before, do not: bring the log's folder back.")]
     Adopt {
         /// How many entries the database holds, as the log said when it did not start.
         #[arg(long, value_name = "SIZE")]

@@ -73,7 +73,7 @@ pub fn run(cli: Cli) -> Exit {
         Command::Log(LogCommand::Adopt {
             confirm_size,
             config,
-        }) => backup::adopt(confirm_size, &config.config),
+        }) => blocking(backup::adopt(confirm_size, &config.config)),
         Command::Log(LogCommand::Lookup(arguments)) => blocking(lookup::run(arguments)),
         Command::Log(LogCommand::Export(arguments)) => blocking(log::export::export(arguments)),
         Command::Log(LogCommand::Fsck(arguments)) => blocking(log::fsck::fsck(arguments)),

@@ -3,6 +3,7 @@
 //! Knows nothing of what is stored. Never repairs: a database that is damaged, of another role or of a newer version
 //! is not opened.
 
+mod tail;
 mod tuning;
 
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use rocksdb::{
     WriteOptions,
 };
 
+pub use tail::TornTail;
 pub(crate) use tuning::Shape;
 
 /// Name of the column family that every database has. Holds the schema and a few small values.
@@ -71,6 +73,8 @@ pub(crate) struct Database {
     db: DB,
     /// Held from the check of a precondition until the write that depends on it is durable.
     writer: Mutex<()>,
+    /// What was dropped when it was opened.
+    torn: Option<TornTail>,
 }
 
 impl Database {
@@ -87,14 +91,48 @@ impl Database {
         let columns = std::iter::once((META, Shape::Small)).chain(layout.columns.iter().copied());
         let columns = columns
             .map(|(name, shape)| ColumnFamilyDescriptor::new(name, tuning::column(shape, &cache)));
+        let torn = tail::look(dir);
         let db = DB::open_cf_descriptors(&options, dir, columns)
             .map_err(|error| open_error(dir, &error))?;
         let database = Self {
             db,
             writer: Mutex::new(()),
+            torn,
         };
         database.check_schema(dir, layout)?;
         Ok(database)
+    }
+
+    /// Opens the database in `dir` only to read, beside nobody: it is not locked, and nothing is written, so that a full disk
+    /// does not matter. Shows what was in its files at this moment.
+    pub(crate) fn open_to_read(dir: &Path, layout: &Layout) -> Result<Self, OpenError> {
+        let failed = |reason: String| OpenError::Failed {
+            dir: dir.to_path_buf(),
+            reason,
+        };
+        let options = tuning::database();
+        check_columns(dir, layout, &options)?;
+        let cache = tuning::cache();
+        let columns = std::iter::once((META, Shape::Small)).chain(layout.columns.iter().copied());
+        let columns = columns
+            .map(|(name, shape)| ColumnFamilyDescriptor::new(name, tuning::column(shape, &cache)));
+        let db = DB::open_cf_descriptors_read_only(&options, dir, columns, false)
+            .map_err(|error| open_error(dir, &error))?;
+        let database = Self {
+            db,
+            writer: Mutex::new(()),
+            torn: None,
+        };
+        let found = database.get(META, SCHEMA, "reading the schema");
+        let found = found.map_err(|error| failed(error.to_string()))?;
+        if found.as_deref() == Some(layout.schema.as_bytes()) {
+            return Ok(database);
+        }
+        Err(OpenError::Schema {
+            dir: dir.to_path_buf(),
+            found: String::from_utf8_lossy(&found.unwrap_or_default()).into_owned(),
+            expected: layout.schema.to_owned(),
+        })
     }
 
     fn check_schema(&self, dir: &Path, layout: &Layout) -> Result<(), OpenError> {
@@ -126,6 +164,11 @@ impl Database {
             .put(META, SCHEMA, layout.schema.as_bytes())
             .map_err(failed)?;
         batch.commit("writing the schema").map_err(failed)
+    }
+
+    /// The unfinished write that was dropped when it was opened, if there was one.
+    pub(crate) const fn torn(&self) -> Option<&TornTail> {
+        self.torn.as_ref()
     }
 
     /// The value of a key.

@@ -109,6 +109,7 @@ impl IndexStore for RocksIndex {
             prefix: &prefix,
         };
         tree.check_size(expected)?;
+        tree.check_full_tiles(expected, &batch.tree)?;
         let mut step = Step::of_log(tree, origin, &batch.tree.leaves);
         for statement in &batch.statements {
             step.add(statement)?;

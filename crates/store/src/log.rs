@@ -10,7 +10,7 @@ use quorix_tlog::tile::TileId;
 use quorix_trust::attestation::BlobId;
 use quorix_trust::ports::{CommitError, Head, LogBatch, LogStore, StoreError, TileStore};
 
-use crate::database::{Database, Layout, META, OpenError, Shape, corrupt};
+use crate::database::{Database, Layout, META, OpenError, Shape, TornTail, corrupt};
 use crate::tree::{self, Tree, split_u64};
 
 /// `<leaf hash>` → index of the newest retraction that names it.
@@ -49,6 +49,23 @@ impl RocksLog {
         })
     }
 
+    /// Opens the log in this directory only to read what is in its files now. Needs no lock and no room on the disk; for the
+    /// time in which [`open`](Self::open) fails. Commits to it fail.
+    ///
+    /// # Errors
+    /// It is of another role or version, damaged, or the file system refuses.
+    pub fn open_to_read(dir: &Path) -> Result<Self, OpenError> {
+        Ok(Self {
+            database: Database::open_to_read(dir, &LAYOUT)?,
+        })
+    }
+
+    /// The unfinished write that was dropped when the log was opened: of a crash or a power cut, and never acknowledged.
+    #[must_use]
+    pub const fn torn(&self) -> Option<&TornTail> {
+        self.database.torn()
+    }
+
     /// Makes a copy of the log as it is now in `dir`, which must not exist yet, and marks it: a log goes on from a copy
     /// only once it is confirmed that nothing was signed since.
     ///
@@ -67,6 +84,13 @@ impl RocksLog {
         let mut unmarked = dir.as_os_str().to_owned();
         unmarked.push(".unfinished");
         let unmarked = Path::new(&unmarked);
+        if unmarked.exists() {
+            return Err(failed(format!(
+                "{} is there: a backup that did not come to its end, and a copy without a mark, from which a log must never go \
+                 on. Remove it",
+                unmarked.display()
+            )));
+        }
         {
             let _writer = self.database.lock();
             self.database.copy(unmarked, OPERATION)?;
@@ -76,7 +100,11 @@ impl RocksLog {
         writes.put(META, COPY, b"")?;
         writes.commit(OPERATION)?;
         drop(copy);
-        std::fs::rename(unmarked, dir).map_err(|error| failed(error.to_string()))
+        let renamed = std::fs::rename(unmarked, dir).and_then(|()| {
+            let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
+            std::fs::File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+        });
+        renamed.map_err(|error| failed(error.to_string()))
     }
 
     /// Bytes on disk of each part of the database, by its name: `hashes`, `bundles`, `leaves`, `blobs`, `retractions`.
@@ -134,6 +162,7 @@ impl LogStore for RocksLog {
     fn commit(&self, expected: u64, batch: &LogBatch) -> Result<(), CommitError> {
         let _writer = self.database.lock();
         self.tree().check_size(expected)?;
+        self.tree().check_full_tiles(expected, &batch.tree)?;
         let mut writes = self.database.batch();
         self.tree()
             .write(&mut writes, &batch.tree, |_| Vec::new())?;

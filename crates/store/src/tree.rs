@@ -4,7 +4,7 @@
 //! in keys are big-endian, so that neighbours lie together. Never looks into an entry.
 
 use quorix_tlog::hash::Hash;
-use quorix_tlog::tile::{TileId, TileLevel};
+use quorix_tlog::tile::{TILE_WIDTH, TileId, TileLevel};
 use quorix_trust::attestation::BlobId;
 use quorix_trust::ports::{CommitError, Head, StoreError, TreeBatch};
 
@@ -68,6 +68,22 @@ impl Tree<'_> {
         let found = self.head()?.map_or(0, |head| head.size);
         if found != expected {
             return Err(CommitError::Conflict { expected, found });
+        }
+        Ok(())
+    }
+
+    /// Refuses a batch that changes a tile which is full in a tree of `expected` entries. The same bytes again are none. Costs
+    /// nothing where no such tile is in the batch, as always in a log that works.
+    pub(crate) fn check_full_tiles(
+        &self,
+        expected: u64,
+        batch: &TreeBatch,
+    ) -> Result<(), CommitError> {
+        for (id, tile) in &batch.tiles {
+            let is_full = id.width_at(expected) == TILE_WIDTH;
+            if is_full && self.tile(*id)?.is_some_and(|stored| stored != *tile) {
+                return Err(CommitError::Immutable { tile: *id });
+            }
         }
         Ok(())
     }

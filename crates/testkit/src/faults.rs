@@ -168,6 +168,14 @@ impl FaultyLog {
         control.always.clear();
     }
 
+    /// How many faults of this step were queued up and have not happened.
+    #[must_use]
+    pub fn queued(&self, step: Step) -> usize {
+        let control = self.control();
+        let queue = control.faults.get(&step);
+        queue.map_or(0, |queue| queue.iter().flatten().count())
+    }
+
     /// Commits wait from now on until [`release`](Self::release).
     pub fn hold(&self) {
         self.control().held = true;

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use quorix_tlog::hash::Hash;
-use quorix_tlog::tile::TileId;
+use quorix_tlog::tile::{TILE_WIDTH, TileId};
 use quorix_trust::attestation::BlobId;
 use quorix_trust::ports::{
     CommitError, Head, LogBatch, LogStore, StoreError, TileStore, TreeBatch,
@@ -180,6 +180,12 @@ impl Tree {
         let found = self.head.as_ref().map_or(0, |head| head.size);
         if found != expected {
             return Err(CommitError::Conflict { expected, found });
+        }
+        for (id, tile) in &batch.tiles {
+            let is_full = id.width_at(expected) == TILE_WIDTH;
+            if is_full && self.tiles.get(id).is_some_and(|stored| stored != tile) {
+                return Err(CommitError::Immutable { tile: *id });
+            }
         }
         self.tiles.extend(batch.tiles.iter().cloned());
         self.blobs.extend(batch.blobs.iter().cloned());

@@ -36,6 +36,12 @@ pub enum CommitError {
         /// Size that the store has.
         found: u64,
     },
+    /// The batch would change a tile that is full: nothing was written. Readers keep such tiles for ever.
+    #[error("{tile:?} is full and was published as it is; this batch would change it")]
+    Immutable {
+        /// Which.
+        tile: TileId,
+    },
     /// The store failed: whether the batch was written is not known.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -115,7 +121,7 @@ pub trait LogStore: TileStore {
     /// `expected` (0 with no head).
     ///
     /// # Errors
-    /// [`CommitError::Conflict`]: nothing was written. [`CommitError::Store`]: the outcome is not known; the
+    /// [`CommitError::Conflict`], [`CommitError::Immutable`]: nothing was written. [`CommitError::Store`]: the outcome is not known; the
     /// caller must read the head again before it does anything else.
     fn commit(&self, expected: u64, batch: &LogBatch) -> Result<(), CommitError>;
 

@@ -25,6 +25,13 @@ pub trait Cosigner: Send + Sync + 'static {
     /// # Errors
     /// The policy is not met: why.
     async fn cosign(&self, head: &Head, tree: &CommittedTree) -> Result<Vec<u8>, NotCosigned>;
+
+    /// Has *every* witness that the policy counts cosign a stored head, to learn that none of them has cosigned a later
+    /// one. Whoever counts in no policy is not asked; where nobody counts, nobody can vouch.
+    ///
+    /// # Errors
+    /// One of them does not cosign it, or there is none.
+    async fn vouch(&self, head: &Head, tree: &CommittedTree) -> Result<(), NotCosigned>;
 }
 
 /// The witness policy is not met, so nothing new is published.
@@ -70,5 +77,11 @@ impl Cosigner for Witnesses {
         self.collect(head, tree).await.map_err(|error| NotCosigned {
             reason: error.to_string(),
         })
+    }
+
+    async fn vouch(&self, head: &Head, tree: &CommittedTree) -> Result<(), NotCosigned> {
+        self.all_cosign(head, tree)
+            .await
+            .map_err(|reason| NotCosigned { reason })
     }
 }

@@ -23,7 +23,7 @@ impl Sequencer {
                 let reason = error.to_string();
                 return Err(SubmitError::Unavailable { reason });
             }
-            Err(conflict @ CommitError::Conflict { .. }) => {
+            Err(conflict @ (CommitError::Conflict { .. } | CommitError::Immutable { .. })) => {
                 return Err(self.stop(not_alone(&conflict)));
             }
         }

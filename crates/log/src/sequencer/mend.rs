@@ -149,7 +149,7 @@ impl Sequencer {
         match self.store.commit(self.committed.size, batch) {
             Ok(()) => Ok(batch.tree.head.clone()),
             Err(CommitError::Store(error)) => Err(Failure::Again(error)),
-            Err(conflict @ CommitError::Conflict { .. }) => {
+            Err(conflict @ (CommitError::Conflict { .. } | CommitError::Immutable { .. })) => {
                 Err(Failure::Stop(not_alone(&conflict)))
             }
         }

@@ -1,7 +1,9 @@
 //! The running log over stores in memory: order, durability, restarts and faults.
 
 mod again;
+mod beginning;
 mod blobs;
+mod boundaries;
 mod faults;
 mod matrix;
 mod start;

@@ -41,13 +41,22 @@ pub(super) fn backup(dir: &Path, file: &Path) -> Result<Exit, Failure> {
     Ok(Exit::Yes)
 }
 
-/// Takes what a stopped log's database holds for its newest state.
-pub(super) fn adopt(confirmed: u64, file: &Path) -> Result<Exit, Failure> {
+/// Takes what a stopped log's database holds for its newest state; with size 0, begins a log whose key is not marked as new.
+pub(super) async fn adopt(confirmed: u64, file: &Path) -> Result<Exit, Failure> {
     let (config, section) = section(file)?;
-    database(&config)?;
+    if confirmed > 0 {
+        database(&config)?;
+    }
     let key = keys::log_key(&section.key, &section.origin)?;
-    let storage = log::storage(&config, &section)?;
-    let size = adopt_log(storage, &key, &section.origin, confirmed).map_err(Failure::unknown)?;
+    let seen = log::seen(&config, &section, &key).await?;
+    let storage = log::storage(&config, &section, &key)?;
+    let size = adopt_log(storage, &key, &section.origin, seen.as_ref(), confirmed)
+        .map_err(Failure::unknown)?;
+    if seen.is_some_and(|seen| seen.least.is_none()) {
+        output::remark(
+            "Not every witness shows what it has seen of this log; they were asked in vain.",
+        );
+    }
     output::answer(format_args!(
         "The log {} goes on from {size} entries.\n\n\
          If it has ever shown anybody a checkpoint of more entries, its next one will contradict that: whoever has both \

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use quorix_log::beginning::NewKey;
 use quorix_nix::signature::{PublicKey, SecretKey};
 use quorix_tlog::note::{SigningKey, VerifierKey};
 
@@ -87,7 +88,7 @@ impl BuilderHost {
         fs::create_dir_all(&data_dir).map_err(|error| failed(&home, &error))?;
         let log_key = SigningKey::from_seed(parsed(&format!("{name}.example/log"))?, seed()?);
         let nix_key = SecretKey::from_seed(parsed(&format!("{name}-1"))?, seed()?);
-        secret(&home.join("log.key"), &log_key.to_text())?;
+        new_log_key(&home.join("log.key"), &log_key)?;
         secret(&home.join("nix.key"), &nix_key.to_text())?;
         let (submit, public) = (home.join("submit.sock"), free_port()?);
         fs::create_dir_all(store).map_err(|error| failed(store, &error))?;
@@ -328,6 +329,16 @@ pub fn seed() -> Result<[u8; 32], Failure> {
 fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, Failure> {
     text.parse()
         .map_err(|error| Failure::unknown(format!("`{text}`: {error}")))
+}
+
+/// Writes the key of a log that was never begun, as `quorix key generate` does.
+///
+/// # Errors
+/// The files cannot be made.
+pub fn new_log_key(file: &Path, key: &SigningKey) -> Result<(), Failure> {
+    secret(file, &key.to_text())?;
+    let mark = NewKey::beside(file, key.verifier());
+    mark.mark().map_err(|error| failed(mark.path(), &error))
 }
 
 fn secret(file: &Path, text: &str) -> Result<(), Failure> {

@@ -35,7 +35,7 @@ pub async fn start(
         Clients::Known
     };
     let tls = start.tls.as_ref();
-    let bound = listen::grpc("aggregator.listen", &section.listen, tls, clients, false).await?;
+    let bound = listen::grpc("aggregator.listen", &section.listen, tls, clients, None).await?;
     let index = RocksIndex::open(&start.config.role_dir("aggregator")).map_err(Failure::unknown)?;
     let config = AggregatorConfig {
         poll_interval: section.poll_interval.0,

@@ -2,15 +2,19 @@
 
 use std::sync::Arc;
 
+use prometheus_client::registry::Registry;
 use quorix_log::anchor::AnchorFile;
+use quorix_log::beginning::NewKey;
 use quorix_log::config::LogConfig;
 use quorix_log::index::{self, LogIndex};
 use quorix_log::publication::cosigner::Witnessing;
 use quorix_log::service::Log;
 use quorix_log::storage::Storage;
-use quorix_store::{RocksLog, RocksLogIndex};
+use quorix_log::witnesses::{Seen, Witnesses};
+use quorix_store::{OpenError, RocksLog, RocksLogIndex};
 use quorix_tlog::note::SigningKey;
 use quorix_trust::ports::StoreError;
+use quorix_wire::fetch::{FetchLimits, Fetcher};
 use tonic::service::Routes;
 
 use super::{Start, access, keys, observe, witness};
@@ -35,10 +39,11 @@ pub async fn start(start: &mut Start<'_>) -> Result<(), Failure> {
         Clients::MayBeKnown
     };
     let others = !section.users.is_empty() || !section.groups.is_empty();
+    let others = others.then(|| access::door(section)).transpose()?;
     let submit = &section.listen.submit;
     let submit = listen::grpc("log.listen.submit", submit, tls, clients, others).await?;
     let access = access::start(start, section)?;
-    let storage = storage(start.config, section)?;
+    let storage = storage(start.config, section, &key)?;
     let witnessing = witnessing(start, section, &key).await?;
     let config = LogConfig {
         republish: section.republish.0,
@@ -83,20 +88,40 @@ pub async fn start(start: &mut Start<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The log's database and anchor.
+/// The log's database and anchor, and the mark of its key where that is new.
 ///
 /// # Errors
 /// The anchor is damaged or another process has it.
-pub fn storage(config: &Config, section: &LogSection) -> Result<Storage, Failure> {
+pub fn storage(
+    config: &Config,
+    section: &LogSection,
+    key: &SigningKey,
+) -> Result<Storage, Failure> {
     let dir = config.role_dir("log");
     let anchor = AnchorFile::open(&config.log_anchor(section)).map_err(Failure::unknown)?;
-    let open = move || {
-        RocksLog::open(&dir).map_err(|error| StoreError {
-            operation: "opening the log's database".to_owned(),
-            reason: error.to_string(),
-        })
+    let failed = |error: OpenError| StoreError {
+        operation: "opening the log's database".to_owned(),
+        reason: error.to_string(),
     };
-    Ok(Storage::new(open, anchor))
+    let (open, read) = (dir.clone(), dir);
+    let open = move || {
+        let log = RocksLog::open(&open).map_err(failed)?;
+        if let Some(torn) = log.torn() {
+            tracing::warn!(
+                file = %torn.file.display(),
+                whole_bytes = torn.whole_bytes,
+                torn_bytes = torn.torn_bytes,
+                "the process or the machine stopped in the middle of a write: what was written of it is dropped. None of it \
+                 had been acknowledged"
+            );
+        }
+        Ok(log)
+    };
+    let read = move || RocksLog::open_to_read(&read).map_err(failed);
+    let mark = NewKey::beside(&section.key, key.verifier());
+    Ok(Storage::new(open, anchor)
+        .read_meanwhile(read)
+        .begun_only_by(mark))
 }
 
 /// The log's witnesses, if it has any, and what they have seen of it: they are asked before anything is signed.
@@ -109,13 +134,34 @@ async fn witnessing(
         return Ok(None);
     };
     let seen = witnesses.seen().await.map_err(Failure::unknown)?;
-    if !seen.complete {
-        tracing::warn!("not all witnesses say what they have seen of this log");
-    }
     Ok(Some(Witnessing {
         cosigner: Arc::new(witnesses),
         seen,
     }))
+}
+
+/// What the witnesses of a stopped log show of it; `None` where it has none.
+///
+/// # Errors
+/// Policy or key cannot be used, or the log has contradicted itself.
+pub async fn seen(
+    config: &Config,
+    section: &LogSection,
+    key: &SigningKey,
+) -> Result<Option<Seen>, Failure> {
+    let Some(asked) = witness::of_log_config(config, section, key)? else {
+        return Ok(None);
+    };
+    let fetcher = Fetcher::with_tls(FetchLimits::default(), &super::tls::client(&config.tls)?)
+        .map_err(Failure::unknown)?;
+    let witnesses = Witnesses::new(
+        asked,
+        fetcher,
+        Arc::new(crate::commands::now_s),
+        &mut Registry::default(),
+    )
+    .map_err(|error| Failure::wrong(format!("log.witness_policy: {error}")))?;
+    witnesses.seen().await.map(Some).map_err(Failure::unknown)
 }
 
 /// Opens the log's index and has it follow the log.

@@ -137,6 +137,7 @@ fn every_acknowledged_commit_is_in_the_files_at_once() {
         let crashed = crash(dir.path());
         let reopened = RocksLog::open(crashed.path()).unwrap();
         assert_eq!(reopened.head(), Ok(Some(grower.head())));
+        assert_eq!(reopened.torn(), None);
     }
 }
 
@@ -166,6 +167,10 @@ fn a_commit_that_was_cut_off_is_dropped_whole() {
             .set_len(cut)
             .unwrap();
         let reopened = RocksLog::open(crashed.path()).unwrap();
+        // And told of.
+        let torn = reopened.torn().unwrap();
+        assert_eq!((torn.whole_bytes, torn.torn_bytes), (length, cut - length));
+        assert_eq!(torn.file.extension().unwrap(), "log");
         assert_eq!(
             reopened.head(),
             Ok(Some(head.clone())),
@@ -245,4 +250,72 @@ fn a_backup_overwrites_nothing() {
         error.reason,
         format!("{} exists already", dir.path().display())
     );
+}
+
+#[test]
+fn a_log_is_read_without_its_lock_and_not_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = RocksLog::open(dir.path()).unwrap();
+    let mut grower = Grower::new("logs.example.org/alice");
+    let first = plain(grower.grow(&["a", "b"]));
+    log.commit(0, &first).unwrap();
+    let reading = RocksLog::open_to_read(dir.path()).unwrap();
+    assert_eq!(reading.head(), Ok(Some(first.tree.head.clone())));
+    for (id, tile) in &first.tree.tiles {
+        assert_eq!(reading.tile(*id).as_ref(), Ok(&Some(tile.clone())));
+    }
+    let second = plain(grower.grow(&["c"]));
+    assert!(matches!(
+        reading.commit(2, &second),
+        Err(CommitError::Store(_))
+    ));
+    assert_eq!(log.commit(2, &second), Ok(()));
+    assert_eq!(reading.head(), Ok(Some(first.tree.head)));
+}
+
+#[test]
+fn a_torn_tail_is_measured_over_many_blocks() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = RocksLog::open(dir.path()).unwrap();
+    let mut grower = Grower::new(ORIGIN);
+    let large = |n: u8| [vec![n; 60_000], vec![n; 50_000]];
+    log.commit(0, &plain(grower.grow(&large(1)))).unwrap();
+    let whole = |dir: &Path| std::fs::metadata(write_ahead_log(dir)).unwrap().len();
+    let first = whole(dir.path());
+    log.commit(2, &plain(grower.grow(&large(2)))).unwrap();
+    assert_eq!(
+        RocksLog::open(crash(dir.path()).path()).unwrap().torn(),
+        None
+    );
+    // In its first, second and last block.
+    for cut in [first + 100, first + 40_000, whole(dir.path()) - 1] {
+        let crashed = crash(dir.path());
+        let wal = std::fs::File::options()
+            .write(true)
+            .open(write_ahead_log(crashed.path()))
+            .unwrap();
+        wal.set_len(cut).unwrap();
+        let reopened = RocksLog::open(crashed.path()).unwrap();
+        let torn = reopened.torn().unwrap();
+        assert_eq!((torn.whole_bytes, torn.torn_bytes), (first, cut - first));
+        assert_eq!(reopened.head().unwrap().unwrap().size, 2);
+    }
+}
+
+#[test]
+fn a_backup_that_did_not_end_is_named_and_not_written_into() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = RocksLog::open(&dir.path().join("log")).unwrap();
+    let left = dir.path().join("copy.unfinished");
+    std::fs::create_dir(&left).unwrap();
+    let error = log.backup(&dir.path().join("copy")).unwrap_err();
+    assert!(
+        error.reason.starts_with(&format!(
+            "{} is there: a backup that did not come to its end",
+            left.display()
+        )),
+        "{error}"
+    );
+    std::fs::remove_dir(&left).unwrap();
+    assert_eq!(log.backup(&dir.path().join("copy")), Ok(()));
 }
