@@ -137,6 +137,16 @@ impl LogIndex {
     /// Entries with their proofs in the tree of the first `size` entries: all that are asked for, ascending, or the first
     /// of them where they lie in bundles of more than [`READ_BYTES_MAX`]. Each bundle and each tile is read once. Blocks.
     pub(super) fn entries(&self, size: u64, asked: &[u64]) -> Result<Vec<u8>, NoAnswer> {
+        self.entries_within(size, asked, READ_BYTES_MAX)
+    }
+
+    /// The same with no further bundle after so many bytes.
+    pub(super) fn entries_within(
+        &self,
+        size: u64,
+        asked: &[u64],
+        bytes_max: usize,
+    ) -> Result<Vec<u8>, NoAnswer> {
         if size > self.inner.published.head().size || asked.iter().any(|index| *index >= size) {
             return Err(NoAnswer::Beyond);
         }
@@ -147,7 +157,7 @@ impl LogIndex {
         };
         let mut entries = Vec::with_capacity(asked.len());
         let (mut read, mut rest) = (0_usize, asked);
-        while let Some(first) = rest.first().filter(|_| read < READ_BYTES_MAX) {
+        while let Some(first) = rest.first().filter(|_| read < bytes_max) {
             let number = first / u64::from(TILE_WIDTH);
             let is_there = |index: &u64| index / u64::from(TILE_WIDTH) == number;
             let count = rest.iter().take_while(|index| is_there(index)).count();

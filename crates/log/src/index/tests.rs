@@ -332,30 +332,26 @@ async fn a_bundle_is_read_once_however_many_of_its_entries_are_asked_for() {
     assert!(read <= 5, "{read} reads");
 }
 
-/// The longest entries there can be: 256 of them are 16 MiB.
 #[tokio::test]
 async fn entries_that_lie_far_apart_are_answered_in_parts() {
     let log = a_log(MemoryLog::new());
-    let long = |n: u64| {
-        let mut entry = vec![0xff; 65_000];
-        entry[..8].copy_from_slice(&n.to_be_bytes());
-        entry
-    };
-    for from in (0..769).step_by(64) {
-        let last = (from + 64).min(769);
-        log.submit((from..last).map(long).collect(), Vec::new())
-            .await
-            .unwrap();
-    }
+    submit(&log, (0..769).map(a_small_entry).collect()).await;
     let index = an_index(&log, &MemoryLogIndex::default()).await;
-    let asked = [0, 1, 256, 512, 768];
-    let bytes = index.entries(769, &asked).unwrap();
-    let entries = quorix_tlog::index::proven::parse(&bytes).unwrap();
-    let root = log.published().head().root;
-    let found: Vec<u64> = entries.iter().map(|entry| entry.index).collect();
-    assert_eq!(found, [0, 1, 256, 512]);
-    let verified = quorix_tlog::index::proven::verify(&entries, &asked, 769, &root);
-    assert_eq!(verified, Ok(()));
+    let (asked, root) = ([0, 1, 256, 512, 768], log.published().head().root);
+    // As many bytes as one bundle has, so one and the next, and so on.
+    let (_, bundle) = reader::Main(&log.published()).bundle(0, 769).unwrap();
+    for (bytes_max, expected) in [
+        (1, 2),
+        (bundle.len(), 2),
+        (bundle.len() + 1, 3),
+        (usize::MAX, 5),
+    ] {
+        let bytes = index.entries_within(769, &asked, bytes_max).unwrap();
+        let entries = quorix_tlog::index::proven::parse(&bytes).unwrap();
+        assert_eq!(entries.len(), expected, "{bytes_max}");
+        let verified = quorix_tlog::index::proven::verify(&entries, &asked, 769, &root);
+        assert_eq!(verified, Ok(()));
+    }
 }
 
 #[tokio::test]
