@@ -28,6 +28,8 @@ mod equivocation;
 mod hook;
 #[path = "e2e/hostile_requests.rs"]
 mod hostile_requests;
+#[path = "e2e/lookups.rs"]
+mod lookups;
 #[path = "e2e/operation.rs"]
 mod operation;
 #[path = "e2e/outages.rs"]

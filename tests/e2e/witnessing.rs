@@ -4,8 +4,10 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use quorix::demo::client::until;
 use quorix::demo::world::{BuilderHost, free_port};
 use quorix_testkit::entries::a_small_entry;
+use quorix_tlog::index::verifier_of;
 use quorix_tlog::note::SignedNote;
 use quorix_tlog::tlog_policy::{TlogPolicy, Verified};
 use quorix_wire::channel;
@@ -64,9 +66,10 @@ impl Builder {
         );
         let config = config.replacen("[builder]", &log, 1);
         let two_lines = format!(
-            "key = \"{}/witness.key\"\nlogs = [\"{}\"]\n",
+            "key = \"{}/witness.key\"\nlogs = [\"{}\", \"{}\"]\n",
             home.display(),
-            other.host.vkey()
+            other.host.vkey(),
+            verifier_of(other.host.vkey()).unwrap()
         );
         // On one machine, two witnesses cannot have the same port.
         let listen = format!("listen = \"{}\"\n", self.witness);
@@ -103,6 +106,33 @@ impl Builder {
     }
 }
 
+/// What the builder's log says of an output that it never built, once its index is cosigned, which its witness does only
+/// if it was told of it.
+async fn looked_up(builder: &Builder) -> String {
+    let key = builder.host.config.parent().unwrap().join("log.key");
+    let shown = run(&["key", "show", "--index", text(&key)]).await;
+    let index = verifier_of(builder.host.vkey()).unwrap();
+    assert_eq!(shown.out, format!("{index}\n"), "{}", shown.err);
+    let path = "/nix/store/ljrl0g85yi69ngs2c828fwibw5fmchxk-hello-2.12";
+    let policy = builder.host.config.parent().unwrap().join("witnesses");
+    let config = ["--config", text(&builder.host.config)];
+    let asked = [
+        "log",
+        "lookup",
+        path,
+        "--policy",
+        text(&policy),
+        "--max-age",
+        "60",
+    ];
+    until("the index is cosigned", async || {
+        let ran = run(&[&asked[..], &config].concat()).await;
+        (ran.code == 1 && ran.out.contains("says nothing about")).then_some(ran.out)
+    })
+    .await
+    .unwrap()
+}
+
 #[tokio::test]
 async fn two_builders_that_witness_each_other_publish_only_what_the_other_cosigned() {
     let dir = folder("quorix-e2e-witness-");
@@ -135,6 +165,10 @@ async fn two_builders_that_witness_each_other_publish_only_what_the_other_cosign
         let said = format!("Cosigned by {}", other.host.name);
         assert!(status.out.contains(&said), "{}", status.out);
     }
+
+    let looked = looked_up(&alice).await;
+    let by = format!("index: Cosigned by {}", bob.host.name);
+    assert!(looked.contains(&by), "{looked}");
 
     // Without its witness a log publishes nothing; with it again, all that it holds.
     bob.host.stop().await.unwrap();

@@ -23,6 +23,7 @@ use self::room::{Reservation, Room};
 use crate::access::{Access, Admitted, Refusal};
 use crate::config::REQUEST_BYTES_MAX;
 use crate::error::SubmitError;
+use crate::index::IndexStatus;
 use crate::service::Log;
 
 /// A request's bytes and what protobuf adds around up to 1,024 entries and their blobs.
@@ -150,12 +151,26 @@ impl LogService for Service {
             vkey: status.vkey,
             size: status.size,
             checkpoint: status.checkpoint,
+            index: status.index.map(index_status),
             challenge: self
                 .access
                 .as_ref()
                 .and_then(|(access, _)| access.challenge())
                 .map(Into::into),
         }))
+    }
+}
+
+fn index_status(status: IndexStatus) -> pb::IndexStatus {
+    let stopped = status.stopped.is_some();
+    pb::IndexStatus {
+        covered: status.covered,
+        behind: status.behind,
+        behind_s: status.behind_s,
+        keys: status.keys,
+        answering: status.answering,
+        problem: status.stopped.or(status.problem).unwrap_or_default(),
+        stopped,
     }
 }
 

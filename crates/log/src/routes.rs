@@ -39,7 +39,9 @@ pub fn router(log: &Log) -> Router {
         .route("/tile/{*path}", get(tile))
         .route("/blob/{id}", get(blob))
         .fallback(async || {
-            Failure::NotFound("there is nothing here; a log has /checkpoint, /tile/ and /blob/")
+            Failure::NotFound(
+                "there is nothing here; a log has /checkpoint, /tile/ and /blob/, and /index/ if it keeps an index",
+            )
         })
         .method_not_allowed_fallback(async || Failure::Method)
         .layer(SetResponseHeaderLayer::overriding(

@@ -11,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 use crate::config::{LogConfig, REQUEST_BYTES_MAX};
 use crate::error::{StartError, SubmitError};
+use crate::index::{IndexStatus, LogIndex};
 use crate::metrics::Metrics;
 use crate::publication::cosigner::{CommittedTree, Witnessing};
 use crate::publication::{Problem, Publication, Publisher, Witnessed};
@@ -57,6 +58,8 @@ pub struct Status {
     pub stopped: Option<String>,
     /// Why nothing new is published at present, if so.
     pub problem: Option<String>,
+    /// How far its index has come, if it keeps one.
+    pub index: Option<IndexStatus>,
 }
 
 /// A handle to a running log.
@@ -77,6 +80,7 @@ struct Inner {
     stopped: Arc<OnceLock<String>>,
     ended: watch::Receiver<()>,
     metrics: Metrics,
+    index: OnceLock<LogIndex>,
 }
 
 impl Log {
@@ -181,6 +185,7 @@ impl Log {
             stopped,
             ended,
             metrics,
+            index: OnceLock::new(),
         };
         Ok(Self {
             inner: Arc::new(inner),
@@ -280,6 +285,7 @@ impl Log {
             checkpoint: head.checkpoint.clone(),
             stopped: self.inner.stopped.get().cloned(),
             problem: self.inner.problem.get(),
+            index: self.inner.index.get().map(LogIndex::status),
         }
     }
 
@@ -290,6 +296,17 @@ impl Log {
         let mut ended = self.inner.ended.clone();
         // The senders live in the log's threads and never send.
         let _ = ended.changed().await;
+    }
+
+    /// Has the status of its index told with its own.
+    pub(crate) fn tell_of(&self, index: &LogIndex) {
+        // A second one is not told of.
+        let _ = self.inner.index.set(index.clone());
+    }
+
+    /// How it is to work.
+    pub(crate) fn config(&self) -> &LogConfig {
+        &self.inner.config
     }
 
     /// What the world may see.

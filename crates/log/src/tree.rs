@@ -113,8 +113,12 @@ pub(crate) fn stored_hashes(
     id: TileId,
     width: u16,
 ) -> Result<Vec<Hash>, TreeError> {
-    let tile = stored_tile(store, id)?;
-    let hashes = hashes_prefix(&tile, width).and_then(|prefix| parse_hashes(prefix, width));
+    first_hashes(&stored_tile(store, id)?, id, width)
+}
+
+/// The first `width` hashes of the bytes of a tile.
+pub(crate) fn first_hashes(tile: &[u8], id: TileId, width: u16) -> Result<Vec<Hash>, TreeError> {
+    let hashes = hashes_prefix(tile, width).and_then(|prefix| parse_hashes(prefix, width));
     hashes.map_err(|error| TreeError::Tile(format!("{id:?}: {error}")))
 }
 

@@ -118,6 +118,30 @@ impl Witnesses {
         clock: Clock,
         registry: &mut Registry,
     ) -> Result<Self, WitnessesError> {
+        let registry = registry.sub_registry_with_prefix("quorix_log_witness");
+        Self::counting(config, fetcher, clock, registry)
+    }
+
+    /// The same for the output log of the log's index, counted apart.
+    ///
+    /// # Errors
+    /// As [`Witnesses::new`].
+    pub fn of_index(
+        config: WitnessesConfig,
+        fetcher: Fetcher,
+        clock: Clock,
+        registry: &mut Registry,
+    ) -> Result<Self, WitnessesError> {
+        let registry = registry.sub_registry_with_prefix("quorix_log_index_witness");
+        Self::counting(config, fetcher, clock, registry)
+    }
+
+    fn counting(
+        config: WitnessesConfig,
+        fetcher: Fetcher,
+        clock: Clock,
+        registry: &mut Registry,
+    ) -> Result<Self, WitnessesError> {
         check(&config)?;
         let witnesses = config.policy.witnesses.iter().enumerate();
         let peers = witnesses
@@ -133,6 +157,14 @@ impl Witnesses {
                 signed_at: AtomicU64::new(0),
             }),
         })
+    }
+
+    /// Whether a note is a checkpoint of this log that meets the policy as it stands.
+    #[must_use]
+    pub fn accepts(&self, note: &[u8]) -> bool {
+        let config = &self.inner.config;
+        let keys: Vec<&LogKey> = config.log_keys.iter().collect();
+        SignedNote::parse(note).is_ok_and(|note| config.policy.verify_log(&note, &keys).is_ok())
     }
 
     /// Collects cosignatures on a head until the policy is met: the bytes of its checkpoint, followed by the log's second

@@ -218,6 +218,9 @@ Examples:
         /// The secret key file.
         #[arg(value_name = "FILE")]
         file: PathBuf,
+        /// The key of the log's index instead: what a witness is told beside the log's own, so that it cosigns both.
+        #[arg(long)]
+        index: bool,
     },
 }
 
@@ -318,35 +321,9 @@ a mark beside the key). If the key has signed before, do not: bring the log's fo
         config: ConfigFile,
     },
     /// What exactly a log says about an output, with proof that it says nothing else.
-    Lookup(Lookup),
-}
-
-/// `log lookup`
-#[derive(Args, Debug)]
-#[command(after_help = "\
-Examples:
-  quorix log lookup /nix/store/…-hello-2.12 --url http://127.0.0.1:8480
-  quorix log lookup /nix/store/…-hello-2.12 --log logs.example.org/alice+… --url https://logs.example.org/alice
-
-The log's index answers; every proof is verified here with the log's key.
-
-Exit code 0: the log says something about it; 1: it says nothing, or its answer does not verify; 3: it did not answer.")]
-pub struct Lookup {
-    /// Absolute store path.
-    #[arg(value_name = "PATH")]
-    pub path: String,
-    /// vkey of the log; without it this machine's own log.
-    #[arg(long, value_name = "VKEY", requires = "url")]
-    pub log: Option<String>,
-    /// Where the log is served.
-    #[arg(long, value_name = "URL")]
-    pub url: Option<String>,
-    /// Print as JSON.
-    #[arg(long)]
-    pub json: bool,
-    /// Where the configuration is.
-    #[command(flatten)]
-    pub config: ConfigFile,
+    Lookup(operate::Lookup),
+    /// Make the index of a log again from its entries, and compare it with what the log signed.
+    AuditIndex(operate::AuditIndex),
 }
 
 /// `attest`

@@ -60,7 +60,7 @@ pub fn run(cli: Cli) -> Exit {
         Command::Key(KeyCommand::Generate { kind, name, file }) => {
             key::generate(kind, &name, &file)
         }
-        Command::Key(KeyCommand::Show { file }) => key::show(&file),
+        Command::Key(KeyCommand::Show { file, index }) => key::show(&file, index),
         Command::Token(TokenCommand::Generate { log, name, file }) => {
             token::generate(&log, &name, &file)
         }
@@ -75,6 +75,7 @@ pub fn run(cli: Cli) -> Exit {
             config,
         }) => blocking(backup::adopt(confirm_size, &config.config)),
         Command::Log(LogCommand::Lookup(arguments)) => blocking(lookup::run(arguments)),
+        Command::Log(LogCommand::AuditIndex(arguments)) => blocking(log::audit::audit(arguments)),
         Command::Log(LogCommand::Export(arguments)) => blocking(log::export::export(arguments)),
         Command::Log(LogCommand::Fsck(arguments)) => blocking(log::fsck::fsck(arguments)),
         Command::Log(LogCommand::Proof(arguments)) => blocking(log::proof::proof(arguments)),

@@ -9,6 +9,7 @@ use quorix_tlog::proof::TileReader;
 use quorix_tlog::tile::TileId;
 use quorix_trust::ports::Head;
 
+use crate::error::TreeError;
 use crate::storage::Reopenable;
 use crate::tree::stored_hashes;
 use crate::witnesses::{Seen, Witnesses};
@@ -51,23 +52,36 @@ pub struct Witnessing {
     pub seen: Seen,
 }
 
-/// The tiles of everything that is durable, for proofs of consistency up to the head to be cosigned. Reading blocks.
+/// The tiles up to the head to be cosigned, for proofs of consistency. Reading blocks.
 #[derive(Clone)]
 pub struct CommittedTree {
-    store: Arc<Reopenable>,
+    read: Arc<ReadHashes>,
 }
 
+/// Reads the first so many hashes of a tile.
+type ReadHashes = dyn Fn(TileId, u16) -> Result<Vec<Hash>, TreeError> + Send + Sync;
+
 impl CommittedTree {
-    pub(crate) const fn new(store: Arc<Reopenable>) -> Self {
-        Self { store }
+    /// Everything that is durable.
+    pub(crate) fn new(store: Arc<Reopenable>) -> Self {
+        Self::read_by(move |id, width| stored_hashes(&*store, id, width))
+    }
+
+    /// What this reads.
+    pub(crate) fn read_by(
+        read: impl Fn(TileId, u16) -> Result<Vec<Hash>, TreeError> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            read: Arc::new(read),
+        }
     }
 }
 
 impl TileReader for CommittedTree {
-    type Error = crate::error::TreeError;
+    type Error = TreeError;
 
     fn hashes(&self, id: TileId, width: u16) -> Result<Vec<Hash>, Self::Error> {
-        stored_hashes(&*self.store, id, width)
+        (self.read)(id, width)
     }
 }
 

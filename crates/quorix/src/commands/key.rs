@@ -8,6 +8,7 @@ use std::path::Path;
 use quorix_log::beginning::NewKey;
 use quorix_nix::signature::SecretKey;
 use quorix_tlog::cosignature::{Algorithm, CosignerSigningKey};
+use quorix_tlog::index::verifier_of;
 use quorix_tlog::note::SigningKey;
 
 use crate::cli::KeyKind;
@@ -76,8 +77,17 @@ pub(super) fn generate(kind: KeyKind, name: &str, file: &Path) -> Result<Exit, F
     Ok(Exit::Yes)
 }
 
-pub(super) fn show(file: &Path) -> Result<Exit, Failure> {
+pub(super) fn show(file: &Path, of_index: bool) -> Result<Exit, Failure> {
     match keys::any_key(file)? {
+        AnyKey::Log(key) if of_index => {
+            output::answer(verifier_of(key.verifier()).map_err(Failure::wrong)?);
+        }
+        _ if of_index => {
+            let file = file.display();
+            return Err(Failure::wrong(format!(
+                "{file} is not the key of a log, and only logs have an index"
+            )));
+        }
         AnyKey::Log(key) => output::answer(key.verifier()),
         AnyKey::Cosigner(key) => output::answer(key.verifier()),
         AnyKey::Nix(key) => output::answer(key.public_key()),

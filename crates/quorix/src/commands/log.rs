@@ -1,5 +1,6 @@
 //! `quorix log status`, and the other commands about logs in a file each.
 
+pub(super) mod audit;
 pub(crate) mod export;
 mod find;
 pub(super) mod fsck;
@@ -17,6 +18,7 @@ use quorix_wire::pb;
 use quorix_wire::pb::aggregator_service_client::AggregatorServiceClient;
 use serde_json::json;
 
+use super::progress::number;
 use super::{aggregator_address, channel_to, configuration, now_s, witnesses};
 use crate::config::LogSection;
 use crate::output::{self, Exit, Failure};
@@ -81,6 +83,9 @@ async fn own(
         if let (Some(cosigned), Some(value)) = (&cosigned, value.as_object_mut()) {
             value.insert("witness_quorum".into(), witnesses::json(cosigned));
         }
+        if let (Some(index), Some(value)) = (&status.index, value.as_object_mut()) {
+            value.insert("index".into(), index_json(index));
+        }
         output::answer(format_args!("{value:#}"));
     } else {
         output::answer(format_args!(
@@ -91,8 +96,46 @@ async fn own(
             let line = witnesses::line(cosigned, now_s());
             output::answer(format_args!("\n{line}"));
         }
+        if let Some(index) = &status.index {
+            output::answer(format_args!("\n{}", index_line(index)));
+        }
     }
     Ok(Exit::Yes)
+}
+
+/// How far the index has come, for people.
+fn index_line(index: &pb::IndexStatus) -> String {
+    let (covered, behind) = (number(index.covered), number(index.behind));
+    let mut line = format!("Its index covers {covered} entries, {behind} are behind it");
+    if index.behind_s > 0 {
+        line.push_str(&format!(", for {} s", number(index.behind_s)));
+    }
+    line.push_str(if index.answering {
+        "; it answers look-ups."
+    } else {
+        "; it does not answer look-ups."
+    });
+    if !index.problem.is_empty() {
+        let word = if index.stopped {
+            "It has stopped"
+        } else {
+            "It tries again"
+        };
+        line.push_str(&format!("\n  {word}: {}", index.problem));
+    }
+    line
+}
+
+fn index_json(index: &pb::IndexStatus) -> serde_json::Value {
+    json!({
+        "covered": index.covered,
+        "behind": index.behind,
+        "behind_s": index.behind_s,
+        "keys": index.keys,
+        "answering": index.answering,
+        "problem": index.problem,
+        "stopped": index.stopped,
+    })
 }
 
 fn table(logs: &[pb::LogStatus]) {

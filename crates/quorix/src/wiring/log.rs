@@ -6,7 +6,7 @@ use prometheus_client::registry::Registry;
 use quorix_log::anchor::AnchorFile;
 use quorix_log::beginning::NewKey;
 use quorix_log::config::LogConfig;
-use quorix_log::index::{self, LogIndex};
+use quorix_log::index::{self, IndexCosigner, LogIndex};
 use quorix_log::publication::cosigner::Witnessing;
 use quorix_log::service::Log;
 use quorix_log::storage::Storage;
@@ -60,8 +60,10 @@ pub async fn start(start: &mut Start<'_>) -> Result<(), Failure> {
     );
 
     let mut router = quorix_log::routes::router(&log);
-    if section.index {
-        router = router.merge(start_index(start, &log, &key)?);
+    if section.index
+        && let Some(index) = start_index(start, section, &log, &key).await?
+    {
+        router = router.merge(index);
     }
     let router = observe(router);
     for bound in public {
@@ -164,16 +166,34 @@ pub async fn seen(
     witnesses.seen().await.map(Some).map_err(Failure::unknown)
 }
 
-/// Opens the log's index and has it follow the log.
-fn start_index(
+/// Has the log's index follow it. Whatever is wrong with the index keeps no log from starting; only files that the
+/// configuration names have to be there, as for the log itself.
+///
+/// # Errors
+/// The witness policy or a key cannot be used.
+async fn start_index(
     start: &mut Start<'_>,
+    section: &LogSection,
     log: &Log,
     key: &SigningKey,
-) -> Result<axum::Router, Failure> {
+) -> Result<Option<axum::Router>, Failure> {
     let dir = start.config.role_dir("log-index");
-    let store = RocksLogIndex::open(&dir).map_err(Failure::unknown)?;
-    let index =
-        LogIndex::open(log, Arc::new(store), key, &mut start.registry).map_err(Failure::unknown)?;
+    let open = move || {
+        RocksLogIndex::open(&dir).map_err(|error| StoreError {
+            operation: "opening the log's index".to_owned(),
+            reason: error.to_string(),
+        })
+    };
+    let cosigner = witness::of_index(start, section, key)?;
+    let cosigner = cosigner.map(|witnesses| Arc::new(witnesses) as Arc<dyn IndexCosigner>);
+    let index = match LogIndex::new(log, open, key, cosigner, &mut start.registry) {
+        Ok(index) => index,
+        Err(error) => {
+            tracing::error!(%error, "the log has no index; the log itself goes on");
+            return Ok(None);
+        }
+    };
+    index.open().await;
     let (stop, following) = (start.stop.clone(), index.clone());
     start.tasks.spawn(async move {
         // What is being written when it is told to stop is either written whole or not at all.
@@ -181,5 +201,5 @@ fn start_index(
         stop.cancelled().await;
         Ok(())
     });
-    Ok(index::routes::router(&index))
+    Ok(Some(index::routes::router(&index)))
 }

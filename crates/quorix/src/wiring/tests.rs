@@ -256,6 +256,7 @@ async fn a_look_up_verifies_and_an_altered_answer_is_refused() {
         fetcher: Fetcher::new(FetchLimits::default()).unwrap(),
         url,
         key: builder.vkey().clone(),
+        witnessed: None,
     };
     let dir = "/nix/store".parse().unwrap();
     let asked = a_path("hello");
@@ -280,6 +281,57 @@ async fn a_look_up_verifies_and_an_altered_answer_is_refused() {
         "{error}"
     );
 
+    stop.cancel();
+    node.ended().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_starts_whatever_is_wrong_with_its_index_and_says_so() {
+    use quorix_testkit::entries::{a_path, an_attestation};
+    use quorix_wire::client::LogClient;
+    use quorix_wire::index::{LogLookup, LookupError, lookup};
+    let Hosts { builder, _dir, .. } = hosts();
+    let config = configuration(&builder.config).unwrap();
+    let index = config.role_dir("log-index");
+    std::fs::create_dir_all(&index).unwrap();
+    std::fs::write(index.join("CURRENT"), "MANIFEST-of-nothing\n").unwrap();
+    let (node, stop) = running(&builder.config).await.unwrap();
+    let channel = channel::connect(&Address::Unix(builder.submit.clone())).unwrap();
+    let client = LogClient::new(channel);
+    let entry = an_attestation().bytes();
+    client.submit(vec![entry], Vec::new()).await.unwrap();
+    let log = LogLookup {
+        fetcher: Fetcher::new(FetchLimits::default()).unwrap(),
+        url: builder.url(),
+        key: builder.vkey().clone(),
+        witnessed: None,
+    };
+    let ask = async || lookup(&log, &"/nix/store".parse().unwrap(), &a_path("hello"), None).await;
+    let no_answer = ask().await.unwrap_err();
+    assert!(!no_answer.is_refusal(), "{no_answer}");
+    assert!(no_answer.to_string().contains("503"), "{no_answer}");
+    let status = crate::demo::client::until("the index says what is wrong", async || {
+        let status = client.status().await.ok()?.index?;
+        (!status.problem.is_empty()).then_some(status)
+    })
+    .await
+    .unwrap();
+    assert!(
+        status.problem.contains("opening the log's index"),
+        "{}",
+        status.problem
+    );
+    assert!(!status.answering && !status.stopped);
+    stop.cancel();
+    node.ended().await.unwrap();
+
+    // A log that keeps none is told apart from one that does not answer.
+    let text = std::fs::read_to_string(&builder.config).unwrap();
+    let text = text.replacen("[log]\n", "[log]\nindex = false\n", 1);
+    std::fs::write(&builder.config, text).unwrap();
+    let (node, stop) = running(&builder.config).await.unwrap();
+    let none = ask().await;
+    assert!(matches!(none, Err(LookupError::NoIndex { .. })), "{none:?}");
     stop.cancel();
     node.ended().await.unwrap();
 }

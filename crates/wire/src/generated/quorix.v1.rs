@@ -1633,9 +1633,36 @@ pub struct GetStatusResponse {
     /// Signed note, empty before the first start has signed one.
     #[prost(bytes = "vec", tag = "4")]
     pub checkpoint: ::prost::alloc::vec::Vec<u8>,
+    /// How far the verifiable index has come; absent where the log keeps none.
+    #[prost(message, optional, tag = "5")]
+    pub index: ::core::option::Option<IndexStatus>,
     /// For who submits with a token; a new one in each answer. Absent where the log takes none.
     #[prost(message, optional, tag = "15")]
     pub challenge: ::core::option::Option<Challenge>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct IndexStatus {
+    /// Entries that it covers.
+    #[prost(uint64, tag = "1")]
+    pub covered: u64,
+    /// Published entries behind them; up to 15 always are.
+    #[prost(uint64, tag = "2")]
+    pub behind: u64,
+    /// For how many seconds 16 or more have been behind.
+    #[prost(uint64, tag = "3")]
+    pub behind_s: u64,
+    /// Keys in it.
+    #[prost(uint64, tag = "4")]
+    pub keys: u64,
+    /// It answers look-ups.
+    #[prost(bool, tag = "5")]
+    pub answering: bool,
+    /// What is wrong at present, or why it has stopped; empty while all is well.
+    #[prost(string, tag = "6")]
+    pub problem: ::prost::alloc::string::String,
+    /// It has stopped, and does not go on by itself.
+    #[prost(bool, tag = "7")]
+    pub stopped: bool,
 }
 /// What makes a signature good for one run of one log only.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
