@@ -30,6 +30,7 @@ pub mod metrics;
 pub mod service;
 
 mod answer;
+mod at_rest;
 mod blobs;
 mod caches;
 mod content;

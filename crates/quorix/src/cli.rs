@@ -1,5 +1,6 @@
 //! What can be typed. Texts only; what commands do is in `commands`.
 
+pub mod audit;
 pub mod operate;
 
 use std::path::PathBuf;
@@ -47,6 +48,9 @@ pub enum Command {
     Serve(ConfigFile),
     /// May this store path be used under the policy, and why.
     Decide(Decide),
+    /// How what is installed here stands to what builders say.
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Play the whole story on this machine: three builders, one lie, one quorum.
     Demo(Demo),
     /// Measure this machine: one line a figure, with its target.

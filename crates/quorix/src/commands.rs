@@ -1,6 +1,7 @@
 //! A file for each command, and the one place that runs them.
 
 mod attest;
+mod audit;
 mod backup;
 mod config;
 mod decide;
@@ -43,6 +44,7 @@ pub fn run(cli: Cli) -> Exit {
     let result = match cli.command {
         Command::Serve(file) => blocking(serve::serve(&file.config)),
         Command::Decide(arguments) => blocking(decide::decide(arguments)),
+        Command::Audit(command) => blocking(audit::audit(command)),
         Command::Demo(arguments) => blocking(demo::demo(arguments)),
         Command::Bench(BenchCommand::Log {
             entries,
