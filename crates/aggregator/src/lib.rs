@@ -8,6 +8,7 @@
 //! - [`config`]: intervals, limits and budgets
 //! - [`service`]: starting, gathering, deciding, searching, stopping
 //! - [`grpc`]: the same as a gRPC service
+//! - [`import`]: signatures of caches in bulk
 //! - [`events`]: what happens, as it happens
 //! - [`error`]: why a question has no answer
 //! - [`metrics`]: counters and gauges
@@ -26,6 +27,7 @@ pub mod config;
 pub mod error;
 pub mod events;
 pub mod grpc;
+pub mod import;
 pub mod metrics;
 pub mod service;
 

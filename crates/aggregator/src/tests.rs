@@ -7,6 +7,7 @@ mod catch_up;
 mod fakes;
 mod following;
 mod forks;
+mod importing;
 mod loud;
 mod rotated;
 mod trustix;

@@ -1,6 +1,7 @@
 //! What can be typed. Texts only; what commands do is in `commands`.
 
 pub mod audit;
+pub mod import;
 pub mod operate;
 
 use std::path::PathBuf;
@@ -48,6 +49,9 @@ pub enum Command {
     Serve(ConfigFile),
     /// May this store path be used under the policy, and why.
     Decide(Decide),
+    /// Look after this machine's aggregator.
+    #[command(subcommand)]
+    Aggregator(import::AggregatorCommand),
     /// How what is installed here stands to what builders say.
     #[command(subcommand)]
     Audit(audit::AuditCommand),
