@@ -7,7 +7,7 @@
 //!
 //! - [`config`]: intervals, limits and budgets
 //! - [`service`]: starting, gathering, deciding, searching, stopping
-//! - [`grpc`]: the same as a gRPC service
+//! - [`grpc`]: the same as a gRPC service; [`routes`]: as JSON over HTTP
 //! - [`import`]: signatures of caches in bulk
 //! - [`events`]: what happens, as it happens
 //! - [`error`]: why a question has no answer
@@ -29,12 +29,14 @@ pub mod events;
 pub mod grpc;
 pub mod import;
 pub mod metrics;
+pub mod routes;
 pub mod service;
 
 mod answer;
 mod at_rest;
 mod blobs;
 mod caches;
+mod closure;
 mod content;
 mod follow;
 mod gather;

@@ -5,6 +5,7 @@
 
 mod accept;
 mod connection;
+pub mod deadline;
 pub mod tls;
 
 use std::io;
@@ -97,6 +98,19 @@ pub async fn grpc(
 ) -> Result<Vec<Bound>, Failure> {
     let mode = if others { 0o666 } else { 0o600 };
     bind_all(key, listens, tls, (clients, GRPC), mode).await
+}
+
+/// The same for gRPC, grpc-web and HTTP on one address.
+///
+/// # Errors
+/// As [`grpc`].
+pub async fn web(
+    key: &str,
+    listens: &Listens,
+    tls: Option<&Arc<ServerTls>>,
+    clients: Clients,
+) -> Result<Vec<Bound>, Failure> {
+    bind_all(key, listens, tls, (clients, HTTP), 0o600).await
 }
 
 async fn bind_all(
@@ -231,6 +245,24 @@ pub async fn serve_grpc_at(
         .collect()
 }
 
+/// Serves gRPC, grpc-web and HTTP/1.1 on several addresses until `stop`.
+///
+/// # Errors
+/// The first failure of a listener.
+pub async fn serve_web_at(
+    bound: Vec<Bound>,
+    routes: Routes,
+    stop: CancellationToken,
+) -> Result<(), Failure> {
+    let serving = bound
+        .into_iter()
+        .map(|bound| serve(bound, routes.clone(), stop.clone(), true));
+    futures::future::join_all(serving)
+        .await
+        .into_iter()
+        .collect()
+}
+
 /// Serves gRPC until `stop`.
 ///
 /// # Errors
@@ -240,8 +272,18 @@ pub async fn serve_grpc(
     routes: Routes,
     stop: CancellationToken,
 ) -> Result<(), Failure> {
+    serve(bound, routes, stop, false).await
+}
+
+async fn serve(
+    bound: Bound,
+    routes: Routes,
+    stop: CancellationToken,
+    http1: bool,
+) -> Result<(), Failure> {
     let stopped = stop.clone();
     let serving = Server::builder()
+        .accept_http1(http1)
         .timeout(Duration::from_secs(60))
         .concurrency_limit_per_connection(256)
         .max_concurrent_streams(STREAMS_MAX)
