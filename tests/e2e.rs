@@ -14,6 +14,8 @@
 mod access;
 #[path = "e2e/agreement.rs"]
 mod agreement;
+#[path = "e2e/auditing.rs"]
+mod auditing;
 #[path = "e2e/bad_input.rs"]
 mod bad_input;
 #[path = "e2e/cache_votes.rs"]

@@ -7,7 +7,8 @@
 //!
 //! - [`config`]: intervals, limits and budgets
 //! - [`service`]: starting, gathering, deciding, searching, stopping
-//! - [`grpc`]: the same as a gRPC service
+//! - [`grpc`]: the same as a gRPC service; [`routes`]: as JSON over HTTP
+//! - [`import`]: signatures of caches in bulk
 //! - [`events`]: what happens, as it happens
 //! - [`error`]: why a question has no answer
 //! - [`metrics`]: counters and gauges
@@ -26,12 +27,16 @@ pub mod config;
 pub mod error;
 pub mod events;
 pub mod grpc;
+pub mod import;
 pub mod metrics;
+pub mod routes;
 pub mod service;
 
 mod answer;
+mod at_rest;
 mod blobs;
 mod caches;
+mod closure;
 mod content;
 mod follow;
 mod gather;

@@ -1,5 +1,7 @@
 //! What can be typed. Texts only; what commands do is in `commands`.
 
+pub mod audit;
+pub mod import;
 pub mod operate;
 
 use std::path::PathBuf;
@@ -47,6 +49,12 @@ pub enum Command {
     Serve(ConfigFile),
     /// May this store path be used under the policy, and why.
     Decide(Decide),
+    /// Look after this machine's aggregator.
+    #[command(subcommand)]
+    Aggregator(import::AggregatorCommand),
+    /// How what is installed here stands to what builders say.
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Play the whole story on this machine: three builders, one lie, one quorum.
     Demo(Demo),
     /// Measure this machine: one line a figure, with its target.

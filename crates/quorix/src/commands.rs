@@ -1,10 +1,12 @@
 //! A file for each command, and the one place that runs them.
 
 mod attest;
+mod audit;
 mod backup;
 mod config;
 mod decide;
 mod hook;
+mod import;
 mod key;
 pub(crate) mod log;
 mod lookup;
@@ -17,6 +19,7 @@ mod token;
 mod verify;
 mod witnesses;
 
+use crate::cli::import::AggregatorCommand;
 use crate::cli::operate::VerifyCommand;
 use crate::cli::{
     BenchCommand, Cli, Command, ConfigCommand, HookCommand, KeyCommand, LogCommand, PolicyCommand,
@@ -43,6 +46,10 @@ pub fn run(cli: Cli) -> Exit {
     let result = match cli.command {
         Command::Serve(file) => blocking(serve::serve(&file.config)),
         Command::Decide(arguments) => blocking(decide::decide(arguments)),
+        Command::Aggregator(AggregatorCommand::ImportObservations(arguments)) => {
+            blocking(import::import(arguments))
+        }
+        Command::Audit(command) => blocking(audit::audit(command)),
         Command::Demo(arguments) => blocking(demo::demo(arguments)),
         Command::Bench(BenchCommand::Log {
             entries,

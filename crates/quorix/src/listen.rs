@@ -7,6 +7,7 @@ mod accept;
 mod connection;
 mod idle;
 mod places;
+pub mod deadline;
 pub mod tls;
 
 use std::io;
@@ -103,6 +104,19 @@ pub async fn grpc(
     others: Option<Door>,
 ) -> Result<Vec<Bound>, Failure> {
     bind_all(key, listens, tls, (clients, GRPC), others).await
+}
+
+/// The same for gRPC, grpc-web and HTTP on one address.
+///
+/// # Errors
+/// As [`grpc`].
+pub async fn web(
+    key: &str,
+    listens: &Listens,
+    tls: Option<&Arc<ServerTls>>,
+    clients: Clients,
+) -> Result<Vec<Bound>, Failure> {
+    bind_all(key, listens, tls, (clients, HTTP), None).await
 }
 
 async fn bind_all(
@@ -267,6 +281,24 @@ pub async fn serve_grpc_at(
         .collect()
 }
 
+/// Serves gRPC, grpc-web and HTTP/1.1 on several addresses until `stop`.
+///
+/// # Errors
+/// The first failure of a listener.
+pub async fn serve_web_at(
+    bound: Vec<Bound>,
+    routes: Routes,
+    stop: CancellationToken,
+) -> Result<(), Failure> {
+    let serving = bound
+        .into_iter()
+        .map(|bound| serve(bound, routes.clone(), stop.clone(), true));
+    futures::future::join_all(serving)
+        .await
+        .into_iter()
+        .collect()
+}
+
 /// Serves gRPC until `stop`.
 ///
 /// # Errors
@@ -276,8 +308,18 @@ pub async fn serve_grpc(
     routes: Routes,
     stop: CancellationToken,
 ) -> Result<(), Failure> {
+    serve(bound, routes, stop, false).await
+}
+
+async fn serve(
+    bound: Bound,
+    routes: Routes,
+    stop: CancellationToken,
+    http1: bool,
+) -> Result<(), Failure> {
     let stopped = stop.clone();
     let serving = Server::builder()
+        .accept_http1(http1)
         .timeout(Duration::from_secs(60))
         .concurrency_limit_per_connection(256)
         .max_concurrent_streams(STREAMS_MAX)

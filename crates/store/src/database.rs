@@ -85,6 +85,22 @@ impl Database {
             reason,
         };
         make_dir(dir).map_err(|error| failed(error.to_string()))?;
+        Self::open_as(dir, layout, false)
+    }
+
+    /// Opens the database in `dir` as it is on the disk now, also while another process writes it. Nothing is ever
+    /// written; a database that is not there is not made.
+    pub(crate) fn open_to_read(dir: &Path, layout: &Layout) -> Result<Self, OpenError> {
+        if !dir.join("CURRENT").exists() {
+            return Err(OpenError::Failed {
+                dir: dir.to_path_buf(),
+                reason: "there is none yet".to_owned(),
+            });
+        }
+        Self::open_as(dir, layout, true)
+    }
+
+    fn open_as(dir: &Path, layout: &Layout, only_to_read: bool) -> Result<Self, OpenError> {
         let options = tuning::database();
         check_columns(dir, layout, &options)?;
         let cache = tuning::cache();
@@ -92,10 +108,13 @@ impl Database {
         let columns = columns
             .map(|(name, shape)| ColumnFamilyDescriptor::new(name, tuning::column(shape, &cache)));
         let torn = tail::look(dir);
-        let db = DB::open_cf_descriptors(&options, dir, columns)
-            .map_err(|error| open_error(dir, &error))?;
+        let db = if only_to_read {
+            DB::open_cf_descriptors_read_only(&options, dir, columns, false)
+        } else {
+            DB::open_cf_descriptors(&options, dir, columns)
+        };
         let database = Self {
-            db,
+            db: db.map_err(|error| open_error(dir, &error))?,
             writer: Mutex::new(()),
             torn,
         };

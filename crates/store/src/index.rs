@@ -66,6 +66,17 @@ impl RocksIndex {
         })
     }
 
+    /// Opens the index in this directory as it is on the disk now, only to read it, also while an aggregator has it
+    /// open. Every write fails.
+    ///
+    /// # Errors
+    /// There is none, it is of another role or version, damaged, or the file system refuses.
+    pub fn open_to_read(dir: &Path) -> Result<Self, OpenError> {
+        Ok(Self {
+            database: Arc::new(Database::open_to_read(dir, &LAYOUT)?),
+        })
+    }
+
     fn read_counts(&self) -> Result<Counts, StoreError> {
         const OPERATION: &str = "reading the counts";
         let Some(bytes) = self.database.get(META, COUNTS, OPERATION)? else {
@@ -133,6 +144,14 @@ impl IndexStore for RocksIndex {
     }
 
     fn observe(&self, statement: &IndexedStatement) -> Result<Option<StandingChange>, StoreError> {
+        let changes = self.observe_all(std::slice::from_ref(statement))?;
+        Ok(changes.into_iter().next())
+    }
+
+    fn observe_all(
+        &self,
+        statements: &[IndexedStatement],
+    ) -> Result<Vec<StandingChange>, StoreError> {
         let _writer = self.database.lock();
         let prefix = prefix_of("");
         let mut step = Step::of_log(
@@ -143,14 +162,16 @@ impl IndexStore for RocksIndex {
             "",
             &[],
         );
-        step.add(statement)?;
+        for statement in statements {
+            step.add(statement)?;
+        }
         if !step.has_changes() {
-            return Ok(None);
+            return Ok(Vec::new());
         }
         let mut writes = self.database.batch();
         let changes = step.write(&mut writes, self.read_counts()?)?;
-        writes.commit("committing an observation")?;
-        Ok(changes.into_iter().next())
+        writes.commit("committing observations")?;
+        Ok(changes)
     }
 
     fn statements(&self, output: &HashPart) -> Result<Vec<IndexedStatement>, StoreError> {

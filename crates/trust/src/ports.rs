@@ -399,6 +399,22 @@ pub trait IndexStore: Send + Sync + 'static {
     /// The store failed.
     fn observe(&self, statement: &IndexedStatement) -> Result<Option<StandingChange>, StoreError>;
 
+    /// Keeps many such signatures, in one durable commit where the store can. As if each was observed by itself.
+    ///
+    /// # Errors
+    /// The store failed.
+    fn observe_all(
+        &self,
+        statements: &[IndexedStatement],
+    ) -> Result<Vec<StandingChange>, StoreError> {
+        let changes = statements.iter().map(|statement| self.observe(statement));
+        Ok(changes
+            .collect::<Result<Vec<_>, _>>()?
+            .into_iter()
+            .flatten()
+            .collect())
+    }
+
     /// Everything that is kept of what was said of outputs with this hash part ([`room_for`] says what is not), in
     /// ascending order.
     ///

@@ -11,6 +11,7 @@
 //! - [`fetch`]: bounded GETs, and the tiles of a log; [`cache`]: binary caches; [`decompress`]
 //! - [`index`]: what a log says about one output, and nothing else, with proof
 //! - [`scan`]: whole logs read and verified, for fsck, export, mirror and tail
+//! - [`json`]: the aggregator's service as JSON, and its OpenAPI document
 //! - [`convert`]: decisions and other views as protobuf
 //! - [`content`]: what is asked of whoever can recompute content-addressed paths
 
@@ -35,6 +36,7 @@ pub mod entry;
 pub mod evidence;
 pub mod fetch;
 pub mod index;
+pub mod json;
 pub mod scan;
 pub mod tls;
 pub mod token;

@@ -115,7 +115,10 @@ impl AggregatorClient {
         let answer = inner(
             self.service
                 .clone()
-                .decide_many(pb::DecideManyRequest { paths })
+                .decide_many(pb::DecideManyRequest {
+                    paths,
+                    closure: false,
+                })
                 .await,
         )?;
         let found = answer.decisions.len();
@@ -124,6 +127,36 @@ impl AggregatorClient {
             return Err(ClientError::InvalidAnswer(message));
         }
         Ok(answer.decisions)
+    }
+
+    /// The same for these and everything that they reach (at most 10,000 in all), in one call whose answers come one
+    /// after the other.
+    ///
+    /// # Errors
+    /// The aggregator does not answer, or with more decisions than it may.
+    pub async fn decide_closure(
+        &self,
+        paths: Vec<String>,
+    ) -> Result<Vec<pb::Decision>, ClientError> {
+        check_count(paths.len())?;
+        let request = pb::DecideManyRequest {
+            paths,
+            closure: true,
+        };
+        let mut answers = inner(self.service.clone().decide_stream(request).await)?;
+        let mut decisions = Vec::new();
+        while let Some(answer) = answers
+            .message()
+            .await
+            .map_err(|status| aggregator_error(&status))?
+        {
+            decisions.extend(answer.decisions);
+            if decisions.len() > OUTPUTS_MAX {
+                let message = format!("the aggregator answered more than {OUTPUTS_MAX} decisions");
+                return Err(ClientError::InvalidAnswer(message));
+            }
+        }
+        Ok(decisions)
     }
 
     /// The logs that the aggregator follows.

@@ -214,7 +214,15 @@ mod aggregator {
 
     #[tonic::async_trait]
     impl AggregatorService for Silent {
+        type DecideStreamStream = BoxStream<'static, Result<pb::DecideManyResponse, Status>>;
         type WatchEventsStream = BoxStream<'static, Result<pb::Event, Status>>;
+
+        async fn decide_stream(
+            &self,
+            _: Request<pb::DecideManyRequest>,
+        ) -> Answer<Self::DecideStreamStream> {
+            Ok(Response::new(futures::stream::empty().boxed()))
+        }
 
         async fn decide(&self, _: Request<pb::DecideRequest>) -> Answer<pb::DecideResponse> {
             Ok(Response::new(Default::default()))

@@ -14,6 +14,9 @@ pub struct DecideResponse {
 pub struct DecideManyRequest {
     #[prost(string, repeated, tag = "1")]
     pub paths: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Also everything that they reach through references, after them, ascending by hash part; at most 10,000 in all.
+    #[prost(bool, tag = "2")]
+    pub closure: bool,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct DecideManyResponse {
@@ -673,6 +676,31 @@ pub mod aggregator_service_client {
                 .insert(GrpcMethod::new("quorix.v1.AggregatorService", "DecideMany"));
             self.inner.unary(req, path, codec).await
         }
+        /// The same, at most 256 decisions in each answer: for whole closures, whose decisions may not fit one message.
+        pub async fn decide_stream(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DecideManyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::DecideManyResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/quorix.v1.AggregatorService/DecideStream",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("quorix.v1.AggregatorService", "DecideStream"));
+            self.inner.server_streaming(req, path, codec).await
+        }
         /// Everything needed to decide by oneself.
         pub async fn get_evidence(
             &mut self,
@@ -848,6 +876,20 @@ pub mod aggregator_service_server {
             request: tonic::Request<super::DecideManyRequest>,
         ) -> std::result::Result<
             tonic::Response<super::DecideManyResponse>,
+            tonic::Status,
+        >;
+        /// Server streaming response type for the DecideStream method.
+        type DecideStreamStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::DecideManyResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// The same, at most 256 decisions in each answer: for whole closures, whose decisions may not fit one message.
+        async fn decide_stream(
+            &self,
+            request: tonic::Request<super::DecideManyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<Self::DecideStreamStream>,
             tonic::Status,
         >;
         /// Everything needed to decide by oneself.
@@ -1064,6 +1106,53 @@ pub mod aggregator_service_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/quorix.v1.AggregatorService/DecideStream" => {
+                    #[allow(non_camel_case_types)]
+                    struct DecideStreamSvc<T: AggregatorService>(pub Arc<T>);
+                    impl<
+                        T: AggregatorService,
+                    > tonic::server::ServerStreamingService<super::DecideManyRequest>
+                    for DecideStreamSvc<T> {
+                        type Response = super::DecideManyResponse;
+                        type ResponseStream = T::DecideStreamStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DecideManyRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AggregatorService>::decide_stream(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DecideStreamSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)
