@@ -96,7 +96,8 @@ impl Shared {
             match index.advance(&origin, expected, &batch) {
                 Ok(_) => Ok(()),
                 Err(CommitError::Store(error)) => Err(error),
-                Err(CommitError::Conflict { .. }) => Ok(()),
+                // Without tiles nothing is overwritten; with another size somebody else was faster.
+                Err(CommitError::Conflict { .. } | CommitError::Overwrite { .. }) => Ok(()),
             }
         })
         .await?;

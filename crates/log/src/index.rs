@@ -79,7 +79,7 @@ impl IndexError {
             Self::Name
                 | Self::Damaged { .. }
                 | Self::OtherLog { .. }
-                | Self::Commit(CommitError::Conflict { .. })
+                | Self::Commit(CommitError::Conflict { .. } | CommitError::Overwrite { .. })
         )
     }
 }

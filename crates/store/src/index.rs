@@ -108,7 +108,7 @@ impl IndexStore for RocksIndex {
             database: &self.database,
             prefix: &prefix,
         };
-        tree.check_size(expected)?;
+        tree.check(expected, &batch.tree)?;
         let mut step = Step::of_log(tree, origin, &batch.tree.leaves);
         for statement in &batch.statements {
             step.add(statement)?;

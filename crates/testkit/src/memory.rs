@@ -15,7 +15,7 @@ use quorix_tlog::hash::Hash;
 use quorix_tlog::tile::TileId;
 use quorix_trust::attestation::BlobId;
 use quorix_trust::ports::{
-    CommitError, Head, LogBatch, LogStore, StoreError, TileStore, TreeBatch,
+    CommitError, Head, LogBatch, LogStore, StoreError, TileStore, TreeBatch, check_kept,
 };
 
 pub use anchor::MemoryAnchor;
@@ -180,6 +180,9 @@ impl Tree {
         let found = self.head.as_ref().map_or(0, |head| head.size);
         if found != expected {
             return Err(CommitError::Conflict { expected, found });
+        }
+        for (id, tile) in &batch.tiles {
+            check_kept((*id, tile), expected, || Ok(self.tiles.get(id).cloned()))?;
         }
         self.tiles.extend(batch.tiles.iter().cloned());
         self.blobs.extend(batch.blobs.iter().cloned());
