@@ -12,6 +12,7 @@ mod mirror;
 mod paper;
 mod policy;
 mod progress;
+mod rotate;
 mod serve;
 mod token;
 mod verify;
@@ -61,6 +62,19 @@ pub fn run(cli: Cli) -> Exit {
             key::generate(kind, &name, &file)
         }
         Command::Key(KeyCommand::Show { file }) => key::show(&file),
+        Command::Key(KeyCommand::Rotate {
+            file,
+            name,
+            yes,
+            json,
+            config,
+        }) => blocking(rotate::rotate(&rotate::Rotate {
+            file,
+            name,
+            yes,
+            json,
+            config: config.config,
+        })),
         Command::Token(TokenCommand::Generate { log, name, file }) => {
             token::generate(&log, &name, &file)
         }
@@ -69,7 +83,9 @@ pub fn run(cli: Cli) -> Exit {
             json,
             config,
         }) => blocking(log::status(aggregator, json, &config.config)),
-        Command::Log(LogCommand::Backup { dir, config }) => backup::backup(&dir, &config.config),
+        Command::Log(LogCommand::Backup { dir, config }) => {
+            blocking(backup::backup(&dir, &config.config))
+        }
         Command::Log(LogCommand::Adopt {
             confirm_size,
             config,
