@@ -96,8 +96,7 @@ impl Shared {
             match index.advance(&origin, expected, &batch) {
                 Ok(_) => Ok(()),
                 Err(CommitError::Store(error)) => Err(error),
-                // Without tiles nothing is overwritten; with another size somebody else was faster.
-                Err(CommitError::Conflict { .. } | CommitError::Overwrite { .. }) => Ok(()),
+                Err(CommitError::Conflict { .. }) => Ok(()),
             }
         })
         .await?;

@@ -79,7 +79,7 @@ impl IndexError {
             Self::Name
                 | Self::Damaged { .. }
                 | Self::OtherLog { .. }
-                | Self::Commit(CommitError::Conflict { .. } | CommitError::Overwrite { .. })
+                | Self::Commit(CommitError::Conflict { .. })
         )
     }
 }

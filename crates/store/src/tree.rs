@@ -6,7 +6,7 @@
 use quorix_tlog::hash::Hash;
 use quorix_tlog::tile::{TileId, TileLevel};
 use quorix_trust::attestation::BlobId;
-use quorix_trust::ports::{CommitError, Head, StoreError, TreeBatch, check_kept};
+use quorix_trust::ports::{CommitError, Head, StoreError, TreeBatch};
 
 use crate::database::{Batch, Database, META, Shape, corrupt};
 
@@ -61,16 +61,6 @@ impl Tree<'_> {
         let (index, rest) =
             split_u64(&bytes).ok_or_else(|| corrupt(OPERATION, "the stored index is cut off"))?;
         Ok(Some((index, rest.to_vec())))
-    }
-
-    /// Refuses unless the stored tree has `expected` entries and the batch keeps all tiles that it may have shown. The
-    /// caller holds the database's lock.
-    pub(crate) fn check(&self, expected: u64, batch: &TreeBatch) -> Result<(), CommitError> {
-        self.check_size(expected)?;
-        for (id, tile) in &batch.tiles {
-            check_kept((*id, tile), expected, || self.tile(*id))?;
-        }
-        Ok(())
     }
 
     /// Refuses unless the stored tree has `expected` entries. The caller holds the database's lock.

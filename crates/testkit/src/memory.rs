@@ -16,7 +16,7 @@ use quorix_tlog::hash::Hash;
 use quorix_tlog::tile::TileId;
 use quorix_trust::attestation::BlobId;
 use quorix_trust::ports::{
-    CommitError, Head, LogBatch, LogStore, StoreError, TileStore, TreeBatch, check_kept,
+    CommitError, Head, LogBatch, LogStore, StoreError, TileStore, TreeBatch,
 };
 
 pub use anchor::MemoryAnchor;
@@ -188,9 +188,6 @@ impl Tree {
         let found = self.head.as_ref().map_or(0, |head| head.size);
         if found != expected {
             return Err(CommitError::Conflict { expected, found });
-        }
-        for (id, tile) in &batch.tiles {
-            check_kept((*id, tile), expected, || Ok(self.tiles.get(id).cloned()))?;
         }
         self.tiles.extend(batch.tiles.iter().cloned());
         self.blobs.extend(batch.blobs.iter().cloned());

@@ -11,9 +11,8 @@ use std::path::Path;
 
 use quorix_nix::fingerprint::FingerprintDigest;
 use quorix_nix::store_path::{HashPart, StorePath};
-use quorix_tlog::bundle;
 use quorix_tlog::hash::Hash;
-use quorix_tlog::tile::{TileId, TileLevel, TilePath, hashes_prefix};
+use quorix_tlog::tile::TileId;
 use quorix_tlog::witness::Cosigned;
 
 use crate::attestation::BlobId;
@@ -39,47 +38,9 @@ pub enum CommitError {
         /// Size that the store has.
         found: u64,
     },
-    /// A tile that may be published already would change: nothing was written.
-    #[error(
-        "{tile} may be published already, and this batch would give it other bytes: what a log has shown is never \
-         overwritten"
-    )]
-    Overwrite {
-        /// The tile, at the width that it has in the stored tree.
-        tile: TilePath,
-    },
     /// The store failed: whether the batch was written is not known.
     #[error(transparent)]
     Store(#[from] StoreError),
-}
-
-/// Checks that a tile which a commit writes keeps what the stored tree of `size` entries has of it: a full tile its
-/// bytes, a partial one its beginning. `stored` is called only where that tree has such a tile, so for a batch that only
-/// appends, for the right edge alone. Beyond `size` nothing was ever shown, and anything may be overwritten.
-///
-/// # Errors
-/// [`CommitError::Overwrite`]: it has other bytes. [`CommitError::Store`]: what is stored could not be read.
-pub fn check_kept(
-    (id, new): (TileId, &[u8]),
-    size: u64,
-    stored: impl FnOnce() -> Result<Option<Vec<u8>>, StoreError>,
-) -> Result<(), CommitError> {
-    let width = id.width_at(size);
-    if width == 0 {
-        return Ok(());
-    }
-    let Some(stored) = stored()? else {
-        return Ok(());
-    };
-    let shown = |bytes| match id.level {
-        TileLevel::Hashes(_) => hashes_prefix(bytes, width).ok(),
-        TileLevel::Entries => bundle::prefix(bytes, width).ok(),
-    };
-    if shown(&stored).is_none_or(|kept| shown(new) != Some(kept)) {
-        let tile = TilePath { id, width };
-        return Err(CommitError::Overwrite { tile });
-    }
-    Ok(())
 }
 
 /// The newest state of a tree.
@@ -156,8 +117,8 @@ pub trait LogStore: TileStore {
     /// `expected` (0 with no head).
     ///
     /// # Errors
-    /// [`CommitError::Conflict`] and [`CommitError::Overwrite`]: nothing was written. [`CommitError::Store`]: the
-    /// outcome is not known; the caller must read the head again before it does anything else.
+    /// [`CommitError::Conflict`]: nothing was written. [`CommitError::Store`]: the outcome is not known; the
+    /// caller must read the head again before it does anything else.
     fn commit(&self, expected: u64, batch: &LogBatch) -> Result<(), CommitError>;
 
     /// What was published last, as [`note_published`](Self::note_published) noted it.

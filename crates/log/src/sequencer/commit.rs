@@ -28,9 +28,6 @@ impl Sequencer {
             Err(conflict @ CommitError::Conflict { .. }) => {
                 return Err(self.stop(not_alone(&conflict)));
             }
-            Err(overwrite @ CommitError::Overwrite { .. }) => {
-                return Err(self.stop(not_the_same(&overwrite)));
-            }
         }
         self.metrics
             .commit_time
@@ -100,14 +97,6 @@ impl Sequencer {
             retractions: staged.retractions,
         })
     }
-}
-
-/// What to do where the tree in memory is not the stored one.
-pub(super) fn not_the_same(overwrite: &CommitError) -> String {
-    format!(
-        "{overwrite}. The memory of this process or its database is damaged: check the memory of the machine, then start it \
-         again; if it does not start, restore a backup that is not older than the newest published checkpoint"
-    )
 }
 
 /// What to do where something else has written.

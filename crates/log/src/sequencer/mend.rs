@@ -10,7 +10,7 @@ use quorix_trust::ports::{CommitError, Head, LogBatch, LogStore as _, StoreError
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::commit::{not_alone, not_the_same};
+use super::commit::not_alone;
 use super::{Message, Sequencer, refuse};
 use crate::error::{SubmitError, TreeError};
 use crate::tree::{Tree, end_of};
@@ -156,9 +156,6 @@ impl Sequencer {
             Err(CommitError::Store(error)) => Err(Failure::Again(error)),
             Err(conflict @ CommitError::Conflict { .. }) => {
                 Err(Failure::Stop(not_alone(&conflict)))
-            }
-            Err(overwrite @ CommitError::Overwrite { .. }) => {
-                Err(Failure::Stop(not_the_same(&overwrite)))
             }
         }
     }

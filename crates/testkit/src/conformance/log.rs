@@ -1,14 +1,14 @@
 //! The suite for [`LogStore`].
 
 use quorix_tlog::hash::leaf_hash;
-use quorix_tlog::tile::{TileId, TileLevel, TilePath, tiles_of};
+use quorix_tlog::tile::TileId;
 use quorix_trust::ports::{CommitError, LogBatch, LogStore, TreeBatch};
 
-use crate::tree::{Grower, blob_id, hash_bytes, naive_bundle, naive_tile};
+use crate::tree::{Grower, blob_id};
 
 type Open<'a> = &'a dyn Fn() -> Box<dyn LogStore>;
 
-pub(super) const CASES: [fn(Open<'_>); 13] = [
+pub(super) const CASES: [fn(Open<'_>); 10] = [
     a_new_store_is_empty,
     a_commit_is_read_back_whole,
     a_commit_outlives_the_process,
@@ -19,9 +19,6 @@ pub(super) const CASES: [fn(Open<'_>); 13] = [
     retractions_are_found_by_leaf_hash,
     what_is_published_is_noted_apart_from_the_head,
     a_store_is_no_copy_unless_it_is_marked,
-    what_may_be_published_is_never_overwritten,
-    beyond_the_stored_size_anything_may_be_overwritten,
-    trees_at_the_boundaries_of_tiles_are_kept_whole,
 ];
 
 const ORIGIN: &str = "logs.example.org/alice";
@@ -214,117 +211,4 @@ fn a_store_is_no_copy_unless_it_is_marked(open: Open<'_>) {
     assert_eq!(store.is_copy(), Ok(false));
     assert_eq!(store.confirm_copy(), Ok(()));
     assert_eq!(store.is_copy(), Ok(false));
-}
-
-/// Changes one byte of this tile in a batch, at this place from its beginning.
-fn alter(batch: &mut TreeBatch, id: TileId, byte: usize) {
-    let (_, tile) = batch
-        .tiles
-        .iter_mut()
-        .find(|(found, _)| *found == id)
-        .expect("the batch has this tile");
-    tile[byte] ^= 1;
-}
-
-fn what_may_be_published_is_never_overwritten(open: Open<'_>) {
-    let mut grower = Grower::new(ORIGIN);
-    let entries: Vec<_> = (0..600).map(|number| format!("entry {number}")).collect();
-    let first = grower.grow(&entries);
-    let store = open();
-    assert_eq!(store.commit(0, &plain(first.clone())), Ok(()));
-    let next = grower.grow(&["one more"]);
-    // Full tiles, of which a batch that only appends has none; and the beginning of partial ones.
-    let full = [TileId::hashes(0, 1), TileId::entries(0)];
-    let partial = [
-        (TileId::hashes(0, 2), 88),
-        (TileId::entries(2), 88),
-        (TileId::hashes(1, 0), 2),
-    ];
-    for (id, width) in full.map(|id| (id, 256)).into_iter().chain(partial) {
-        let mut batch = next.clone();
-        let stored = first.tiles.iter().find(|(found, _)| *found == id);
-        batch.tiles.retain(|(found, _)| *found != id);
-        batch.tiles.extend(stored.cloned());
-        // The length of the first entry, or its hash.
-        alter(&mut batch, id, 1);
-        let tile = TilePath { id, width };
-        let refused = store.commit(600, &plain(batch)).unwrap_err();
-        assert_eq!(refused, CommitError::Overwrite { tile });
-        let words = format!(
-            "{tile} may be published already, and this batch would give it other bytes: what a log has shown is never \
-             overwritten"
-        );
-        assert_eq!(refused.to_string(), words);
-        assert_holds(&*store, &first);
-    }
-    // A narrower tile is no extension either; the same bytes are.
-    let mut narrower = next.clone();
-    let id = TileId::hashes(0, 2);
-    narrower.tiles.retain(|(found, _)| *found != id);
-    narrower.tiles.push((id, vec![0; 87 * 32]));
-    let tile = TilePath { id, width: 88 };
-    let refused = store.commit(600, &plain(narrower));
-    assert_eq!(refused, Err(CommitError::Overwrite { tile }));
-    drop(store);
-    let store = open();
-    let mut same = next;
-    let stored = first.tiles.iter().filter(|(id, _)| full.contains(id));
-    same.tiles.extend(stored.cloned());
-    assert_eq!(store.commit(600, &plain(same.clone())), Ok(()));
-    assert_holds(&*store, &same);
-}
-
-fn beyond_the_stored_size_anything_may_be_overwritten(open: Open<'_>) {
-    let (mut said, mut other) = (Grower::new(ORIGIN), Grower::new(ORIGIN));
-    let mut first = said.grow(&["a", "b"]);
-    // As after a crash between two writes of a store without atomic batches: tiles that the head says nothing of.
-    let ahead = other.grow(&["a", "b", "torn"]);
-    first.tiles = ahead.tiles;
-    let store = open();
-    assert_eq!(store.commit(0, &plain(first)), Ok(()));
-    let next = said.grow(&["c"]);
-    assert_eq!(store.commit(2, &plain(next.clone())), Ok(()));
-    assert_holds(&*store, &next);
-}
-
-/// Sizes just before, at and after those at which a tile becomes full, on levels 0 and 1.
-const BOUNDARIES: [u64; 13] = [
-    1, 255, 256, 257, 511, 512, 513, 65_279, 65_280, 65_535, 65_536, 65_537, 65_793,
-];
-
-fn trees_at_the_boundaries_of_tiles_are_kept_whole(open: Open<'_>) {
-    let mut grower = Grower::new(ORIGIN);
-    for size in BOUNDARIES {
-        let before = grower.size();
-        let new: Vec<_> = (before..size)
-            .map(|number| format!("entry {number}"))
-            .collect();
-        // A process of its own for each step.
-        let store = open();
-        assert_eq!(
-            store.commit(before, &plain(grower.grow(&new))),
-            Ok(()),
-            "{size}"
-        );
-        assert_eq!(store.head(), Ok(Some(grower.head())));
-    }
-    let store = open();
-    let entries = grower.entries();
-    let leaves: Vec<_> = entries.iter().map(|entry| leaf_hash(entry)).collect();
-    for (id, width) in tiles_of(grower.size()) {
-        let TileLevel::Hashes(level) = id.level else {
-            unreachable!("only hash tiles")
-        };
-        let tile = naive_tile(&leaves, level, id.index);
-        assert_eq!(tile.len(), usize::from(width));
-        assert_eq!(store.tile(id), Ok(Some(hash_bytes(&tile))), "{id:?}");
-        if level == 0 {
-            let bundle = naive_bundle(entries, id.index);
-            assert_eq!(store.tile(TileId::entries(id.index)), Ok(Some(bundle)));
-        }
-    }
-    for index in BOUNDARIES.map(|size| size - 1) {
-        let leaf = leaves[usize::try_from(index).expect("a test's tree is small")];
-        assert_eq!(store.index_of(&leaf), Ok(Some(index)));
-    }
 }
