@@ -12,6 +12,8 @@
     reason = "tests fail by panicking, and print what they tried"
 )]
 
+#[path = "torture/backup.rs"]
+mod backup;
 #[path = "torture/boundaries.rs"]
 mod boundaries;
 #[path = "torture/dice.rs"]

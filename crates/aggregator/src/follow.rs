@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use quorix_tlog::checkpoint::SignedCheckpoint;
 use quorix_tlog::tile::Edge;
-use quorix_trust::ports::{Equivocation, StoreError};
+use quorix_trust::ports::{Equivocation, StoreError, TileStore};
 use quorix_wire::fetch::TileClient;
 
 use crate::logs::{Failure, Held, Log, held};
@@ -22,6 +22,7 @@ mod extend;
 mod fork;
 
 pub(crate) use error::StepError;
+use extend::successor_in;
 
 /// The longest wait after failures, so that a log that comes back is noticed soon.
 const WAIT_MAX: Duration = Duration::from_secs(30);
@@ -48,6 +49,8 @@ pub(crate) struct Follower {
     pub(super) shared: Arc<Shared>,
     /// The right edge of the mirror, between two looks that ended well.
     pub(super) edge: Option<Edge>,
+    /// Whether the end of the mirror was looked at since it last grew.
+    knows_end: bool,
 }
 
 impl Follower {
@@ -56,6 +59,7 @@ impl Follower {
             log,
             shared,
             edge: None,
+            knows_end: false,
         }
     }
 
@@ -85,6 +89,10 @@ impl Follower {
         } else {
             self.step().await
         };
+        if let Ok(Step::Alive | Step::Advanced { .. }) = &ended {
+            self.knows_end &= ended == Ok(Step::Alive);
+            self.notice_end().await;
+        }
         let Shared {
             config,
             clock,
@@ -223,6 +231,29 @@ impl Follower {
             None => None,
         };
         accused.ok_or(unlike)
+    }
+
+    /// Notes and tells once that the log has ended. The key that follows is nobody's that the policy has not named, so it
+    /// is not followed.
+    async fn notice_end(&mut self) {
+        if self.knows_end {
+            return;
+        }
+        let (log, index) = (self.log.clone(), self.shared.index.clone());
+        let found = blocking("reading the end of a mirror", move || {
+            let mirror: Arc<dyn TileStore> = index.mirror(&log.origin).into();
+            let size = mirror.head()?.map_or(0, |head| head.size);
+            successor_in(&mirror, size, &log.key)
+        });
+        match found.await {
+            Ok(found) => {
+                self.knows_end = true;
+                if let Some((index, successor)) = found {
+                    self.log.ended(index, &successor);
+                }
+            }
+            Err(error) => tracing::warn!(log = self.log.name, "{error}"),
+        }
     }
 
     async fn held(&self) -> Result<Option<Held>, StoreError> {

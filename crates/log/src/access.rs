@@ -239,6 +239,12 @@ impl Access {
         admitted
     }
 
+    /// Whether a process of this machine asks that is the owner of the log, or may do all that the owner may.
+    #[must_use]
+    pub fn is_owner(&self, peer: Option<&Peer>) -> bool {
+        matches!(peer, Some(Peer::Process { uid, .. }) if *uid == 0 || self.doors.unlimited.contains(uid))
+    }
+
     /// Counts what was sent, once it is known.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use quorix_trust::attestation::{BLOB_BYTES_MAX, ClaimError};
 use quorix_trust::ports::{CommitError, StoreError};
 use quorix_wire::entry::{BlobError, EntryError};
 
-use crate::config::{ENTRIES_PER_REQUEST_MAX, REQUEST_BYTES_MAX};
+use crate::config::{ENTRIES_PER_REQUEST_MAX, REQUEST_BYTES_MAX, WITHDRAWN_PER_REQUEST_MAX};
 
 /// A log did not start. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -274,6 +274,20 @@ pub enum SubmitError {
         /// What failed.
         reason: String,
     },
+    /// The log has ended: its last entry hands over to another key.
+    #[error(
+        "this log has ended: its entry {index} hands over to the key {successor}, and nothing may follow it. Submit to the log \
+         of that key"
+    )]
+    Ended {
+        /// Index of the rotation.
+        index: u64,
+        /// vkey of the key that follows.
+        successor: String,
+    },
+    /// A rotation request is something else.
+    #[error("what was sent is no key rotation of this log: {0}")]
+    NotARotation(String),
     /// The log has stopped for good, or is shutting down.
     #[error("the log has stopped: {reason}")]
     Stopped {
@@ -319,6 +333,20 @@ pub enum EntryProblem {
         /// The leaf hash.
         leaf: Hash,
     },
+    /// Withdraws what is no statement.
+    #[error(
+        "withdraws the leaf {leaf}, which is a retraction: only statements can be withdrawn. What a retraction withdrew can be \
+         said again"
+    )]
+    NoStatement {
+        /// The leaf hash.
+        leaf: Hash,
+    },
+    /// Withdraws more in one request than is looked at.
+    #[error(
+        "withdraws more than {WITHDRAWN_PER_REQUEST_MAX} leaves in one request: send it in parts"
+    )]
+    TooManyWithdrawn,
     /// The last entry of a log is not for builders to write.
     #[error("a key rotation ends a log and cannot be submitted to it")]
     KeyRotation,

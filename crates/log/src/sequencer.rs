@@ -25,7 +25,7 @@ use crate::publication::{Problem, Publication, Waiting};
 use crate::request::Request;
 use crate::service::{Receipt, Submitted};
 use crate::storage::Reopenable;
-use crate::tree::Tree;
+use crate::tree::{End, Tree};
 use mend::Trouble;
 use staging::Staging;
 
@@ -60,6 +60,8 @@ pub(crate) struct Sequencer {
     /// Why nothing is published at present.
     pub(crate) problem: Problem,
     pub(crate) stopped: Arc<OnceLock<String>>,
+    /// Set for good once the last entry is durable.
+    pub(crate) ended: Arc<OnceLock<End>>,
     pub(crate) metrics: Metrics,
     /// There while it is not known what the database holds.
     pub(crate) trouble: Option<Trouble>,
@@ -110,7 +112,7 @@ impl Sequencer {
         if let Err(error) = self.may_sign() {
             return refuse(jobs, &error);
         }
-        let mut staging = Staging::new(&*self.store, self.tree.size());
+        let mut staging = Staging::new(&*self.store, self.tree.size(), self.ended.get().cloned());
         let mut accepted = Vec::new();
         for job in jobs {
             match staging.take(&job.request) {

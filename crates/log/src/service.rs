@@ -2,11 +2,12 @@
 //!
 //! A [`Log`] is a cheap handle. What is checked before anything is signed is in `start`.
 
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use prometheus_client::registry::Registry;
-use quorix_tlog::note::SigningKey;
-use quorix_trust::ports::Head;
+use quorix_tlog::note::{SigningKey, VerifierKey};
+use quorix_trust::ports::{Head, LogStore as _, StoreError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 use crate::config::{LogConfig, REQUEST_BYTES_MAX};
@@ -16,10 +17,11 @@ use crate::metrics::Metrics;
 use crate::publication::cosigner::{CommittedTree, Witnessing};
 use crate::publication::{Problem, Publication, Publisher, Witnessed};
 use crate::published::Published;
-use crate::request::{check, check_size};
+use crate::request::{Request, check, check_rotation, check_size};
 use crate::sequencer::{Job, Message, Sequencer};
 use crate::start::Known;
 use crate::storage::{Reopenable, Storage};
+use crate::tree::End;
 use crate::witnesses::Seen;
 
 /// What an entry costs in the queue besides its bytes.
@@ -60,6 +62,21 @@ pub struct Status {
     pub problem: Option<String>,
     /// How far its index has come, if it keeps one.
     pub index: Option<IndexStatus>,
+    /// What the start found left over, if anything.
+    pub recovery: Option<Recovery>,
+    /// vkey of the key that follows, once the log has ended.
+    pub successor: Option<String>,
+}
+
+/// What a log found at its start that had never been acknowledged: the end of a run that was cut off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recovery {
+    /// Entries that the anchor showed to be signed.
+    pub anchored: u64,
+    /// Entries of the newest whole batch, which is kept.
+    pub kept: u64,
+    /// Entries behind it that no checkpoint covered: they are dropped.
+    pub dropped: u64,
 }
 
 /// A handle to a running log.
@@ -70,7 +87,9 @@ pub struct Log {
 
 struct Inner {
     config: LogConfig,
-    vkey: String,
+    key: VerifierKey,
+    recovery: Option<Recovery>,
+    ended: Arc<OnceLock<End>>,
     store: Arc<Reopenable>,
     queue: mpsc::Sender<Message>,
     room: Arc<Semaphore>,
@@ -78,7 +97,7 @@ struct Inner {
     /// Why nothing new is published at present.
     problem: Problem,
     stopped: Arc<OnceLock<String>>,
-    ended: watch::Receiver<()>,
+    finished: watch::Receiver<()>,
     metrics: Metrics,
     index: OnceLock<LogIndex>,
 }
@@ -120,11 +139,12 @@ impl Log {
         let opened = known.open(&*store)?;
         let metrics = Metrics::register(registry);
         metrics.published(opened.published.size);
-        let vkey = key.verifier().to_string();
+        let verifier = key.verifier().clone();
+        let ended = Arc::new(opened.end.map_or_else(OnceLock::new, OnceLock::from));
         let (published, head) = watch::channel(Arc::new(opened.published));
         let (problem, stopped) = (Problem::default(), Arc::new(OnceLock::new()));
         let (queue, messages) = mpsc::channel(config.queue_requests.max(1));
-        let (alive, ended) = watch::channel(());
+        let (alive, finished) = watch::channel(());
         let committed = Arc::new(opened.head);
         let witnessed = match witnessing {
             None => None,
@@ -166,6 +186,7 @@ impl Log {
             },
             problem: problem.clone(),
             stopped: Arc::clone(&stopped),
+            ended: Arc::clone(&ended),
             metrics: metrics.clone(),
             trouble: None,
             timer: runtime()?,
@@ -176,14 +197,16 @@ impl Log {
             .clamp(REQUEST_BYTES_MAX, Semaphore::MAX_PERMITS);
         let inner = Inner {
             config,
-            vkey,
+            key: verifier,
+            recovery: opened.recovery,
+            ended,
             published: Published::new(Arc::clone(&store), head),
             store,
             queue,
             room: Arc::new(Semaphore::new(room)),
             problem,
             stopped,
-            ended,
+            finished,
             metrics,
             index: OnceLock::new(),
         };
@@ -218,6 +241,7 @@ impl Log {
             Err(SubmitError::Busy) => "busy",
             Err(SubmitError::Unavailable { .. }) => "unavailable",
             Err(SubmitError::Stopped { .. }) => "stopped",
+            Err(SubmitError::Ended { .. }) => "ended",
             Err(_) => "refused",
         });
         answer
@@ -251,6 +275,46 @@ impl Log {
         let request = checked.map_err(|error| SubmitError::Unavailable {
             reason: error.to_string(),
         })??;
+        self.queue(request, room).await
+    }
+
+    /// Ends the log: its last entry names the key that follows. The same rotation again is answered as any entry that is
+    /// there. After it nothing new is taken, and the newest checkpoint is published on.
+    ///
+    /// # Errors
+    /// Not signed by this log's key and the one that follows, or the log has ended otherwise; and as
+    /// [`submit`](Self::submit).
+    pub async fn rotate(&self, entry: Vec<u8>) -> Result<Submitted, SubmitError> {
+        let request = check_rotation(entry, &self.inner.key)?;
+        let weight = u32::try_from(request.bytes().clamp(1, REQUEST_BYTES_MAX)).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.inner.room)
+            .try_acquire_many_owned(weight)
+            .map_err(|_| SubmitError::Busy)?;
+        self.queue(request, room).await
+    }
+
+    /// Makes a marked copy of the log as it is now in a folder that does not exist yet, while the log goes on. Gives the
+    /// number of entries in it.
+    ///
+    /// # Errors
+    /// The folder exists or cannot be made, or the database is closed after an error.
+    pub async fn backup(&self, dir: PathBuf) -> Result<u64, StoreError> {
+        let store = Arc::clone(&self.inner.store);
+        let copied = tokio::task::spawn_blocking(move || store.backup(&dir)).await;
+        copied.unwrap_or_else(|error| {
+            Err(StoreError {
+                operation: "making a copy of the log".to_owned(),
+                reason: error.to_string(),
+            })
+        })
+    }
+
+    /// Hands a request to the sequencer and waits for its answer.
+    async fn queue(
+        &self,
+        request: Request,
+        room: OwnedSemaphorePermit,
+    ) -> Result<Submitted, SubmitError> {
         let (reply, answer) = oneshot::channel();
         let message = Message::Submit(Job {
             request,
@@ -280,12 +344,14 @@ impl Log {
         let head = self.inner.published.head();
         Status {
             origin: self.inner.config.origin.clone(),
-            vkey: self.inner.vkey.clone(),
+            vkey: self.inner.key.to_string(),
             size: head.size,
             checkpoint: head.checkpoint.clone(),
             stopped: self.inner.stopped.get().cloned(),
             problem: self.inner.problem.get(),
             index: self.inner.index.get().map(LogIndex::status),
+            recovery: self.inner.recovery,
+            successor: self.inner.ended.get().map(|end| end.successor.clone()),
         }
     }
 
@@ -293,9 +359,9 @@ impl Log {
     pub async fn shutdown(&self) {
         // Fails only if the sequencer has ended already.
         let _ = self.inner.queue.send(Message::Shutdown).await;
-        let mut ended = self.inner.ended.clone();
+        let mut finished = self.inner.finished.clone();
         // The senders live in the log's threads and never send.
-        let _ = ended.changed().await;
+        let _ = finished.changed().await;
     }
 
     /// Has the status of its index told with its own.

@@ -11,7 +11,8 @@ use quorix_trust::ports::{Anchor, Head, LogBatch, LogStore, TileStore, TreeBatch
 
 use crate::beginning::Beginning;
 use crate::error::{Proof, StartError, TreeError};
-use crate::tree::{Tree, stored_hashes};
+use crate::service::Recovery;
+use crate::tree::{End, Tree, end_of, stored_hashes, torn_tail};
 use crate::witnesses::Seen;
 
 /// A log that may sign on.
@@ -21,6 +22,10 @@ pub(crate) struct Opened {
     /// What the world sees until something is published.
     pub(crate) published: Head,
     pub(crate) tree: Tree,
+    /// How the log has ended, if it has.
+    pub(crate) end: Option<End>,
+    /// What was left over from before, if anything was.
+    pub(crate) recovery: Option<Recovery>,
 }
 
 /// What is known of a log besides its database.
@@ -54,17 +59,14 @@ impl Known<'_> {
         let tree = self.check_tree(store, &head, anchored.as_ref())?;
         self.check_copy(store, &head)?;
         match &anchored {
-            Some(anchored) if anchored.size < head.size => tracing::warn!(
-                anchored = anchored.size,
-                stored = head.size,
-                "the log stopped between the commit of its last batch and its anchor; the batch is whole and is kept"
-            ),
             // A new log may have stopped before its first anchor.
             None if !(head.size == 0 && is_new) && !self.witnesses_know(store, &head)? => {
                 return Err(StartError::NoAnchor { size: head.size });
             }
             _ => {}
         }
+        let recovery = recovery(store, &head, anchored.as_ref())?;
+        let end = end_of(store, head.size, self.key.verifier())?;
         if anchored.is_none_or(|anchored| anchored.size < head.size) {
             self.anchor
                 .write(&head.checkpoint)
@@ -76,6 +78,8 @@ impl Known<'_> {
             head,
             published,
             tree,
+            end,
+            recovery,
         })
     }
 
@@ -249,6 +253,8 @@ impl Known<'_> {
             tree: Tree::load(store, &head)?,
             published,
             head,
+            end: None,
+            recovery: None,
         })
     }
 
@@ -295,6 +301,38 @@ impl Known<'_> {
         check_prefix(store, (noted.size, noted.root), Proof::Published)?;
         Ok(noted)
     }
+}
+
+/// What a crash left over, said in the log of this process. Nothing of it was ever acknowledged.
+fn recovery(
+    store: &dyn LogStore,
+    head: &Head,
+    anchored: Option<&Checkpoint>,
+) -> Result<Option<Recovery>, StartError> {
+    let size = head.size;
+    let recovery = Recovery {
+        anchored: anchored.map_or(size, |anchored| anchored.size),
+        kept: size,
+        dropped: torn_tail(store, size)?,
+    };
+    let Recovery {
+        anchored, dropped, ..
+    } = recovery;
+    if anchored < size {
+        tracing::warn!(
+            anchored,
+            stored = size,
+            "the log stopped between the commit of its last batch and its anchor; the batch is whole and is kept"
+        );
+    }
+    if dropped > 0 {
+        tracing::warn!(
+            size,
+            dropped,
+            "behind the last signed entry lie entries that no checkpoint covers and nobody was told of; they are dropped"
+        );
+    }
+    Ok((anchored < size || dropped > 0).then_some(recovery))
 }
 
 /// Whether the stored tree begins with the one of this size and root.

@@ -3,6 +3,7 @@
 //! After an error of a database nobody knows what it still holds in memory and what of that is on the disk. Only a
 //! database that was opened anew says what is there; until then reads fail, and say why.
 
+use std::path::Path;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use quorix_tlog::hash::Hash;
@@ -192,6 +193,10 @@ impl LogStore for Reopenable {
 
     fn note_published(&self, head: Option<&Head>) -> Result<(), StoreError> {
         self.with(|store| store.note_published(head))
+    }
+
+    fn backup(&self, dir: &Path) -> Result<u64, StoreError> {
+        self.with(|store| store.backup(dir))
     }
 
     fn is_copy(&self) -> Result<bool, StoreError> {

@@ -221,6 +221,33 @@ Examples:
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
+    /// End this machine's log, which must run: its last entry names the key that follows, signed by both.
+    #[command(after_help = "\
+Examples:
+  quorix key rotate --name logs.example.org/alice-2 /etc/quorix/log-2.key
+  quorix key rotate --yes /etc/quorix/log-2.key               a key that is there already
+
+For good: the log takes nothing new any more. What it said still counts wherever policies name it. The key that follows has
+another name and begins a log of its own; nobody follows it before a policy names it, which the answer tells how to do.
+
+Exit code 0: the log has ended; 1: not confirmed; 2: wrong use; 3: the log could not be asked.")]
+    Rotate {
+        /// The file of the key that follows. Where it is not there, the key is made and named by --name.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// The name of a key that is to be made, which is the origin of its log.
+        #[arg(long)]
+        name: Option<String>,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+        /// Print as JSON.
+        #[arg(long)]
+        json: bool,
+        /// Where the configuration is.
+        #[command(flatten)]
+        config: ConfigFile,
+    },
     /// Print the public key of a secret key file.
     Show {
         /// The secret key file.
@@ -294,11 +321,12 @@ pub enum LogCommand {
         #[command(flatten)]
         config: ConfigFile,
     },
-    /// Copy this machine's log, which must be stopped, into a new folder. The copy is marked.
+    /// Copy this machine's log, running or stopped, into a new folder. The copy is marked.
     #[command(after_help = "\
 Examples:
   quorix log backup /backup/log-2026-11-25
 
+A running log makes the copy itself, so run this as its user or as root; what is submitted meanwhile may or may not be in it.
 A log goes on from a copy only once it is confirmed that nothing was signed since: by its witnesses, or by you with
 `quorix log adopt`. A log that signs on from an old copy contradicts itself for everybody to see.")]
     Backup {

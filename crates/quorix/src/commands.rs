@@ -14,6 +14,7 @@ mod mirror;
 mod paper;
 mod policy;
 mod progress;
+mod rotate;
 mod serve;
 mod token;
 mod verify;
@@ -68,6 +69,19 @@ pub fn run(cli: Cli) -> Exit {
             key::generate(kind, &name, &file)
         }
         Command::Key(KeyCommand::Show { file, index }) => key::show(&file, index),
+        Command::Key(KeyCommand::Rotate {
+            file,
+            name,
+            yes,
+            json,
+            config,
+        }) => blocking(rotate::rotate(&rotate::Rotate {
+            file,
+            name,
+            yes,
+            json,
+            config: config.config,
+        })),
         Command::Token(TokenCommand::Generate { log, name, file }) => {
             token::generate(&log, &name, &file)
         }
@@ -76,7 +90,9 @@ pub fn run(cli: Cli) -> Exit {
             json,
             config,
         }) => blocking(log::status(aggregator, json, &config.config)),
-        Command::Log(LogCommand::Backup { dir, config }) => backup::backup(&dir, &config.config),
+        Command::Log(LogCommand::Backup { dir, config }) => {
+            blocking(backup::backup(&dir, &config.config))
+        }
         Command::Log(LogCommand::Adopt {
             confirm_size,
             config,

@@ -329,6 +329,14 @@ fn make_dir(dir: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Makes the name of a file or folder durable.
+pub(crate) fn sync_parent(of: &Path) -> std::io::Result<()> {
+    match of.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => std::fs::File::open(parent)?.sync_all(),
+        _ => std::fs::File::open(".")?.sync_all(),
+    }
+}
+
 /// A newer version may have column families that this one does not know; RocksDB's own message would not say so.
 fn check_columns(dir: &Path, layout: &Layout, options: &rocksdb::Options) -> Result<(), OpenError> {
     if !dir.join("CURRENT").exists() {

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use quorix_tlog::hash::Hash;
@@ -301,6 +302,10 @@ impl LogStore for FaultyLog {
             Some(_) => Err(Step::Note.error()),
             None => Ok(()),
         }
+    }
+
+    fn backup(&self, dir: &Path) -> Result<u64, StoreError> {
+        self.inner.backup(dir)
     }
 
     fn is_copy(&self) -> Result<bool, StoreError> {

@@ -9,6 +9,7 @@ mod log_index;
 mod witness;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use quorix_tlog::hash::Hash;
@@ -152,6 +153,13 @@ impl LogStore for MemoryLog {
     fn note_published(&self, head: Option<&Head>) -> Result<(), StoreError> {
         self.disk().unsynced().published = head.cloned();
         Ok(())
+    }
+
+    fn backup(&self, _dir: &Path) -> Result<u64, StoreError> {
+        Err(StoreError {
+            operation: "making a copy of the log".to_owned(),
+            reason: "a log in memory has no files".to_owned(),
+        })
     }
 
     fn is_copy(&self) -> Result<bool, StoreError> {

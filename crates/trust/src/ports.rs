@@ -7,6 +7,8 @@ mod log_index;
 
 pub use log_index::{ListGrowth, LogIndexBatch, LogIndexStore, StoredList};
 
+use std::path::Path;
+
 use quorix_nix::fingerprint::FingerprintDigest;
 use quorix_nix::store_path::{HashPart, StorePath};
 use quorix_tlog::hash::Hash;
@@ -137,6 +139,13 @@ pub trait LogStore: TileStore {
     /// # Errors
     /// The store failed; whether it is noted is not known.
     fn note_published(&self, head: Option<&Head>) -> Result<(), StoreError>;
+
+    /// Makes a marked copy of what is durable in a folder that does not exist yet, while the log goes on. Gives the number
+    /// of entries in the copy.
+    ///
+    /// # Errors
+    /// The folder exists, the disk is full, or the store has no files to copy. No unmarked copy is left under this name.
+    fn backup(&self, dir: &Path) -> Result<u64, StoreError>;
 
     /// Whether this is a copy that a backup made and that nobody has confirmed since.
     ///

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::commit::not_alone;
 use super::{Message, Sequencer, refuse};
 use crate::error::{SubmitError, TreeError};
-use crate::tree::Tree;
+use crate::tree::{Tree, end_of};
 
 /// The longest pause between two attempts.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
@@ -130,14 +130,19 @@ impl Sequencer {
                 )));
             }
         };
-        self.tree = Tree::load(&*self.store, &head).map_err(|error| match error {
+        let damaged = |error: TreeError| match error {
             TreeError::Store(error) => Failure::Again(error),
             damage => Failure::Stop(format!(
                 "after a failed write the database is damaged: {damage}. Restore a backup that is not older than the newest \
                  published checkpoint"
             )),
-        })?;
+        };
+        self.tree = Tree::load(&*self.store, &head).map_err(damaged)?;
+        let end = end_of(&*self.store, head.size, self.key.verifier()).map_err(damaged)?;
         self.anchor.write(&head.checkpoint)?;
+        if let Some(end) = end {
+            self.end(end);
+        }
         if head != *self.committed {
             self.advance(head);
         }

@@ -5,13 +5,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use quorix_tlog::hash::Hash;
-use quorix_trust::attestation::BlobId;
+use quorix_trust::attestation::{BlobId, Entry};
 use quorix_trust::ports::{LogStore, StoreError};
+use quorix_wire::entry::decode;
 
 use crate::error::{EntryProblem, SubmitError};
 use crate::request::{Checked, Request};
 use crate::service::Receipt;
-use crate::tree::stored_leaf;
+use crate::tree::{End, stored_entry, stored_leaf};
 
 /// What a round appends.
 #[derive(Default)]
@@ -19,6 +20,8 @@ pub(super) struct Staged {
     pub(super) entries: Vec<Checked>,
     pub(super) blobs: Vec<(BlobId, Vec<u8>)>,
     pub(super) retractions: Vec<(Hash, u64)>,
+    /// How the log ends with this round, if it does, or has ended.
+    pub(super) end: Option<End>,
 }
 
 /// A round in the making.
@@ -29,6 +32,8 @@ pub(super) struct Staging<'a> {
     entries: Vec<Checked>,
     blobs: BTreeMap<BlobId, Vec<u8>>,
     new: New,
+    /// Nothing is taken after it.
+    end: Option<End>,
 }
 
 /// Indices of what the round adds: the newest of each leaf, and of the newest retraction of each leaf.
@@ -39,14 +44,15 @@ struct New {
 }
 
 impl<'a> Staging<'a> {
-    /// A round on top of a tree of this size.
-    pub(super) fn new(store: &'a dyn LogStore, size: u64) -> Self {
+    /// A round on top of a tree of this size, which may be the last one.
+    pub(super) fn new(store: &'a dyn LogStore, size: u64, end: Option<End>) -> Self {
         Self {
             store,
             size,
             entries: Vec::new(),
             blobs: BTreeMap::new(),
             new: New::default(),
+            end,
         }
     }
 
@@ -57,6 +63,8 @@ impl<'a> Staging<'a> {
         };
         let mut added = Vec::new();
         let mut new = New::default();
+        // A rotation is a request by itself.
+        let mut end = None;
         let mut receipts = Vec::with_capacity(request.entries.len());
         for (position, entry) in request.entries.iter().enumerate() {
             if let Some(index) = self.standing_index(entry, &new).map_err(failed)? {
@@ -66,13 +74,24 @@ impl<'a> Staging<'a> {
                 });
                 continue;
             }
+            if let Some(End { index, successor }) = self.end.clone() {
+                return Err(SubmitError::Ended { index, successor });
+            }
             let index = self.next_index(added.len());
             for leaf in &entry.withdraws {
-                if self.index_of(leaf, &new).map_err(failed)?.is_none() {
-                    let problem = EntryProblem::UnknownLeaf { leaf: *leaf };
-                    return Err(SubmitError::Entry { position, problem });
-                }
-                new.retractions.insert(*leaf, index);
+                let problem = match self.index_of(leaf, &new).map_err(failed)? {
+                    None => EntryProblem::UnknownLeaf { leaf: *leaf },
+                    Some(at) if self.is_statement(at, &added).map_err(failed)? => {
+                        new.retractions.insert(*leaf, index);
+                        continue;
+                    }
+                    Some(_) => EntryProblem::NoStatement { leaf: *leaf },
+                };
+                return Err(SubmitError::Entry { position, problem });
+            }
+            if let Some(successor) = &entry.successor {
+                let successor = successor.clone();
+                end = Some(End { index, successor });
             }
             new.leaves.insert(entry.leaf, index);
             receipts.push(Receipt {
@@ -88,6 +107,7 @@ impl<'a> Staging<'a> {
         self.new.leaves.extend(new.leaves);
         self.new.retractions.extend(new.retractions);
         self.entries.extend(added);
+        self.end = self.end.take().or(end);
         Ok(receipts)
     }
 
@@ -97,7 +117,27 @@ impl<'a> Staging<'a> {
             entries: self.entries,
             blobs: self.blobs.into_iter().collect(),
             retractions: self.new.retractions.into_iter().collect(),
+            end: self.end,
         }
+    }
+
+    /// Whether the entry at an index says something that can be withdrawn. The end of a log is its last entry, so nothing
+    /// that comes after it could name it.
+    fn is_statement(&self, index: u64, added: &[Checked]) -> Result<bool, StoreError> {
+        if let Some(staged) = index.checked_sub(self.size) {
+            let staged = usize::try_from(staged).unwrap_or(usize::MAX);
+            let mut all = self.entries.iter().chain(added);
+            return Ok(all
+                .nth(staged)
+                .is_some_and(|entry| entry.withdraws.is_empty()));
+        }
+        let entry = stored_entry(self.store, self.size, index);
+        let entry = entry.map_err(|error| StoreError {
+            operation: "reading an entry that is to be withdrawn".to_owned(),
+            reason: error.to_string(),
+        })?;
+        let is_retraction = |bytes: Vec<u8>| matches!(decode(&bytes), Ok(Entry::Retraction(_)));
+        Ok(entry.is_some_and(|bytes| !is_retraction(bytes)))
     }
 
     fn next_index(&self, added: usize) -> u64 {

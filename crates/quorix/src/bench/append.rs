@@ -97,7 +97,7 @@ async fn append(stand: &Stand, from: u64, to: u64, progress: &ProgressBar) -> Re
                 loop {
                     match client.submit(entries.clone(), Vec::new()).await {
                         Ok(_) => break,
-                        Err(ClientError::ResourceExhausted(_)) => {
+                        Err(ClientError::ResourceExhausted(_) | ClientError::Pushback { .. }) => {
                             tokio::time::sleep(Duration::from_millis(5)).await;
                         }
                         Err(error) => return Err(Failure::unknown(error)),

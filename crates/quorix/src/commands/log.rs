@@ -24,7 +24,7 @@ use crate::config::LogSection;
 use crate::output::{self, Exit, Failure};
 
 /// Where this machine's own log takes entries from this machine.
-fn own_socket(log: &LogSection) -> Result<Address, Failure> {
+pub(super) fn own_socket(log: &LogSection) -> Result<Address, Failure> {
     log.listen.submit.local().ok_or_else(|| {
         Failure::wrong("log.listen.submit: this log has no Unix socket to be asked through; add unix:PATH to the list")
     })
@@ -86,12 +86,29 @@ async fn own(
         if let (Some(index), Some(value)) = (&status.index, value.as_object_mut()) {
             value.insert("index".into(), index_json(index));
         }
+        if let Some(value) = value.as_object_mut() {
+            let recovery = status.recovery.as_ref().map(|found| {
+                json!({"anchored": found.anchored, "kept": found.kept, "dropped": found.dropped})
+            });
+            value.insert("recovery".into(), recovery.into());
+            let successor = Some(&status.successor).filter(|successor| !successor.is_empty());
+            value.insert("successor".into(), successor.cloned().into());
+        }
         output::answer(format_args!("{value:#}"));
     } else {
         output::answer(format_args!(
             "The log {} has {} entries.\n\n{}",
             status.origin, status.size, status.vkey
         ));
+        if !status.successor.is_empty() {
+            output::answer(format_args!(
+                "\nIt has ended. The key that follows: {}",
+                status.successor
+            ));
+        }
+        if let Some(found) = &status.recovery {
+            output::answer(format_args!("\n{}", left_over(found)));
+        }
         if let Some(cosigned) = &cosigned {
             let line = witnesses::line(cosigned, now_s());
             output::answer(format_args!("\n{line}"));
@@ -138,6 +155,26 @@ fn index_json(index: &pb::IndexStatus) -> serde_json::Value {
     })
 }
 
+/// What the log's start found, in words.
+fn left_over(found: &pb::Recovery) -> String {
+    let kept = found.kept.saturating_sub(found.anchored);
+    let mut sentences = Vec::new();
+    if kept > 0 {
+        sentences.push(format!(
+            "Its start found the end of a run that was cut off: the last {kept} of {} entries were durable and not \
+             acknowledged yet; they are whole and are kept.",
+            found.kept
+        ));
+    }
+    if found.dropped > 0 {
+        sentences.push(format!(
+            "Its start found {} entries behind entry {} that no checkpoint covers and nobody was told of; they are dropped.",
+            found.dropped, found.kept
+        ));
+    }
+    sentences.join("\n")
+}
+
 fn table(logs: &[pb::LogStatus]) {
     let live = logs
         .iter()
@@ -156,7 +193,7 @@ fn table(logs: &[pb::LogStatus]) {
             "{mark} {:14} {:14} {:>10}  {verified:12} {word}",
             log.name, log.operator, log.size
         ));
-        if !log.reason.is_empty() && log.state() != pb::LogState::Live {
+        if !log.reason.is_empty() {
             output::answer(format_args!("    {}", log.reason));
         }
         if log.opaque > 0 {

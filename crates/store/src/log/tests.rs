@@ -222,7 +222,7 @@ fn a_backup_is_the_whole_log_and_is_marked_until_it_is_confirmed() {
     let entries: Vec<_> = (0..300).map(|number| format!("entry {number}")).collect();
     let first = grower.grow(&entries);
     store.commit(0, &plain(first.clone())).unwrap();
-    assert_eq!(store.backup(&copy), Ok(()));
+    assert_eq!(store.backup(&copy), Ok(300));
     // What comes later is not in it.
     store.commit(300, &plain(grower.grow(&["later"]))).unwrap();
     assert_eq!(store.is_copy(), Ok(false));
@@ -303,19 +303,59 @@ fn a_torn_tail_is_measured_over_many_blocks() {
 }
 
 #[test]
-fn a_backup_that_did_not_end_is_named_and_not_written_into() {
+fn a_backup_of_a_log_that_is_written_meanwhile_is_whole() {
     let dir = tempfile::tempdir().unwrap();
-    let log = RocksLog::open(&dir.path().join("log")).unwrap();
-    let left = dir.path().join("copy.unfinished");
+    let store = RocksLog::open(&dir.path().join("log")).unwrap();
+    let mut grower = Grower::new(ORIGIN);
+    let mut batches = Vec::new();
+    for step in 0..60_u64 {
+        let entries: Vec<_> = (0..50).map(|n| format!("entry {step} {n}")).collect();
+        batches.push((grower.size(), plain(grower.grow(&entries))));
+    }
+    store.commit(0, &batches[0].1).unwrap();
+    let copies = std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            for (size, batch) in &batches[1..] {
+                store.commit(*size, batch).unwrap();
+            }
+        });
+        let mut copies = Vec::new();
+        while copies.is_empty() || (!writer.is_finished() && copies.len() < 20) {
+            let copy = dir.path().join(format!("copy-{}", copies.len()));
+            let size = store.backup(&copy).unwrap();
+            copies.push((copy, size));
+        }
+        copies
+    });
+    for (copy, size) in copies {
+        let restored = RocksLog::open(&copy).unwrap();
+        assert_eq!(restored.is_copy(), Ok(true));
+        let (_, batch) = &batches[usize::try_from(size / 50).unwrap() - 1];
+        assert_eq!(restored.head(), Ok(Some(batch.tree.head.clone())));
+        for (id, tile) in &batch.tree.tiles {
+            assert_eq!(restored.tile(*id).as_ref(), Ok(&Some(tile.clone())));
+        }
+        let beyond = quorix_tlog::tile::TileId::entries(size / 256 + 1);
+        assert_eq!(restored.tile(beyond), Ok(None));
+    }
+}
+
+#[test]
+fn a_backup_that_was_not_finished_is_named_and_one_that_fails_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = RocksLog::open(&dir.path().join("log")).unwrap();
+    let (copy, left) = (dir.path().join("copy"), dir.path().join("copy.unfinished"));
     std::fs::create_dir(&left).unwrap();
-    let error = log.backup(&dir.path().join("copy")).unwrap_err();
-    assert!(
-        error.reason.starts_with(&format!(
-            "{} is there: a backup that did not come to its end",
-            left.display()
-        )),
-        "{error}"
+    let error = store.backup(&copy).unwrap_err();
+    let reason = format!(
+        "{} is left over from a copy that was not finished, or is being made; remove it if no copy is being made",
+        left.display()
     );
+    assert_eq!(error.reason, reason);
     std::fs::remove_dir(&left).unwrap();
-    assert_eq!(log.backup(&dir.path().join("copy")), Ok(()));
+    assert_eq!(store.backup(&copy), Ok(0));
+    assert!(!left.exists());
+    let nowhere = dir.path().join("log").join("CURRENT").join("copy");
+    assert!(store.backup(&nowhere).is_err());
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
 }

@@ -205,7 +205,14 @@ async fn what_the_store_has_beyond_the_signed_tree_is_ignored() {
     ahead.head = old.head;
     ahead.leaves.clear();
     store.commit(250, &plain(ahead)).unwrap();
-    let log = start(store);
+    let log = start(store.clone());
+    // It is dropped, and that is told.
+    let recovery = Recovery {
+        anchored: 250,
+        kept: 250,
+        dropped: 20,
+    };
+    assert_eq!(log.status().recovery, Some(recovery));
     assert_eq!(
         submit(&log, &small_entries(250..260)).await[0],
         (250, false)
@@ -214,6 +221,9 @@ async fn what_the_store_has_beyond_the_signed_tree_is_ignored() {
     for index in [0, 249, 250, 259] {
         assert_is_in(&log, &checkpoint, index, &a_small_entry(index));
     }
+    // Once something was written over it, nothing is left over.
+    log.shutdown().await;
+    assert_eq!(start(store).status().recovery, None);
 }
 
 /// A log of 300 entries that ran, with its store, and the heads that its anchor had.
@@ -282,7 +292,15 @@ async fn a_database_ahead_of_its_anchor_goes_on_and_the_anchor_follows() {
     store.anchor().set(Some(&anchored[2]));
     let log = start(store.clone());
     assert_eq!(log.status().size, 300);
+    let recovery = Recovery {
+        anchored: 299,
+        kept: 300,
+        dropped: 0,
+    };
+    assert_eq!(log.status().recovery, Some(recovery));
     assert_eq!(store.anchor().read(), Ok(anchored.last().cloned()));
+    log.shutdown().await;
+    assert_eq!(start(store).status().recovery, None);
 }
 
 #[tokio::test]
