@@ -72,7 +72,11 @@ async fn checkpoint(State(shown): State<Shown>) -> Response {
 async fn tile(State(shown): State<Shown>, uri: Uri) -> Result<Response, Failure> {
     let path = uri.path().strip_prefix('/').unwrap_or_default();
     let path = TilePath::from_str(path).map_err(|error| Failure::BadRequest(error.to_string()))?;
-    let tile = blocking(shown.published, move |published| published.tile(path)).await?;
+    // A hop to another thread costs more than all the rest, so it is taken for what is on the disk only.
+    let tile = match shown.published.tile_at_hand(path) {
+        Some(tile) => tile,
+        None => blocking(shown.published, move |published| published.tile(path)).await?,
+    };
     let tile = tile.ok_or(Failure::NotFound(
         "the published checkpoint does not cover this tile at this width",
     ))?;
