@@ -196,7 +196,7 @@ fn check_claim(
         id: HEXLOWER.encode(id),
         problem,
     })?;
-    claim.facts(Some(&references)).map_err(EntryProblem::from)?;
+    claim.check(&references).map_err(EntryProblem::from)?;
     named.insert(*id);
     Ok(())
 }

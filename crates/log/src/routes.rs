@@ -93,13 +93,24 @@ async fn tile(
     // Compressing costs far more than reading: whoever asks for it a thousand times at once gets the bytes as they are.
     let permit = encoding.and_then(|_| shown.compressing.try_acquire_owned().ok());
     let encoding = encoding.filter(|_| permit.is_some());
-    let tile = blocking(shown.published, move |published| {
-        let tile = published.tile(path)?;
-        let tile = tile.map(|tile| encoded(tile, encoding));
-        drop(permit);
-        Ok(tile)
-    });
-    let (tile, encoding) = tile.await?.ok_or(Failure::NotFound(
+    // A hop to another thread costs more than all the rest, so it is taken for what is on the disk only, and to compress.
+    let at_hand = match encoding {
+        None => shown.published.tile_at_hand(path),
+        Some(_) => None,
+    };
+    let tile = match at_hand {
+        Some(tile) => tile.map(|tile| (tile, None)),
+        None => {
+            let read = move |published: &Published| {
+                let tile = published.tile(path)?;
+                let tile = tile.map(|tile| encoded(tile, encoding));
+                drop(permit);
+                Ok(tile)
+            };
+            blocking(shown.published, read).await?
+        }
+    };
+    let (tile, encoding) = tile.ok_or(Failure::NotFound(
         "the published checkpoint does not cover this tile at this width",
     ))?;
     let mut response = answer(BYTES, IMMUTABLE, tile);

@@ -176,6 +176,14 @@ impl TileStore for Reopenable {
     fn index_of(&self, leaf: &Hash) -> Result<Option<u64>, StoreError> {
         self.with(|store| store.index_of(leaf))
     }
+
+    fn indices_of(&self, leaves: &[Hash]) -> Result<Vec<Option<u64>>, StoreError> {
+        self.with(|store| store.indices_of(leaves))
+    }
+
+    fn tile_at_hand(&self, id: TileId) -> Result<Option<Vec<u8>>, StoreError> {
+        self.with(|store| store.tile_at_hand(id))
+    }
 }
 
 impl LogStore for Reopenable {

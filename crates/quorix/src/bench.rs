@@ -7,6 +7,7 @@ mod append;
 mod disk;
 mod entries;
 mod figure;
+mod index;
 mod latency;
 mod proofs;
 mod read;
@@ -51,6 +52,9 @@ pub async fn log(bench: LogBench) -> Result<Exit, Failure> {
     }
     if report.wants("log.tile") {
         read::tiles(&stand, &mut report).await?;
+    }
+    if report.wants("log.index") {
+        index::follow(&stand, &dir, bench.entries, &mut report).await?;
     }
     stand.stop().await;
     remark("starting again on what was written");

@@ -43,6 +43,9 @@ const HEADER_PATIENCE: Duration = Duration::from_secs(15);
 /// The most HTTP/2 requests of one connection at once.
 const STREAMS_MAX: u32 = 256;
 
+/// The longest HTTP/2 frame that is taken over gRPC: batches of entries come in a few pieces instead of dozens.
+const FRAME_BYTES_MAX: u32 = 256 << 10;
+
 /// What the network may say over gRPC.
 const GRPC: &[&str] = &["h2"];
 /// What the network may say over HTTP.
@@ -323,6 +326,7 @@ async fn serve(
         .timeout(Duration::from_secs(60))
         .concurrency_limit_per_connection(256)
         .max_concurrent_streams(STREAMS_MAX)
+        .max_frame_size(FRAME_BYTES_MAX)
         .http2_keepalive_interval(Some(Duration::from_secs(30)))
         .add_routes(routes)
         .serve_with_incoming_shutdown(Connections::of(bound), stop.cancelled_owned());

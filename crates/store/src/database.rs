@@ -12,8 +12,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use quorix_trust::ports::StoreError;
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
-    ColumnFamily, ColumnFamilyDescriptor, DB, Direction, ErrorKind, IteratorMode, WriteBatch,
-    WriteOptions,
+    ColumnFamily, ColumnFamilyDescriptor, DB, DBPinnableSlice, Direction, ErrorKind, IteratorMode,
+    ReadOptions, ReadTier, WriteBatch, WriteOptions,
 };
 
 pub use tail::TornTail;
@@ -75,6 +75,8 @@ pub(crate) struct Database {
     writer: Mutex<()>,
     /// What was dropped when it was opened.
     torn: Option<TornTail>,
+    /// Reads nothing from the disk.
+    at_hand: ReadOptions,
 }
 
 impl Database {
@@ -103,55 +105,26 @@ impl Database {
     fn open_as(dir: &Path, layout: &Layout, only_to_read: bool) -> Result<Self, OpenError> {
         let options = tuning::database();
         check_columns(dir, layout, &options)?;
-        let cache = tuning::cache();
+        let caches = tuning::Caches::new();
         let columns = std::iter::once((META, Shape::Small)).chain(layout.columns.iter().copied());
         let columns = columns
-            .map(|(name, shape)| ColumnFamilyDescriptor::new(name, tuning::column(shape, &cache)));
-        let torn = tail::look(dir);
+            .map(|(name, shape)| ColumnFamilyDescriptor::new(name, tuning::column(shape, &caches)));
+        let torn = if only_to_read { None } else { tail::look(dir) };
         let db = if only_to_read {
             DB::open_cf_descriptors_read_only(&options, dir, columns, false)
         } else {
             DB::open_cf_descriptors(&options, dir, columns)
         };
+        let mut at_hand = ReadOptions::default();
+        at_hand.set_read_tier(ReadTier::BlockCache);
         let database = Self {
             db: db.map_err(|error| open_error(dir, &error))?,
             writer: Mutex::new(()),
             torn,
+            at_hand,
         };
         database.check_schema(dir, layout)?;
         Ok(database)
-    }
-
-    /// Opens the database in `dir` only to read, beside nobody: it is not locked, and nothing is written, so that a full disk
-    /// does not matter. Shows what was in its files at this moment.
-    pub(crate) fn open_to_read(dir: &Path, layout: &Layout) -> Result<Self, OpenError> {
-        let failed = |reason: String| OpenError::Failed {
-            dir: dir.to_path_buf(),
-            reason,
-        };
-        let options = tuning::database();
-        check_columns(dir, layout, &options)?;
-        let cache = tuning::cache();
-        let columns = std::iter::once((META, Shape::Small)).chain(layout.columns.iter().copied());
-        let columns = columns
-            .map(|(name, shape)| ColumnFamilyDescriptor::new(name, tuning::column(shape, &cache)));
-        let db = DB::open_cf_descriptors_read_only(&options, dir, columns, false)
-            .map_err(|error| open_error(dir, &error))?;
-        let database = Self {
-            db,
-            writer: Mutex::new(()),
-            torn: None,
-        };
-        let found = database.get(META, SCHEMA, "reading the schema");
-        let found = found.map_err(|error| failed(error.to_string()))?;
-        if found.as_deref() == Some(layout.schema.as_bytes()) {
-            return Ok(database);
-        }
-        Err(OpenError::Schema {
-            dir: dir.to_path_buf(),
-            found: String::from_utf8_lossy(&found.unwrap_or_default()).into_owned(),
-            expected: layout.schema.to_owned(),
-        })
     }
 
     fn check_schema(&self, dir: &Path, layout: &Layout) -> Result<(), OpenError> {
@@ -200,6 +173,41 @@ impl Database {
         self.db
             .get_cf(self.column(column)?, key)
             .map_err(|error| store_error(operation, &error))
+    }
+
+    /// The values of many keys, in their order.
+    pub(crate) fn get_many(
+        &self,
+        column: &str,
+        keys: &[Vec<u8>],
+        operation: &str,
+    ) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        let values = self
+            .db
+            .batched_multi_get_cf(self.column(column)?, keys, false);
+        let values = values.into_iter();
+        let value = |value: Result<Option<DBPinnableSlice<'_>>, _>| match value {
+            Ok(value) => Ok(value.map(|value| value.to_vec())),
+            Err(error) => Err(store_error(operation, &error)),
+        };
+        values.map(value).collect()
+    }
+
+    /// The value of a key if it is in memory; `None` if it is empty, not there or not in memory.
+    pub(crate) fn get_at_hand(
+        &self,
+        column: &str,
+        key: &[u8],
+        operation: &str,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let column = self.column(column)?;
+        match self.db.get_cf_opt(column, key, &self.at_hand) {
+            Err(error) if error.kind() == ErrorKind::Incomplete => Ok(None),
+            // Where not even the file is open RocksDB says that there is a value, and gives an empty one.
+            value => value
+                .map(|value| value.filter(|value| !value.is_empty()))
+                .map_err(|error| store_error(operation, &error)),
+        }
     }
 
     /// Keys and values from `from` on, ascending.
@@ -270,6 +278,14 @@ impl Batch<'_> {
         Ok(())
     }
 
+    /// Where many keys of one column family are set.
+    pub(crate) fn column(&mut self, name: &str) -> Result<Column<'_>, StoreError> {
+        Ok(Column {
+            column: self.database.column(name)?,
+            batch: &mut self.batch,
+        })
+    }
+
     /// Removes a key.
     pub(crate) fn delete(&mut self, column: &str, key: &[u8]) -> Result<(), StoreError> {
         self.batch.delete_cf(self.database.column(column)?, key);
@@ -293,6 +309,19 @@ impl Batch<'_> {
             .db
             .write_opt(self.batch, &durable)
             .map_err(|error| store_error(operation, &error))
+    }
+}
+
+/// One column family in a batch.
+pub(crate) struct Column<'a> {
+    column: &'a ColumnFamily,
+    batch: &'a mut WriteBatch,
+}
+
+impl Column<'_> {
+    /// Sets a key.
+    pub(crate) fn put(&mut self, key: &[u8], value: &[u8]) {
+        self.batch.put_cf(self.column, key, value);
     }
 }
 

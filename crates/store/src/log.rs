@@ -102,6 +102,14 @@ impl TileStore for RocksLog {
     fn index_of(&self, leaf: &Hash) -> Result<Option<u64>, StoreError> {
         Ok(self.tree().leaf(leaf)?.map(|(index, _)| index))
     }
+
+    fn indices_of(&self, leaves: &[Hash]) -> Result<Vec<Option<u64>>, StoreError> {
+        self.tree().leaves(leaves)
+    }
+
+    fn tile_at_hand(&self, id: TileId) -> Result<Option<Vec<u8>>, StoreError> {
+        self.tree().tile_at_hand(id)
+    }
 }
 
 impl LogStore for RocksLog {

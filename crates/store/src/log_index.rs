@@ -55,6 +55,20 @@ impl RocksLogIndex {
             database: Reopening::open(dir, &LAYOUT)?,
         })
     }
+
+    /// Bytes on disk of each part of the database, by its name. What was written since the database was opened may still
+    /// be in the write-ahead log, which is not counted.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub fn sizes(&self) -> Result<Vec<(&'static str, u64)>, StoreError> {
+        self.database.read(|database| {
+            let parts = LAYOUT.columns.iter();
+            parts
+                .map(|(name, _)| Ok((*name, database.bytes_on_disk(name)?)))
+                .collect()
+        })
+    }
 }
 
 const fn tree(database: &Database) -> Tree<'_> {
@@ -150,22 +164,28 @@ fn advance(database: &Database, expected: u64, batch: &LogIndexBatch) -> Result<
     tree(database).check_size(expected)?;
     tree(database).check_full_tiles(expected, &batch.output)?;
     let mut rows = database.batch();
+    let mut pages = rows.column(PAGES.0)?;
     for (id, page) in &batch.pages {
-        rows.put(PAGES.0, &id.to_bytes(), page)?;
+        pages.put(&id.to_bytes(), page);
     }
+    let mut lists = rows.column(LISTS.0)?;
     for growth in &batch.lists {
         let mut list = growth.list.length.to_be_bytes().to_vec();
         for node in &growth.list.nodes {
             list.extend_from_slice(node.as_bytes());
         }
-        rows.put(LISTS.0, growth.key.as_bytes(), &list)?;
+        lists.put(growth.key.as_bytes(), &list);
+    }
+    let mut indices = rows.column(INDICES.0)?;
+    for growth in &batch.lists {
         for index in &growth.added {
             let row = [growth.key.as_bytes().as_slice(), &index.to_be_bytes()].concat();
-            rows.put(INDICES.0, &row, b"")?;
+            indices.put(&row, b"");
         }
     }
+    let mut keys = rows.column(KEYS.0)?;
     for (leaf, key) in &batch.leaves {
-        rows.put(KEYS.0, leaf.as_bytes(), key.as_bytes())?;
+        keys.put(leaf.as_bytes(), key.as_bytes());
     }
     tree(database).write(&mut rows, &batch.output, |_| Vec::new())?;
     Ok(rows.commit("writing a step of the index")?)

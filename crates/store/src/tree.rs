@@ -46,6 +46,13 @@ impl Tree<'_> {
         self.database.get(column, &key, &format!("reading {id:?}"))
     }
 
+    /// The same if it is in memory.
+    pub(crate) fn tile_at_hand(&self, id: TileId) -> Result<Option<Vec<u8>>, StoreError> {
+        let (column, key) = self.tile_key(id);
+        self.database
+            .get_at_hand(column, &key, "reading a tile from memory")
+    }
+
     /// A blob.
     pub(crate) fn blob(&self, id: &BlobId) -> Result<Option<Vec<u8>>, StoreError> {
         self.database.get(BLOBS.0, id, "reading a blob")
@@ -61,6 +68,24 @@ impl Tree<'_> {
         let (index, rest) =
             split_u64(&bytes).ok_or_else(|| corrupt(OPERATION, "the stored index is cut off"))?;
         Ok(Some((index, rest.to_vec())))
+    }
+
+    /// Indices of the newest entries with these leaf hashes, in their order.
+    pub(crate) fn leaves(&self, leaves: &[Hash]) -> Result<Vec<Option<u64>>, StoreError> {
+        const OPERATION: &str = "looking up leaf hashes";
+        let keys: Vec<_> = leaves
+            .iter()
+            .map(|leaf| self.key(leaf.as_bytes()))
+            .collect();
+        let index = |bytes: Option<Vec<u8>>| match bytes {
+            None => Ok(None),
+            Some(bytes) => match split_u64(&bytes) {
+                Some((index, _)) => Ok(Some(index)),
+                None => Err(corrupt(OPERATION, "the stored index is cut off")),
+            },
+        };
+        let found = self.database.get_many(LEAVES.0, &keys, OPERATION)?;
+        found.into_iter().map(index).collect()
     }
 
     /// Refuses unless the stored tree has `expected` entries. The caller holds the database's lock.
@@ -99,9 +124,19 @@ impl Tree<'_> {
             let (column, key) = self.tile_key(*id);
             batch.put(column, &key, tile)?;
         }
-        for (leaf, index) in &tree.leaves {
-            let value = [index.to_be_bytes().as_slice(), &beside(*index)].concat();
-            batch.put(LEAVES.0, &self.key(leaf.as_bytes()), &value)?;
+        // In the order of their keys each finds its place near the one before. Of the same leaf twice the newest comes
+        // last, and stays.
+        let mut leaves: Vec<_> = tree.leaves.iter().collect();
+        leaves.sort_unstable();
+        let mut column = batch.column(LEAVES.0)?;
+        let (mut key, mut value) = (self.prefix.to_vec(), Vec::new());
+        for (leaf, index) in leaves {
+            key.truncate(self.prefix.len());
+            key.extend_from_slice(leaf.as_bytes());
+            value.clear();
+            value.extend_from_slice(&index.to_be_bytes());
+            value.extend_from_slice(&beside(*index));
+            column.put(&key, &value);
         }
         for (id, blob) in &tree.blobs {
             batch.put(BLOBS.0, id, blob)?;

@@ -132,6 +132,10 @@ impl TileStore for MemoryLog {
     fn index_of(&self, leaf: &Hash) -> Result<Option<u64>, StoreError> {
         Ok(self.disk().now.tree.leaves.get(leaf).copied())
     }
+
+    fn tile_at_hand(&self, id: TileId) -> Result<Option<Vec<u8>>, StoreError> {
+        self.tile(id)
+    }
 }
 
 impl LogStore for MemoryLog {

@@ -100,6 +100,24 @@ pub trait TileStore: Send + Sync + 'static {
     /// # Errors
     /// The store failed.
     fn index_of(&self, leaf: &Hash) -> Result<Option<u64>, StoreError>;
+
+    /// The same for many leaf hashes, in their order. Stores that can look them up together do.
+    ///
+    /// # Errors
+    /// The store failed.
+    fn indices_of(&self, leaves: &[Hash]) -> Result<Vec<Option<u64>>, StoreError> {
+        leaves.iter().map(|leaf| self.index_of(leaf)).collect()
+    }
+
+    /// A tile or bundle as [`tile`](Self::tile) gives it, if that takes no wait for the disk; `None` says nothing, not
+    /// even that it is not there.
+    ///
+    /// # Errors
+    /// The store failed.
+    fn tile_at_hand(&self, id: TileId) -> Result<Option<Vec<u8>>, StoreError> {
+        let _ = id;
+        Ok(None)
+    }
 }
 
 /// What one commit adds to one's own log.

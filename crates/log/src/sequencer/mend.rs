@@ -102,7 +102,7 @@ impl Sequencer {
         loop {
             let message = async { tokio::time::timeout_at(until, queue.recv()).await };
             match self.timer.block_on(message) {
-                Ok(Some(Message::Submit(job))) => refuse(vec![job], refusal),
+                Ok(Some(Message::Submit(job))) => refuse([job.reply], refusal),
                 Ok(Some(Message::Shutdown)) => queue.close(),
                 Ok(Some(Message::Failed(_))) => {}
                 Ok(None) => return false,

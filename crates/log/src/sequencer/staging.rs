@@ -57,17 +57,22 @@ impl<'a> Staging<'a> {
     }
 
     /// Takes a request and says where its entries are, or refuses it whole.
-    pub(super) fn take(&mut self, request: &Request) -> Result<Vec<Receipt>, SubmitError> {
+    pub(super) fn take(&mut self, request: Request) -> Result<Vec<Receipt>, SubmitError> {
         let failed = |error: StoreError| SubmitError::Unavailable {
             reason: error.to_string(),
         };
-        let mut added = Vec::new();
-        let mut new = New::default();
+        let stored = self.stored(&request.entries).map_err(failed)?;
+        let mut added = Vec::with_capacity(request.entries.len());
+        let mut new = New {
+            leaves: HashMap::with_capacity(request.entries.len()),
+            retractions: HashMap::new(),
+        };
         // A rotation is a request by itself.
         let mut end = None;
         let mut receipts = Vec::with_capacity(request.entries.len());
-        for (position, entry) in request.entries.iter().enumerate() {
-            if let Some(index) = self.standing_index(entry, &new).map_err(failed)? {
+        for (position, (entry, stored)) in request.entries.into_iter().zip(stored).enumerate() {
+            let standing = self.standing_index(&entry, stored, &new);
+            if let Some(index) = standing.map_err(failed)? {
                 receipts.push(Receipt {
                     index,
                     duplicate: true,
@@ -98,17 +103,36 @@ impl<'a> Staging<'a> {
                 index,
                 duplicate: false,
             });
-            added.push(entry.clone());
+            added.push(entry);
         }
-        let named: BTreeSet<&BlobId> = added.iter().flat_map(|entry| &entry.blobs).collect();
-        let blobs = request.blobs.iter().filter(|(id, _)| named.contains(id));
+        let named: BTreeSet<BlobId> = added
+            .iter()
+            .flat_map(|entry: &Checked| entry.blobs.iter().copied())
+            .collect();
+        let blobs = request.blobs.into_iter();
         self.blobs
-            .extend(blobs.map(|(id, blob)| (*id, blob.clone())));
+            .extend(blobs.filter(|(id, _)| named.contains(id)));
         self.new.leaves.extend(new.leaves);
         self.new.retractions.extend(new.retractions);
         self.entries.extend(added);
         self.end = self.end.take().or(end);
         Ok(receipts)
+    }
+
+    /// Index of each entry in the tree before the round, looked up together. The round writes nothing meanwhile.
+    fn stored(&self, entries: &[Checked]) -> Result<Vec<Option<u64>>, StoreError> {
+        let leaves: Vec<Hash> = entries.iter().map(|entry| entry.leaf).collect();
+        let mut indices = self.store.indices_of(&leaves)?;
+        for (leaf, index) in leaves.iter().zip(&mut indices) {
+            if let Some(hint) = *index {
+                *index = self.confirmed(leaf, hint)?;
+            }
+        }
+        // A store that answers less than it was asked is not relied upon.
+        if indices.len() != leaves.len() {
+            return Err(unreadable("it answered something else".to_owned()));
+        }
+        Ok(indices)
     }
 
     /// Everything that was taken.
@@ -148,8 +172,13 @@ impl<'a> Staging<'a> {
 
     /// Index of these bytes in the log, if they still say what they said: an entry that was withdrawn may be appended
     /// again, and so may a retraction of what was appended again after it.
-    fn standing_index(&self, entry: &Checked, new: &New) -> Result<Option<u64>, StoreError> {
-        let Some(index) = self.index_of(&entry.leaf, new)? else {
+    fn standing_index(
+        &self,
+        entry: &Checked,
+        stored: Option<u64>,
+        new: &New,
+    ) -> Result<Option<u64>, StoreError> {
+        let Some(index) = self.added_index(&entry.leaf, new).or(stored) else {
             return Ok(None);
         };
         if self
@@ -170,20 +199,27 @@ impl<'a> Staging<'a> {
     }
 
     fn index_of(&self, leaf: &Hash, new: &New) -> Result<Option<u64>, StoreError> {
-        if let Some(index) = new.leaves.get(leaf).or_else(|| self.new.leaves.get(leaf)) {
-            return Ok(Some(*index));
+        if let Some(index) = self.added_index(leaf, new) {
+            return Ok(Some(index));
         }
-        let Some(index) = self.store.index_of(leaf)? else {
-            return Ok(None);
-        };
-        // The lookup is only a hint: what counts is the tree that was signed.
-        let failed = |reason: String| StoreError {
-            operation: "looking up a leaf".to_owned(),
-            reason,
-        };
-        let found =
-            stored_leaf(self.store, self.size, index).map_err(|error| failed(error.to_string()))?;
-        Ok((found.as_ref() == Some(leaf)).then_some(index))
+        match self.store.index_of(leaf)? {
+            Some(hint) => self.confirmed(leaf, hint),
+            None => Ok(None),
+        }
+    }
+
+    /// Index of a leaf that the round adds.
+    fn added_index(&self, leaf: &Hash, new: &New) -> Option<u64> {
+        let added = new.leaves.get(leaf).or_else(|| self.new.leaves.get(leaf));
+        added.copied()
+    }
+
+    /// The index that was looked up, if that leaf is there: the lookup is only a hint, what counts is the tree that was
+    /// signed.
+    fn confirmed(&self, leaf: &Hash, hint: u64) -> Result<Option<u64>, StoreError> {
+        let found = stored_leaf(self.store, self.size, hint)
+            .map_err(|error| unreadable(error.to_string()))?;
+        Ok((found.as_ref() == Some(leaf)).then_some(hint))
     }
 
     fn retraction_of(&self, leaf: &Hash, new: &New) -> Result<Option<u64>, StoreError> {
@@ -195,5 +231,12 @@ impl<'a> Staging<'a> {
             Some(index) => Ok(Some(*index)),
             None => self.store.retraction_of(leaf),
         }
+    }
+}
+
+fn unreadable(reason: String) -> StoreError {
+    StoreError {
+        operation: "looking up a leaf".to_owned(),
+        reason,
     }
 }

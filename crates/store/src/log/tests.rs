@@ -2,6 +2,7 @@
 
 use quorix_testkit::conformance;
 use quorix_testkit::tree::Grower;
+use quorix_tlog::hash::leaf_hash;
 
 use super::*;
 use crate::RocksIndex;
@@ -18,6 +19,45 @@ fn plain(tree: quorix_trust::ports::TreeBatch) -> LogBatch {
 #[test]
 fn the_log_on_rocksdb_conforms() {
     conformance::log_store(|dir| RocksLog::open(dir).unwrap());
+}
+
+#[test]
+fn many_leaves_are_looked_up_as_each_of_them_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut grower = Grower::new(ORIGIN);
+    let log = RocksLog::open(dir.path()).unwrap();
+    // "b" comes twice in one batch: the newest counts. Then the database is opened anew, so that some of it is in files.
+    log.commit(0, &plain(grower.grow(&["a", "b", "c", "b"])))
+        .unwrap();
+    drop(log);
+    let log = RocksLog::open(dir.path()).unwrap();
+    log.commit(4, &plain(grower.grow(&["d", "a"]))).unwrap();
+    let leaves = ["b", "nothing", "a", "d", "c", "b"].map(|text| leaf_hash(text.as_bytes()));
+    let expected = vec![Some(3), None, Some(5), Some(4), Some(2), Some(3)];
+    assert_eq!(log.indices_of(&leaves), Ok(expected.clone()));
+    let each: Result<Vec<_>, _> = leaves.iter().map(|leaf| log.index_of(leaf)).collect();
+    assert_eq!(each, Ok(expected));
+    assert_eq!(log.indices_of(&[]), Ok(Vec::new()));
+}
+
+#[test]
+fn a_tile_is_at_hand_once_it_was_written_or_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut grower = Grower::new(ORIGIN);
+    let id = TileId::hashes(0, 0);
+    let log = RocksLog::open(dir.path()).unwrap();
+    assert_eq!(log.tile_at_hand(id), Ok(None));
+    log.commit(0, &plain(grower.grow(&["a", "b"]))).unwrap();
+    let written = log.tile(id).unwrap();
+    assert_eq!(written.as_ref().map(Vec::len), Some(64));
+    assert_eq!(log.tile_at_hand(id), Ok(written.clone()));
+    drop(log);
+    // What was in the write-ahead log is in a file now.
+    let log = RocksLog::open(dir.path()).unwrap();
+    let at_hand = log.tile_at_hand(id).unwrap();
+    assert!(at_hand.is_none() || at_hand == written, "{at_hand:?}");
+    assert_eq!(log.tile(id), Ok(written.clone()));
+    assert_eq!(log.tile_at_hand(id), Ok(written));
 }
 
 #[test]
