@@ -5,9 +5,9 @@
 
 mod accept;
 mod connection;
+pub mod deadline;
 mod idle;
 mod places;
-pub mod deadline;
 pub mod tls;
 
 use std::io;
