@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use quorix_tlog::note::{SigningKey, VerifierKey};
+use quorix_tlog::note::{KeyError, SigningKey, VerifierKey};
 use quorix_trust::attestation::{Entry, KeyRotation};
 use quorix_wire::client::LogClient;
 use quorix_wire::entry::encode;
@@ -92,7 +92,7 @@ fn following_key(file: &Path, name: Option<&str>, old: &SigningKey) -> Result<Si
             "--name: a name stands for one history, so the log that follows needs another one than {name}"
         )));
     }
-    let name = name.parse().map_err(|error| {
+    let name = name.parse().map_err(|error: KeyError| {
         Failure::wrong(format!("`{name}` cannot be the name of a key: {error}"))
     })?;
     let mut seed = [0_u8; 32];
