@@ -126,10 +126,12 @@ async fn an_honest_index_is_found_right_and_is_the_one_that_the_follower_makes()
     assert_eq!(store.head().unwrap().unwrap().root, checkpoint.root);
 }
 
+/// Changes what a map says after so many entries.
+type Lie = Box<dyn Fn(u64, &mut Lists)>;
+
 #[tokio::test]
 async fn a_lying_index_is_caught_at_the_first_size_at_which_it_lies() {
     let (hello, absent) = (key_of("hello"), key_of("absent"));
-    type Lie = Box<dyn Fn(u64, &mut Lists)>;
     let lies: [(&str, u64, Lie); 6] = [
         (
             "an entry is left out",
@@ -184,9 +186,9 @@ async fn a_lying_index_is_caught_at_the_first_size_at_which_it_lies() {
     ];
     for (what, size, lie) in lies {
         let found = audited(&leaves(&entries(), &lie)).await.unwrap();
-        let differs = found.differs.expect(what);
+        let differs = found.differs.unwrap_or_else(|| panic!("{what}"));
         assert_eq!(differs.size, size, "{what}: {differs}");
-        let signed = differs.signed.expect(what);
+        let signed = differs.signed.unwrap();
         assert_eq!(signed.input_root, differs.made.input_root, "{what}");
         assert_ne!(signed.map_root, differs.made.map_root, "{what}");
     }
