@@ -14,7 +14,7 @@ use crate::query;
 use crate::service::Aggregator;
 
 /// Decisions in one answer of a stream.
-pub const DECISIONS_PER_ANSWER: usize = 256;
+pub(crate) const DECISIONS_PER_ANSWER: usize = 256;
 
 impl Aggregator {
     /// Decides outputs in their order, then everything else that they reach, ascending by hash part.
