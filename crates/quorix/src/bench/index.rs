@@ -2,12 +2,12 @@
 //! proofs are.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Instant;
 
 use prometheus_client::registry::Registry;
 use quorix_log::index::LogIndex;
 use quorix_store::RocksLogIndex;
+use quorix_trust::ports::StoreError;
 
 use super::append::processor_seconds;
 use super::entries::Entries;
@@ -20,27 +20,28 @@ const LOOKED_UP: u64 = 5_000;
 /// Numbers of entries that no measurement appends.
 const ABSENT: u64 = 1 << 50;
 
-/// Makes the index of the whole log, and looks up keys that are in it and keys that are not.
+/// Makes the index of the whole log, and looks up keys that are in it and keys that are not. Gives how many are in it.
 pub(super) async fn follow(
     stand: &Stand,
     dir: &Path,
     entries: u64,
     report: &mut Report,
-) -> Result<(), Failure> {
+) -> Result<f64, Failure> {
     remark("making the verifiable index");
     let dir = dir.join("log-index");
-    let store = Arc::new(RocksLogIndex::open(&dir).map_err(Failure::unknown)?);
+    let open = move || {
+        RocksLogIndex::open(&dir).map_err(|error| StoreError {
+            operation: "opening the index".to_owned(),
+            reason: error.to_string(),
+        })
+    };
     let mut metrics = Registry::default();
-    let index = LogIndex::open(&stand.log, store, &signing_key()?, &mut metrics);
+    let index = LogIndex::new(&stand.log, open, &signing_key()?, None, &mut metrics);
     let index = index.map_err(Failure::unknown)?;
+    index.open().await;
     let before = index.status().keys;
     let (started, cpu) = (Instant::now(), processor_seconds());
-    let following = index.clone();
-    let caught_up = tokio::task::spawn_blocking(move || following.catch_up());
-    caught_up
-        .await
-        .map_err(Failure::unknown)?
-        .map_err(Failure::unknown)?;
+    index.catch_up().await.map_err(Failure::unknown)?;
     let (seconds, cpu) = (started.elapsed().as_secs_f64(), processor_seconds() - cpu);
     let keys = index.status().keys;
     let added = float(keys.saturating_sub(before));
@@ -52,8 +53,7 @@ pub(super) async fn follow(
     }
     report.add("log.index_keys", float(keys), "keys", Target::None);
     proofs(&index, entries, report)?;
-    drop(index);
-    size(&dir, float(keys).max(1.0), report)
+    Ok(float(keys).max(1.0))
 }
 
 /// The longest proofs, and how long the slowest look-ups take.
@@ -65,9 +65,8 @@ fn proofs(index: &LogIndex, entries: u64, report: &mut Report) -> Result<(), Fai
         for number in 0..LOOKED_UP.min(entries) {
             let key = Entries::key(first.saturating_add(number.saturating_mul(stride)))?;
             let started = Instant::now();
-            let answer = index.answer(&key, 0).map_err(Failure::unknown)?;
+            let answer = index.answer(&key, 0, 0).map_err(Failure::unknown)?;
             samples.push(started.elapsed().as_secs_f64() * 1e3);
-            let answer = answer.ok_or_else(|| Failure::unknown("the index gives no answer"))?;
             if answer.indices.is_empty() != (kind == "absence") {
                 return Err(Failure::unknown(format!("no proof of {kind} for {key:?}")));
             }
@@ -82,9 +81,10 @@ fn proofs(index: &LogIndex, entries: u64, report: &mut Report) -> Result<(), Fai
     Ok(())
 }
 
-/// Bytes on the disk for each key, all parts together. Opened anew, so that nothing is in the write-ahead log only.
-fn size(dir: &Path, keys: f64, report: &mut Report) -> Result<(), Failure> {
-    let store = RocksLogIndex::open(dir).map_err(Failure::unknown)?;
+/// Bytes on the disk for each key, all parts together. Opened anew, when the log has ended, so that nothing is in the
+/// write-ahead log only.
+pub(super) fn size(dir: &Path, keys: f64, report: &mut Report) -> Result<(), Failure> {
+    let store = RocksLogIndex::open(&dir.join("log-index")).map_err(Failure::unknown)?;
     let parts = store.sizes().map_err(Failure::unknown)?;
     let total = parts.iter().map(|(_, bytes)| float(*bytes)).sum::<f64>();
     report.add("log.index_storage", total / keys, "B/key", Target::None);

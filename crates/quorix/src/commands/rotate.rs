@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
+use quorix_log::beginning::NewKey;
 use quorix_tlog::note::{KeyError, SigningKey, VerifierKey};
 use quorix_trust::attestation::{Entry, KeyRotation};
 use quorix_wire::client::LogClient;
@@ -101,6 +102,14 @@ fn following_key(file: &Path, name: Option<&str>, old: &SigningKey) -> Result<Si
     let key = SigningKey::from_seed(name, seed);
     write_secret(file, &key.to_text())
         .map_err(|error| Failure::wrong(format!("{} was not made: {error}", file.display())))?;
+    // The first start of the log that follows asks for it.
+    let mark = NewKey::beside(file, key.verifier());
+    mark.mark().map_err(|error| {
+        let (file, mark) = (file.display(), mark.path().display());
+        Failure::unknown(format!(
+            "{file} was made, but not {mark} beside it, which says that it is new: {error}"
+        ))
+    })?;
     Ok(key)
 }
 

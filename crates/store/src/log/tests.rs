@@ -3,6 +3,7 @@
 use quorix_testkit::conformance;
 use quorix_testkit::tree::Grower;
 use quorix_tlog::hash::leaf_hash;
+use quorix_tlog::tile::TileId;
 
 use super::*;
 use crate::RocksIndex;
@@ -216,10 +217,7 @@ fn a_commit_that_was_cut_off_is_dropped_whole() {
             Ok(Some(head.clone())),
             "cut at {cut} of {whole}"
         );
-        assert_eq!(
-            reopened.index_of(&quorix_tlog::hash::leaf_hash(b"second")),
-            Ok(None)
-        );
+        assert_eq!(reopened.index_of(&leaf_hash(b"second")), Ok(None));
     }
 }
 
@@ -375,7 +373,7 @@ fn a_backup_of_a_log_that_is_written_meanwhile_is_whole() {
         for (id, tile) in &batch.tree.tiles {
             assert_eq!(restored.tile(*id).as_ref(), Ok(&Some(tile.clone())));
         }
-        let beyond = quorix_tlog::tile::TileId::entries(size / 256 + 1);
+        let beyond = TileId::entries(size / 256 + 1);
         assert_eq!(restored.tile(beyond), Ok(None));
     }
 }

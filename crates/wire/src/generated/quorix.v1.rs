@@ -1753,8 +1753,11 @@ pub struct GetStatusResponse {
     /// Signed note, empty before the first start has signed one.
     #[prost(bytes = "vec", tag = "4")]
     pub checkpoint: ::prost::alloc::vec::Vec<u8>,
-    /// Absent where nothing was left over.
+    /// How far the verifiable index has come; absent where the log keeps none.
     #[prost(message, optional, tag = "5")]
+    pub index: ::core::option::Option<IndexStatus>,
+    /// Absent where nothing was left over.
+    #[prost(message, optional, tag = "7")]
     pub recovery: ::core::option::Option<Recovery>,
     /// vkey of the key that follows, once the log has ended.
     #[prost(string, tag = "6")]
