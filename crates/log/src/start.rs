@@ -58,12 +58,10 @@ impl Known<'_> {
         };
         let tree = self.check_tree(store, &head, anchored.as_ref())?;
         self.check_copy(store, &head)?;
-        match &anchored {
-            // A new log may have stopped before its first anchor.
-            None if !(head.size == 0 && is_new) && !self.witnesses_know(store, &head)? => {
-                return Err(StartError::NoAnchor { size: head.size });
-            }
-            _ => {}
+        // A new log may have stopped before its first anchor.
+        let may_lack_anchor = head.size == 0 && is_new;
+        if anchored.is_none() && !may_lack_anchor && !self.witnesses_know(store, &head)? {
+            return Err(StartError::NoAnchor { size: head.size });
         }
         let recovery = recovery(store, &head, anchored.as_ref())?;
         let end = end_of(store, head.size, self.key.verifier())?;

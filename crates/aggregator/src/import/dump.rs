@@ -59,6 +59,8 @@ impl<R: BufRead> Records<R> {
         let mut taken = text.len() as u64;
         let mut has_first_key = text.starts_with(FIRST_KEY);
         let mut is_too_long = false;
+        // What is read next goes on with a line that was too long for one piece.
+        let mut is_rest = false;
         loop {
             let mut line = Vec::new();
             let limit = RECORD_BYTES_MAX as u64;
@@ -67,7 +69,7 @@ impl<R: BufRead> Records<R> {
                 .by_ref()
                 .take(limit)
                 .read_until(b'\n', &mut line)?;
-            let is_blank = line.trim_ascii().is_empty();
+            let is_blank = !is_rest && line.trim_ascii().is_empty();
             if read == 0 || (is_blank && (!text.is_empty() || is_too_long)) {
                 taken = taken.saturating_add(read as u64);
                 if read == 0 && text.is_empty() && !is_too_long {
@@ -75,7 +77,7 @@ impl<R: BufRead> Records<R> {
                 }
                 return Ok(Some((record(text, is_too_long), taken)));
             }
-            if line.starts_with(FIRST_KEY) {
+            if !is_rest && line.starts_with(FIRST_KEY) {
                 if has_first_key {
                     self.ahead = line;
                     return Ok(Some((record(text, is_too_long), taken)));
@@ -87,6 +89,7 @@ impl<R: BufRead> Records<R> {
                 is_too_long = true;
                 text.clear();
             }
+            is_rest = !line.ends_with(b"\n");
             if !is_blank && !is_too_long {
                 text.extend_from_slice(&line);
             }
@@ -153,5 +156,12 @@ mod tests {
         assert_eq!(found.len(), 2);
         assert_eq!(found[0].0, None);
         assert_eq!(found[1], some("StorePath: b\n", 13));
+
+        // A piece of a long line is no beginning of another record.
+        let mut dump = b"StorePath: a\nSig: ".to_vec();
+        dump.extend(vec![b'x'; RECORD_BYTES_MAX - b"Sig: ".len()]);
+        dump.extend(b"StorePath: b\n");
+        let length = dump.len() as u64;
+        assert_eq!(records(&dump), [(None, length)]);
     }
 }

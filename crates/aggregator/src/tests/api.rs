@@ -295,7 +295,7 @@ async fn a_closure_is_decided_in_one_call_and_told_in_parts() {
 
     let in_process = world
         .aggregator
-        .decide_closure(&[app.clone()])
+        .decide_closure(std::slice::from_ref(&app))
         .await
         .unwrap();
     assert!(

@@ -527,7 +527,7 @@ async fn a_clock_that_is_put_back_by_a_day_keeps_no_silent_log_alive() {
     // It answers, and its age counts from there: silent from then on, it does not live for a day.
     assert!(world.look("alice").await);
     assert_eq!(world.state("alice"), LogState::Live);
-    let stale_after = super::world::config().stale_after.as_secs();
+    let stale_after = config().stale_after.as_secs();
     world.clock.advance(stale_after + 1);
     let reason = format!("no verified answer for {} s", stale_after + 1);
     assert_eq!(world.stale_reason("alice"), reason);

@@ -1,9 +1,11 @@
 //! Hosts on one machine: folders, keys, configurations, ports and processes. The end-to-end tests play in it too.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use quorix_log::beginning::NewKey;
 use quorix_nix::signature::{PublicKey, SecretKey};
@@ -295,15 +297,24 @@ listen = "{metrics}"
     }
 }
 
-/// A port that is free now.
+/// A port that is free now, and that this process was not given before: the system gives one again as soon as nobody
+/// listens there, and hosts are configured long before they listen.
 ///
 /// # Errors
 /// There is none.
 pub fn free_port() -> Result<SocketAddr, Failure> {
-    let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)));
-    listener
-        .and_then(|listener| listener.local_addr())
-        .map_err(|error| Failure::unknown(format!("no free port: {error}")))
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    for _ in 0..1000 {
+        let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)));
+        let address = listener
+            .and_then(|listener| listener.local_addr())
+            .map_err(|error| Failure::unknown(format!("no free port: {error}")))?;
+        let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
+        if given.insert(address.port()) {
+            return Ok(address);
+        }
+    }
+    Err(Failure::unknown("no free port that was not given before"))
 }
 
 /// Removes a folder with stores in it, whose folders are read-only.

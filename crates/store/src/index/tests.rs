@@ -172,7 +172,10 @@ fn an_index_is_read_while_another_process_writes_it_and_never_written() {
     writer.observe(&seen).unwrap();
     let reader = RocksIndex::open_to_read(dir.path()).unwrap();
     let hello = a_path("hello").hash_part();
-    assert_eq!(reader.statements(&hello).unwrap(), [seen.clone()]);
+    assert_eq!(
+        reader.statements(&hello).unwrap(),
+        std::slice::from_ref(&seen)
+    );
     let other = IndexedStatement {
         value: FingerprintDigest::from_bytes([2; 32]),
         ..seen.clone()

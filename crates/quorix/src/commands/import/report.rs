@@ -113,6 +113,6 @@ mod tests {
             "Imported 1,999 signatures from 2,000 records.\n  1 record with a forged signature\n\
              Not to its end: slow did not answer. What was imported stays; run it again with --resume to go on.\n"
         );
-        assert_eq!(json(&passes)["total"]["kept"], 1_999);
+        assert_eq!(json(&passes).pointer("/total/kept"), Some(&1_999.into()));
     }
 }
