@@ -11,7 +11,6 @@ use quorix_nix::fingerprint::Fingerprint;
 use quorix_nix::store_path::{HashPart, StorePath};
 use quorix_trust::decision::{Decision, Outcome, decide_many};
 use quorix_trust::evidence::Evidence;
-use quorix_trust::policy::Level;
 use tokio::time::Instant;
 
 use crate::error::AskError;
@@ -29,11 +28,7 @@ impl Shared {
         self: &Arc<Self>,
         queries: Vec<Query>,
     ) -> Result<Vec<Decision>, AskError> {
-        let closure = self
-            .policy
-            .rules
-            .iter()
-            .any(|rule| rule.level == Level::Closure);
+        let closure = self.policy.asks_for_references();
         let wanted = queries
             .iter()
             .map(|query| query.hash_part.clone())

@@ -35,6 +35,7 @@ pub mod entry;
 pub mod evidence;
 pub mod fetch;
 pub mod index;
+pub mod receipt;
 pub mod scan;
 pub mod tls;
 pub mod token;
