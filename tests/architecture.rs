@@ -47,8 +47,9 @@ const ARROWS: &[(&str, &[&str])] = &[
 
 const PURE: [&str; 3] = ["quorix-nix", "quorix-tlog", "quorix-trust"];
 
-/// All that a pure crate may name: arithmetic over bytes and the derive for its errors.
-const PURE_MAY_NAME: [&str; 7] = [
+/// All that a pure crate may name: arithmetic over bytes, the derive for its errors, and the evaluator of conditions.
+const PURE_MAY_NAME: [&str; 8] = [
+    "cel",
     "data-encoding",
     "ed25519-dalek",
     "md-5",

@@ -11,7 +11,6 @@ use quorix_nix::fingerprint::Fingerprint;
 use quorix_nix::store_path::{HashPart, StorePath};
 use quorix_trust::decision::{Decision, Outcome, decide_many};
 use quorix_trust::evidence::Evidence;
-use quorix_trust::policy::Level;
 use tokio::time::Instant;
 
 use crate::error::AskError;
@@ -45,12 +44,7 @@ impl Shared {
         asked: Vec<Query>,
         all_reached: bool,
     ) -> Result<Vec<Decision>, AskError> {
-        let closure = all_reached
-            || self
-                .policy
-                .rules
-                .iter()
-                .any(|rule| rule.level == Level::Closure);
+        let closure = all_reached || self.policy.asks_for_references();
         let wanted = asked.iter().map(|query| query.hash_part.clone()).collect();
         let mut gathered = self.gather(wanted, closure).await?;
         let deadline = Instant::now() + self.config.content_budget;

@@ -80,6 +80,8 @@ pub(crate) struct Found {
     cost: usize,
     /// The list of references that it brings, and its bytes.
     list: Option<(BlobId, usize)>,
+    /// The list of inputs that it brings.
+    inputs: Option<BlobId>,
 }
 
 impl Shared {
@@ -95,6 +97,12 @@ impl Shared {
             let evidence = LogEvidence {
                 state: seen.standing.state.clone(),
                 size: seen.size(),
+                cosigned: seen
+                    .signed
+                    .as_ref()
+                    .map(|signed| self.policy.cosigned(signed.bytes()))
+                    .unwrap_or_default(),
+                history: Vec::new(),
             };
             (seen.log.origin.clone(), evidence)
         });

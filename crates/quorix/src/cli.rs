@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod import;
 pub mod operate;
+pub mod policy;
 
 use std::path::PathBuf;
 
@@ -133,6 +134,12 @@ pub struct Decide {
     /// With --policy: where bytes of content-addressed paths may come from, instead of what the configuration says.
     #[arg(long = "source", value_name = "URL", requires = "policy")]
     pub sources: Vec<String>,
+    /// With --policy: write all that the decision follows from into a new file, for `quorix verify receipt`.
+    #[arg(long, value_name = "FILE", requires = "policy")]
+    pub receipt: Option<PathBuf>,
+    /// With --receipt: the receipt of an earlier acceptance, for a rule with `grace=`.
+    #[arg(long, value_name = "FILE", requires = "receipt")]
+    pub earlier: Option<PathBuf>,
     /// Print the whole decision as JSON.
     #[arg(long)]
     pub json: bool,
@@ -199,6 +206,13 @@ pub enum PolicyCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Print a first policy to begin with; it is good for `policy check`.
+    Init(policy::Init),
+    /// What would change under another policy, before it is in force.
+    Try(policy::Try),
+    /// Look after a signed set of paths for which a weaker rule holds.
+    #[command(subcommand)]
+    Exempt(policy::Exempt),
 }
 
 /// `key …`

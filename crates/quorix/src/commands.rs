@@ -13,8 +13,11 @@ mod lookup;
 mod mirror;
 mod paper;
 mod policy;
+mod policy_files;
+mod policy_try;
 mod progress;
 mod rotate;
+mod receipt;
 mod serve;
 mod token;
 mod verify;
@@ -65,6 +68,9 @@ pub fn run(cli: Cli) -> Exit {
         })),
         Command::Config(ConfigCommand::Check(file)) => config::check(&file.config),
         Command::Policy(PolicyCommand::Check { file, json }) => policy::check(&file, json),
+        Command::Policy(PolicyCommand::Init(arguments)) => policy_files::init(&arguments),
+        Command::Policy(PolicyCommand::Try(arguments)) => blocking(policy_try::try_on(arguments)),
+        Command::Policy(PolicyCommand::Exempt(command)) => policy_files::exempt(&command),
         Command::Key(KeyCommand::Generate { kind, name, file }) => {
             key::generate(kind, &name, &file)
         }
@@ -105,6 +111,7 @@ pub fn run(cli: Cli) -> Exit {
         Command::Log(LogCommand::Retract(arguments)) => blocking(log::retract::retract(arguments)),
         Command::Log(LogCommand::Tail(arguments)) => blocking(log::tail::tail(arguments)),
         Command::Verify(VerifyCommand::Proof(arguments)) => verify::proof(&arguments),
+        Command::Verify(VerifyCommand::Receipt(arguments)) => receipt::verify(&arguments),
         Command::Mirror(arguments) => blocking(mirror::mirror(arguments)),
         Command::Attest(arguments) => blocking(attest::attest(arguments)),
         Command::Hook(HookCommand::PostBuild(file)) => return hook::post_build(&file.config),
@@ -149,7 +156,9 @@ pub(crate) fn read_policy(file: &Path) -> Result<Policy, Failure> {
             file.display()
         ))
     })?;
-    Policy::parse(&text).map_err(|error| Failure::wrong(format!("{}: {error}", file.display())))
+    let files = policy::Beside::of(file);
+    Policy::parse_with(&text, &files)
+        .map_err(|error| Failure::wrong(format!("{}: {error}", file.display())))
 }
 
 /// Seconds since 1970.

@@ -15,7 +15,7 @@ use quorix_nix::hash::NarHash;
 use quorix_nix::store_path::{HashPart, StorePath};
 use quorix_trust::decision::{Decision, Outcome, decide, decide_many, reached};
 use quorix_trust::evidence::Evidence;
-use quorix_trust::policy::{Level, Policy};
+use quorix_trust::policy::Policy;
 use quorix_wire::client::AggregatorClient;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -82,7 +82,7 @@ impl Decider {
         metrics: ServiceMetrics,
     ) -> Self {
         Self {
-            has_closure_rules: policy.rules.iter().any(|rule| rule.level == Level::Closure),
+            has_closure_rules: policy.asks_for_references(),
             memo: Memo::new(config.decision_ttl),
             flights: Flights::new(config.decisions_at_once),
             questions: Semaphore::new(QUESTIONS_AT_ONCE),

@@ -1,9 +1,12 @@
 //! The decision of SEMANTICS §3: a pure function of policy, evidence and time, with its reasons.
 //!
-//! In three steps, a file each: `tally` says who votes what, `rule` decides one path by itself, `closure` asks the
-//! same of everything that it refers to. `view` writes down what a person needs to follow it.
+//! In steps, a file each: `context` says how each log stands, `tally` who votes what, `rule` what one rule makes of one
+//! path, `choose` which rules are in force on it, `closure` and `graph` ask the same of everything that it depends on. `view` writes down what a person needs to follow it.
 
+mod choose;
 mod closure;
+mod context;
+mod graph;
 mod reach;
 mod rule;
 mod tally;
@@ -78,7 +81,7 @@ pub struct Decision {
     pub warned: Option<Box<Self>>,
     /// The decision of the rule from which the policy fell back.
     pub fallen_from: Option<Box<Self>>,
-    /// POSIX seconds at which time alone changes this decision.
+    /// POSIX seconds before which time alone does not change this decision; `None` if it never does.
     pub valid_until_s: Option<u64>,
 }
 
@@ -176,11 +179,10 @@ pub struct SourceView {
     pub finished_at_s: u64,
 }
 
-/// Decides one output. `now_s` is POSIX seconds; nothing that this version decides changes with time alone.
+/// Decides one output. `now_s` is POSIX seconds.
 #[must_use]
 pub fn decide(policy: &Policy, evidence: &Evidence, asked: &HashPart, now_s: u64) -> Decision {
-    let _ = now_s;
-    closure::Evaluator::new(policy, evidence, closure::World::InForce).decide(asked)
+    closure::Evaluator::new(policy, evidence, now_s, closure::World::InForce).decide(asked)
 }
 
 /// Decides many outputs, in their order. The same decisions as [`decide`], with shared work.
@@ -191,8 +193,7 @@ pub fn decide_many(
     asked: &[HashPart],
     now_s: u64,
 ) -> Vec<Decision> {
-    let _ = now_s;
-    let mut evaluator = closure::Evaluator::new(policy, evidence, closure::World::InForce);
+    let mut evaluator = closure::Evaluator::new(policy, evidence, now_s, closure::World::InForce);
     asked.iter().map(|asked| evaluator.decide(asked)).collect()
 }
 

@@ -25,6 +25,29 @@ pub struct Evidence {
     pub caches_heard: BTreeMap<HashPart, BTreeSet<[u8; 32]>>,
     /// Content-addressed paths whose NAR was fetched and whose path was recomputed from it.
     pub self_verified: BTreeMap<StorePath, Fingerprint>,
+    /// What was ACCEPTED earlier, shown by a receipt that replays: for `grace=`.
+    pub earlier: BTreeMap<StorePath, Earlier>,
+}
+
+/// An earlier acceptance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Earlier {
+    /// What was accepted.
+    pub value: FingerprintDigest,
+    /// When, in POSIX seconds.
+    pub at_s: u64,
+}
+
+/// Verified cosignatures on one checkpoint: name of the witness in the policy, time in POSIX seconds.
+pub type Cosigned = BTreeMap<String, u64>;
+
+/// An earlier checkpoint of a log, verified to be of the same tree.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Covering {
+    /// Entries that it covers: those below.
+    pub size: u64,
+    /// Who cosigned it, and when.
+    pub cosigned: Cosigned,
 }
 
 /// How a log stood at the moment of the evidence.
@@ -34,6 +57,10 @@ pub struct LogEvidence {
     pub state: LogState,
     /// Size of the checkpoint that the evidence is from.
     pub size: u64,
+    /// Who cosigned that checkpoint, and when.
+    pub cosigned: Cosigned,
+    /// Earlier checkpoints with their cosignatures, which date entries; in any order.
+    pub history: Vec<Covering>,
 }
 
 /// SEMANTICS §2. Only a live log adds votes; what any log said counts as dissent.
@@ -59,6 +86,9 @@ pub struct Statement {
     pub said: Said,
     /// The whole fingerprint, where the references are known.
     pub facts: Option<Fingerprint>,
+    /// The list of what was present at the build with the values there, where a build publishes it and it was
+    /// fetched.
+    pub inputs: Option<BTreeMap<StorePath, FingerprintDigest>>,
     /// A later entry of the same log withdraws it. Means nothing for an observation: the signature is the evidence,
     /// and no log can take back what a cache signed.
     pub withdrawn: bool,

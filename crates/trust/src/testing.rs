@@ -10,7 +10,7 @@ use quorix_tlog::note::SigningKey;
 
 use crate::attestation::{Build, Claim, Environment, Observation, Provenance, References};
 use crate::decision::{Decision, decide};
-use crate::evidence::{Evidence, LogEvidence, LogState, Said, Source, Statement};
+use crate::evidence::{Cosigned, Evidence, LogEvidence, LogState, Said, Source, Statement};
 use crate::policy::Policy;
 
 pub(crate) fn log_key(name: &str) -> SigningKey {
@@ -81,9 +81,15 @@ impl Known {
 
     pub(crate) fn log(mut self, name: &str, state: LogState) -> Self {
         let origin = log_key(name).verifier().name().as_str().to_owned();
-        self.0
-            .logs
-            .insert(origin, LogEvidence { state, size: 1_000 });
+        self.0.logs.insert(
+            origin,
+            LogEvidence {
+                state,
+                size: 1_000,
+                cosigned: Cosigned::new(),
+                history: Vec::new(),
+            },
+        );
         self
     }
 
@@ -166,6 +172,7 @@ pub(crate) fn built(builder: &str, facts: &Fingerprint) -> Statement {
         },
         said: Said::Build(Box::new(build)),
         facts: Some(facts.clone()),
+        inputs: None,
         withdrawn: false,
     }
 }
@@ -181,6 +188,7 @@ pub(crate) fn observed(cache: &str, facts: &Fingerprint) -> Statement {
         source: Source::Unlogged,
         said: Said::Observation(Box::new(seen)),
         facts: Some(facts.clone()),
+        inputs: None,
         withdrawn: false,
     }
 }

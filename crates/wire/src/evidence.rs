@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use quorix_nix::store_path::{HashPart, StoreDir};
-use quorix_trust::evidence::{Evidence, LogEvidence};
+use quorix_trust::evidence::Evidence;
 use quorix_trust::policy::Policy;
 
 use crate::pb;
@@ -105,7 +105,7 @@ pub fn verify_evidence(
     }
     let logs = logs
         .into_iter()
-        .map(|(origin, log)| (origin, LogEvidence::from(log)))
+        .map(|(origin, log)| (origin, log.evidence(policy)))
         .collect();
     let evidence = Evidence {
         store_dir: question.store_dir.clone(),
@@ -113,6 +113,7 @@ pub fn verify_evidence(
         outputs: verified,
         caches_heard,
         self_verified: BTreeMap::new(),
+        earlier: BTreeMap::new(),
     };
     Ok(Verified { evidence, dropped })
 }

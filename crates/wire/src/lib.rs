@@ -39,6 +39,7 @@ pub mod evidence;
 pub mod fetch;
 pub mod index;
 pub mod json;
+pub mod receipt;
 pub mod scan;
 pub mod tls;
 pub mod token;

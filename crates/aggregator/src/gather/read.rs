@@ -107,6 +107,7 @@ fn one(
         source,
         said,
         facts: None,
+        inputs: None,
         withdrawn: withdrawn_by.is_some(),
     };
     let id = references_blob(statement.claim());
@@ -124,6 +125,7 @@ fn one(
             None
         }
     };
+    let inputs = inputs(shared, gathered, entries, &indexed.place, &mut statement)?;
     // A signature that no log carries counts only for a cache of the policy, and only where it can be checked.
     let is_unlogged = statement.source == Source::Unlogged;
     if is_unlogged
@@ -138,7 +140,8 @@ fn one(
     let list_bytes = list.as_ref().map(Vec::len);
     let cost = logged_bytes(entries, &indexed.place, size, withdrawn_by)?
         .saturating_add(bytes.len())
-        .saturating_add(list_bytes.unwrap_or_default());
+        .saturating_add(list_bytes.unwrap_or_default())
+        .saturating_add(inputs.map(|(_, bytes)| bytes).unwrap_or_default());
     let found = Found {
         place: indexed.place,
         voice: indexed.voice,
@@ -146,6 +149,7 @@ fn one(
         withdrawn_by,
         cost,
         list: id.zip(list_bytes),
+        inputs: inputs.map(|(id, _)| id),
     };
     Ok(Some(Read {
         statement,
@@ -186,7 +190,31 @@ fn needs_list(gathered: &Gathered, statement: &Statement) -> bool {
     }
 }
 
-/// A list of references, which is noted where it is missing.
+/// Adds a build's list of inputs, where a rule asks for it and it is there.
+fn inputs(
+    shared: &Shared,
+    gathered: &mut Gathered,
+    entries: &BTreeMap<String, Entries>,
+    place: &Place,
+    statement: &mut Statement,
+) -> Result<Option<(BlobId, usize)>, StoreError> {
+    let Said::Build(build) = &statement.said else {
+        return Ok(None);
+    };
+    let wanted = shared.policy.asks_for_inputs() && needs_list(gathered, statement);
+    let Some(id) = build.inputs_blob.filter(|_| wanted) else {
+        return Ok(None);
+    };
+    let Some(bytes) = list(shared, gathered, entries, place, id)? else {
+        return Ok(None);
+    };
+    statement.inputs = entry::decode_inputs(&bytes).ok();
+    let length = bytes.len();
+    gathered.blobs.insert(id, bytes);
+    Ok(Some((id, length)))
+}
+
+/// A list of references or inputs, which is noted where it is missing.
 fn list(
     shared: &Shared,
     gathered: &mut Gathered,

@@ -248,6 +248,7 @@ impl Gathered {
                     self.shares.take(&one);
                 }
                 needed.extend(one.list.map(|(id, _)| id));
+                needed.extend(one.inputs);
                 stay.push(statement);
                 stay_found.push(one);
             }
@@ -280,6 +281,10 @@ impl Found {
             self.cost = self.cost.saturating_sub(bytes);
             statement.facts = None;
         }
+        if let Said::Build(_) = &statement.said {
+            self.inputs = None;
+            statement.inputs = None;
+        }
     }
 }
 
@@ -310,6 +315,7 @@ mod tests {
             withdrawn_by: None,
             cost,
             list: None,
+            inputs: None,
         }
     }
 

@@ -259,6 +259,28 @@ pub struct AuditIndex {
 pub enum VerifyCommand {
     /// Check a proof that a log has an entry, offline.
     Proof(VerifyProof),
+    /// Decide again, offline, from all that a receipt holds.
+    Receipt(VerifyReceipt),
+}
+
+/// `verify receipt`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Example:
+  quorix decide --policy my-policy --receipt hello.receipt /nix/store/…-hello-2.12
+  quorix verify receipt hello.receipt --policy my-policy
+
+Exit code 0: accepted, and it follows; 1: it does not hold, or it is a refusal; 2: wrong use.")]
+pub struct VerifyReceipt {
+    /// The receipt.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// The policy that it must be under. Without one it is only said what follows from the receipt's own policy.
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// Print as JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `verify proof`

@@ -21,7 +21,7 @@ use quorix_wire::pb;
 use quorix_wire::pb::aggregator_service_client::AggregatorServiceClient;
 use tonic::transport::Channel;
 
-use super::{aggregator_address, channel_to, now_s, read_policy};
+use super::{aggregator_address, channel_to, now_s, read_policy, receipt};
 use crate::cli::Decide;
 use crate::config::Config;
 use crate::output::{self, Exit, Failure};
@@ -32,6 +32,9 @@ pub(super) async fn decide(arguments: Decide) -> Result<Exit, Failure> {
     let address = aggregator_address(arguments.aggregator.clone(), &arguments.config.config)?;
     let channel = channel_to(&address, &arguments.config.config)?;
     let decision = match &arguments.policy {
+        Some(file) if arguments.receipt.is_some() => {
+            receipt::issue(channel, &arguments, file, &asked).await?
+        }
         Some(file) => here(channel, &arguments, file, &asked).await?,
         None => there(channel, &arguments.path)
             .await

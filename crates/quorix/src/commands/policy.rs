@@ -1,11 +1,38 @@
 //! `quorix policy check`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use quorix_trust::policy::{POLICY_BYTES_MAX, PolicyFiles};
 use serde_json::json;
 
 use super::read_policy;
 use crate::output::{self, Exit, Failure};
+
+/// Files that a policy names, beside the policy itself.
+pub(super) struct Beside(PathBuf);
+
+impl Beside {
+    /// The folder of a policy.
+    pub(super) fn of(policy: &Path) -> Self {
+        let folder = policy.parent().filter(|one| !one.as_os_str().is_empty());
+        Self(folder.unwrap_or(Path::new(".")).into())
+    }
+}
+
+impl PolicyFiles for Beside {
+    fn read(&self, name: &str) -> Result<Vec<u8>, String> {
+        let path = self.0.join(name);
+        let data = std::fs::metadata(&path).map_err(|error| error.to_string())?;
+        // A device or a pipe has no end.
+        if !data.is_file() {
+            return Err("it is not a file".into());
+        }
+        if usize::try_from(data.len()).map_or(true, |bytes| bytes > POLICY_BYTES_MAX) {
+            return Err("it is larger than 1 MiB".into());
+        }
+        std::fs::read(&path).map_err(|error| error.to_string())
+    }
+}
 
 pub(super) fn check(file: &Path, json: bool) -> Result<Exit, Failure> {
     let policy = read_policy(file)?;
@@ -25,6 +52,7 @@ pub(super) fn check(file: &Path, json: bool) -> Result<Exit, Failure> {
                 "name": cache.name, "key": cache.key.to_string(), "operator": cache.operator, "url": cache.url,
             })).collect::<Vec<_>>(),
             "rules": policy.rules.iter().map(|rule| json!({"name": rule.name, "line": rule.line, "text": rule.text})).collect::<Vec<_>>(),
+            "also": policy.also.iter().map(|also| json!({"name": also.rule.name, "line": also.rule.line, "text": also.rule.text})).collect::<Vec<_>>(),
             "default": default,
             "warnings": policy.warnings,
         });

@@ -225,6 +225,25 @@ impl TlogPolicy {
         Standing::NotMet { missing }
     }
 
+    /// The earliest time such that cosignatures of that time and before, one place a witness of the policy, meet the
+    /// quorum; `None` where they do not, or where the quorum is `none`.
+    #[must_use]
+    pub fn met_since(&self, times: &[Option<u64>]) -> Option<u64> {
+        let Quorum::Of(quorum) = self.quorum else {
+            return None;
+        };
+        let mut groups: Vec<Option<u64>> = Vec::with_capacity(self.groups.len());
+        for group in &self.groups {
+            let members = group.members.iter();
+            let mut of_members: Vec<u64> = members
+                .filter_map(|member| time_of(*member, times, &groups))
+                .collect();
+            of_members.sort_unstable();
+            groups.push(of_members.get(group.threshold.saturating_sub(1)).copied());
+        }
+        time_of(quorum, times, &groups)
+    }
+
     /// For each group the latest time such that its members of that time and later are enough: the
     /// threshold-th latest of its members' times. Groups only name groups before them.
     fn group_times(&self, times: &[Option<u64>]) -> Vec<Option<u64>> {

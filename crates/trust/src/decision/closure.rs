@@ -1,16 +1,18 @@
-//! Step 5 of SEMANTICS §3 at level `closure`: everything that an accepted path refers to must be accepted too.
+//! Which store paths are accepted, everything that they depend on included: step 5 of SEMANTICS §3.
 //!
-//! A depth-first walk with a stack of its own, every path decided once: the least fixed point, so a cycle other
-//! than a reference to oneself is never accepted.
+//! `graph` computes the least fixed point: a path is accepted only by finitely many steps from paths that need nothing
+//! else, so a cycle other than a reference to oneself never is.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use quorix_nix::fingerprint::Fingerprint;
+use quorix_nix::fingerprint::{Fingerprint, FingerprintDigest};
 use quorix_nix::store_path::{HashPart, StorePath};
 
-use super::rule::{Chosen, choose};
-use super::tally::Tally;
-use super::{CLOSURE_PATHS_MAX, Decision, Outcome, view};
+use super::choose::{Chosen, choose};
+use super::context::Context;
+use super::graph::{Graph, Needs, Own};
+use super::tally::{Tally, Terms};
+use super::{Decision, Outcome, view};
 use crate::evidence::Evidence;
 use crate::policy::{Level, Mode, Policy};
 
@@ -25,8 +27,7 @@ pub(super) enum World {
 
 /// Decides paths of one body of evidence, sharing what they have in common.
 pub(super) struct Evaluator<'a> {
-    pub(super) policy: &'a Policy,
-    pub(super) evidence: &'a Evidence,
+    pub(super) context: Context<'a>,
     pub(super) world: World,
     settled: BTreeMap<StorePath, Settled>,
     /// The same evidence as if every `mode=warn` rule were in force; made when the first one is met.
@@ -36,8 +37,8 @@ pub(super) struct Evaluator<'a> {
 /// What holds for one path, its closure included.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Settled {
-    /// It may be used.
-    Accepted,
+    /// It may be used, with this value.
+    Accepted(FingerprintDigest),
     /// It may not, by itself.
     Refused(Outcome),
     /// It may not, because of something that it refers to.
@@ -49,24 +50,15 @@ pub(super) enum Settled {
     },
 }
 
-/// What a path by itself comes to.
-enum Own {
-    Settled(Settled),
-    /// Accepted if these are.
-    If(Vec<StorePath>),
-}
-
-struct Frame {
-    path: StorePath,
-    references: Vec<StorePath>,
-    next: usize,
-}
-
 impl<'a> Evaluator<'a> {
-    pub(super) fn new(policy: &'a Policy, evidence: &'a Evidence, world: World) -> Self {
+    pub(super) fn new(
+        policy: &'a Policy,
+        evidence: &'a Evidence,
+        now_s: u64,
+        world: World,
+    ) -> Self {
         Self {
-            policy,
-            evidence,
+            context: Context::new(policy, evidence, now_s),
             world,
             settled: BTreeMap::new(),
             enforced: None,
@@ -110,17 +102,16 @@ impl<'a> Evaluator<'a> {
     }
 
     fn paths_under(&self, asked: &HashPart) -> BTreeSet<StorePath> {
-        let statements = self
-            .evidence
+        let evidence = self.context.evidence;
+        let statements = evidence
             .outputs
             .get(asked)
             .map(Vec::as_slice)
             .unwrap_or_default();
         let ours = statements
             .iter()
-            .filter(|statement| statement.claim().store_dir == self.evidence.store_dir);
-        let verified = self
-            .evidence
+            .filter(|statement| statement.claim().store_dir == evidence.store_dir);
+        let verified = evidence
             .self_verified
             .keys()
             .filter(|path| path.hash_part() == *asked);
@@ -140,143 +131,90 @@ impl<'a> Evaluator<'a> {
         if !is_warned {
             return decision;
         }
-        let (policy, evidence) = (self.policy, self.evidence);
+        let Context {
+            policy,
+            evidence,
+            now_s,
+            ..
+        } = self.context;
         let enforced = self
             .enforced
-            .get_or_insert_with(|| Box::new(Self::new(policy, evidence, World::Enforced)));
+            .get_or_insert_with(|| Box::new(Self::new(policy, evidence, now_s, World::Enforced)));
         let warned = enforced.decide_path(path);
         view::with_warned(decision, warned)
     }
 
     /// The verdict on a path by itself.
     pub(super) fn choose(&self, path: &StorePath) -> Option<Chosen<'a>> {
-        let tally = Tally::of(self.policy, self.evidence, path);
-        choose(
-            self.policy,
-            self.evidence,
-            path,
-            &tally,
-            self.world == World::Enforced,
-        )
+        choose(&self.context, path, self.world == World::Enforced)
     }
 
     /// What a content-addressed path was verified to be, unless the policy denies the path.
     pub(super) fn self_verified(&self, path: &StorePath) -> Option<&'a Fingerprint> {
-        let facts = self.evidence.self_verified.get(path)?;
-        let mut rule = self.policy.rule_for(path)?;
+        let Context {
+            policy, evidence, ..
+        } = self.context;
+        let facts = evidence.self_verified.get(path)?;
+        let mut rule = policy.rule_for(path, self.context.now_s)?;
         // A fallback is defined before the rule that names it, so this ends.
         while rule.mode == Mode::Warn && self.world == World::InForce {
-            rule = self.policy.rules.get(rule.fallback?)?;
+            rule = policy.rules.get(rule.fallback?)?;
         }
-        (rule.mode != Mode::Deny
-            && facts.path == *path
-            && facts.store_dir == self.evidence.store_dir)
+        (rule.mode != Mode::Deny && facts.path == *path && facts.store_dir == evidence.store_dir)
             .then_some(facts)
     }
 
-    /// Settles a path and everything below it.
+    /// Settles a path and everything that it depends on.
     fn settle(&mut self, path: &StorePath) -> Settled {
         if let Some(known) = self.settled.get(path) {
             return known.clone();
         }
-        let mut walked = BTreeSet::new();
-        let mut stack = Vec::new();
-        self.visit(path, &mut stack, &mut walked);
-        while let Some(frame) = stack.last_mut() {
-            let Some(reference) = frame.references.get(frame.next).cloned() else {
-                let path = frame.path.clone();
-                self.finish(path, Settled::Accepted, &mut stack);
-                continue;
-            };
-            let path = frame.path.clone();
-            match self.settled.get(&reference) {
-                Some(Settled::Accepted) => frame.next = frame.next.saturating_add(1),
-                Some(Settled::Refused(outcome)) => {
-                    let why = view::words(*outcome).to_owned();
-                    self.finish(path, Settled::Blocked { by: reference, why }, &mut stack);
-                }
-                Some(Settled::Blocked { by, why }) => {
-                    let blocked = Settled::Blocked {
-                        by: by.clone(),
-                        why: why.clone(),
-                    };
-                    self.finish(path, blocked, &mut stack);
-                }
-                None if walked.contains(&reference) => {
-                    let why = format!("{} refers back to {}", reference.name(), path.name());
-                    self.finish(path, Settled::Blocked { by: reference, why }, &mut stack);
-                }
-                None if walked.len() >= CLOSURE_PATHS_MAX => {
-                    let why = format!("its closure has more than {CLOSURE_PATHS_MAX} paths");
-                    self.finish(path, Settled::Blocked { by: reference, why }, &mut stack);
-                }
-                // Looked at again once it is settled.
-                None => self.visit(&reference, &mut stack, &mut walked),
-            }
-        }
-        self.settled
-            .get(path)
-            .cloned()
-            .unwrap_or(Settled::Refused(Outcome::Unknown))
+        let graph = Graph::walk(self.context.policy, path, &self.settled, |path| {
+            self.own(path)
+        });
+        let settled = graph.settle();
+        self.settled.extend(settled);
+        let unknown = Settled::Refused(Outcome::Unknown);
+        self.settled.get(path).cloned().unwrap_or(unknown)
     }
 
-    fn visit(
-        &mut self,
-        path: &StorePath,
-        stack: &mut Vec<Frame>,
-        walked: &mut BTreeSet<StorePath>,
-    ) {
-        walked.insert(path.clone());
-        match self.own(path) {
-            Own::Settled(settled) => {
-                self.settled.insert(path.clone(), settled);
-            }
-            Own::If(references) => stack.push(Frame {
-                path: path.clone(),
-                references,
-                next: 0,
-            }),
-        }
-    }
-
-    fn finish(&mut self, path: StorePath, settled: Settled, stack: &mut Vec<Frame>) {
-        self.settled.insert(path, settled);
-        stack.pop();
-    }
-
+    /// What a path by itself comes to, and what else it needs.
     fn own(&self, path: &StorePath) -> Own {
-        let others = |facts: &Fingerprint| {
-            facts
-                .references
-                .iter()
-                .filter(|other| *other != path)
-                .cloned()
-                .collect()
-        };
         if self.paths_under(&path.hash_part()).len() > 1 && self.two_accepted(path) {
             return Own::Settled(Settled::Refused(Outcome::Conflict));
         }
         if let Some(facts) = self.self_verified(path) {
-            return Own::If(others(facts));
+            return Own::If(Needs {
+                value: facts.digest(),
+                references: others(path, facts),
+                gates: Vec::new(),
+                is_waiting: false,
+            });
         }
         let Some(chosen) = self.choose(path) else {
             return Own::Settled(Settled::Refused(Outcome::Unknown));
         };
-        let verdict = chosen.verdict;
-        let (Outcome::Accepted, Some(value)) = (verdict.outcome, verdict.candidate) else {
-            return Own::Settled(Settled::Refused(verdict.outcome));
+        let (Outcome::Accepted, Some(value)) = (chosen.verdict.outcome, chosen.verdict.candidate)
+        else {
+            return Own::Settled(Settled::Refused(chosen.verdict.outcome));
         };
-        if verdict.rule.level == Level::Path {
-            return Own::Settled(Settled::Accepted);
+        let mut needs = Needs {
+            value,
+            references: Vec::new(),
+            gates: chosen.all().filter_map(|one| one.gate.clone()).collect(),
+            is_waiting: chosen.all().any(|one| one.is_waiting),
+        };
+        if chosen.all().any(|one| one.rule.level > Level::Path) {
+            let tally = Tally::of(&self.context, path, Terms::default());
+            let Some(facts) = tally.values.get(&value).copied().flatten() else {
+                return Own::Settled(Settled::Blocked {
+                    by: path.clone(),
+                    why: "nobody has supplied the list of what it refers to".into(),
+                });
+            };
+            needs.references = others(path, facts);
         }
-        let tally = Tally::of(self.policy, self.evidence, path);
-        match tally.values.get(&value).copied().flatten() {
-            Some(facts) => Own::If(others(facts)),
-            None => Own::Settled(Settled::Blocked {
-                by: path.clone(),
-                why: "nobody has supplied the list of what it refers to".into(),
-            }),
-        }
+        Own::If(needs)
     }
 
     /// True if another store path with the same hash part wins its vote as well: exactly one may.
@@ -292,4 +230,10 @@ impl<'a> Evaluator<'a> {
             });
         accepted.count() >= 2
     }
+}
+
+/// What a path refers to, itself aside.
+fn others(path: &StorePath, facts: &Fingerprint) -> Vec<StorePath> {
+    let others = facts.references.iter().filter(|other| *other != path);
+    others.cloned().collect()
 }

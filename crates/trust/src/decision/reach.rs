@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 
 use quorix_nix::store_path::{HashPart, StorePath};
 
-use super::tally::Tally;
+use super::context::Context;
+use super::tally::{Tally, Terms};
 use crate::evidence::Evidence;
 use crate::policy::{Mode, Policy};
 
@@ -20,7 +21,10 @@ pub fn reached(
     evidence: &Evidence,
     outputs: &BTreeSet<HashPart>,
 ) -> BTreeSet<StorePath> {
-    let rules = policy.rules.iter().filter(|rule| rule.mode != Mode::Deny);
+    // How a log stands does not matter here: what is known does. So the time is of no account either.
+    let context = Context::new(policy, evidence, 0);
+    let asks_for_inputs = policy.asks_for_inputs();
+    let rules = policy.all_rules().filter(|rule| rule.mode != Mode::Deny);
     let needs: BTreeSet<_> = rules
         .filter_map(|rule| Some((rule.quorum?, rule.require)))
         .collect();
@@ -29,7 +33,7 @@ pub fn reached(
         let said = evidence.outputs.get(output).into_iter().flatten();
         let paths: BTreeSet<&StorePath> = said.map(|statement| statement.path()).collect();
         for path in paths {
-            let tally = Tally::of(policy, evidence, path);
+            let tally = Tally::of(&context, path, Terms::default());
             for (value, facts) in &tally.values {
                 let knows = |operator: &str| tally.knows(operator, value);
                 let can_win = needs.iter().any(|(quorum, require)| {
@@ -38,6 +42,12 @@ pub fn reached(
                 });
                 if let (true, Some(facts)) = (can_win, facts) {
                     references.extend(facts.references.iter().cloned());
+                }
+                if can_win && asks_for_inputs {
+                    let sources = tally.operators.values().flat_map(|one| &one.sources);
+                    let agree = sources.filter(|one| one.statement.value() == *value);
+                    let lists = agree.filter_map(|one| one.statement.inputs.as_ref());
+                    references.extend(lists.flat_map(|list| list.keys().cloned()));
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! The decision of one rule on one path by itself: steps 1 to 4 of SEMANTICS §3, and the choice of the rule.
+//! The decision of one rule on one path by itself: steps 1 to 4 and 6 of SEMANTICS §3.
 
 use std::collections::BTreeSet;
 
@@ -6,9 +6,9 @@ use quorix_nix::fingerprint::FingerprintDigest;
 use quorix_nix::store_path::StorePath;
 
 use super::Outcome;
-use super::tally::Tally;
-use crate::evidence::{Evidence, LogState};
-use crate::policy::{Mode, Policy, Rule};
+use super::context::Context;
+use super::tally::{Tally, Terms};
+use crate::policy::{Level, Mode, Policy, Rule};
 
 /// What one rule says of one path, its closure aside.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,88 +19,40 @@ pub(super) struct Verdict<'a> {
     pub(super) outcome: Outcome,
     /// The value that wins, where one does.
     pub(super) candidate: Option<FingerprintDigest>,
+    /// The votes that it won by, where the rule asks for their inputs.
+    pub(super) gate: Option<Gate>,
+    /// It is not observed for long enough yet.
+    pub(super) is_waiting: bool,
     /// Operators whose agreeing vote would help.
     pub(super) missing: Vec<String>,
     /// The checks in their order.
     pub(super) steps: Vec<String>,
 }
 
-/// The verdict in force on a path, and those that led to it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Chosen<'a> {
-    /// The verdict in force.
-    pub(super) verdict: Verdict<'a>,
-    /// Verdicts of stricter rules from which the policy fell back, strictest first.
-    pub(super) fallen_from: Vec<Verdict<'a>>,
-    /// The `mode=warn` rule that was passed over, if one was selected.
-    pub(super) warned: Option<&'a Rule>,
+/// Votes of which each counts only once its inputs are accepted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Gate {
+    /// Groups that must be satisfied by such votes.
+    pub(super) groups: Vec<usize>,
+    /// Operator, and one of its published lists of inputs.
+    pub(super) votes: Vec<(String, super::tally::Inputs)>,
+    /// The values in the list must be the accepted ones.
+    pub(super) is_exact: bool,
 }
 
-/// Applies the rule selected for the path, then its fallbacks. With `enforce_warned`, as if every `mode=warn` rule
-/// were in force.
-pub(super) fn choose<'a>(
-    policy: &'a Policy,
-    evidence: &Evidence,
-    path: &StorePath,
-    tally: &Tally<'_>,
-    enforce_warned: bool,
-) -> Option<Chosen<'a>> {
-    let mut rule = policy.rule_for(path)?;
-    let mut warned = None;
-    let mut fallen_from = Vec::new();
-    // A fallback is defined before the rule that names it, so this ends.
-    loop {
-        let fallback = rule.fallback.and_then(|index| policy.rules.get(index));
-        if rule.mode == Mode::Warn && !enforce_warned {
-            warned.get_or_insert(rule);
-            rule = fallback?;
-            continue;
-        }
-        let verdict = apply(policy, evidence, rule, path, tally);
-        let may_fall_back = matches!(verdict.outcome, Outcome::Insufficient | Outcome::Unknown)
-            && all_answer(policy, evidence, rule, path);
-        match fallback {
-            // A rule that is only shown is shown as it stands.
-            Some(next) if may_fall_back && rule.mode != Mode::Warn => {
-                fallen_from.push(verdict);
-                rule = next;
-            }
-            _ => {
-                return Some(Chosen {
-                    verdict,
-                    fallen_from,
-                    warned,
-                });
-            }
-        }
-    }
-}
-
-/// Every log and every cache of every operator that the rule names was heard: nobody reaches a fallback by cutting a
-/// wire.
-fn all_answer(policy: &Policy, evidence: &Evidence, rule: &Rule, path: &StorePath) -> bool {
-    unheard(policy, evidence, &named_operators(policy, rule), path).is_none()
-}
-
-fn named_operators<'p>(policy: &'p Policy, rule: &Rule) -> BTreeSet<&'p str> {
-    [rule.quorum, rule.require, rule.veto]
-        .into_iter()
-        .flatten()
-        .flat_map(|group| policy.operators_of(group))
-        .collect()
-}
-
-fn apply<'a>(
-    policy: &Policy,
-    evidence: &Evidence,
+/// Applies one rule to one path. `is_revived` is as if no log were merely stale.
+pub(super) fn apply<'a>(
+    context: &Context<'_>,
     rule: &'a Rule,
     path: &StorePath,
-    tally: &Tally<'_>,
+    is_revived: bool,
 ) -> Verdict<'a> {
     let mut verdict = Verdict {
         rule,
         outcome: Outcome::Denied,
         candidate: None,
+        gate: None,
+        is_waiting: false,
         missing: Vec::new(),
         steps: Vec::new(),
     };
@@ -110,71 +62,94 @@ fn apply<'a>(
             .push("The rule accepts nothing (`mode=deny`).".into());
         return verdict;
     };
-    let groups = [Some(quorum), rule.require];
-    let satisfied = |votes: &dyn Fn(&str) -> bool| {
-        groups
-            .iter()
-            .flatten()
-            .all(|group| policy.is_satisfied(*group, &|operator: &str| votes(operator)))
-    };
-    let possible = tally
-        .values
-        .keys()
-        .filter(|value| satisfied(&|operator| tally.knows(operator, value)));
-    let possible: Vec<_> = possible.copied().collect();
-    let candidate = tally
-        .values
-        .keys()
-        .find(|value| satisfied(&|operator| tally.vote(operator) == Some(**value)));
-
-    verdict.steps.push(quorum_step(policy, quorum, tally));
-    if possible.len() >= 2 {
-        verdict.outcome = Outcome::Conflict;
-        verdict.steps.push(format!(
-            "{} different values could each have enough votes: none wins.",
-            possible.len()
-        ));
-        return verdict;
-    }
-    let Some(candidate) = candidate.copied() else {
-        verdict.outcome = match tally.values.len() {
-            0 => Outcome::Unknown,
-            1 => Outcome::Insufficient,
-            _ => Outcome::Conflict,
-        };
-        verdict.missing = missing(policy, rule, tally);
-        verdict.steps.push(match verdict.outcome {
-            Outcome::Unknown => "No value is known.".into(),
-            Outcome::Insufficient => "One value is known; it has too few votes.".into(),
-            _ => format!(
-                "{} different values are known; none has enough votes, and no tie is broken.",
-                tally.values.len()
-            ),
-        });
+    let policy = context.policy;
+    let terms = Terms::of(rule, is_revived);
+    let tally = Tally::of(context, path, terms);
+    verdict.steps.push(quorum_step(policy, quorum, &tally));
+    let Some(candidate) = candidate(policy, rule, &tally, &mut verdict) else {
         return verdict;
     };
     verdict.candidate = Some(candidate);
     verdict.outcome = Outcome::Accepted;
     verdict.steps.push("One value has enough votes.".into());
     if let Some(veto) = rule.veto {
-        apply_veto(policy, evidence, veto, tally, path, &mut verdict);
+        apply_veto(context, veto, terms, path, &mut verdict);
+    }
+    if verdict.outcome == Outcome::Accepted {
+        verdict.gate = gate(rule, candidate, &tally);
+        apply_observed(context, rule, &tally, candidate, &mut verdict);
     }
     verdict
+}
+
+/// Steps 1 to 3: the one value that can win, and does.
+fn candidate(
+    policy: &Policy,
+    rule: &Rule,
+    tally: &Tally<'_>,
+    verdict: &mut Verdict<'_>,
+) -> Option<FingerprintDigest> {
+    let possible = tally
+        .values
+        .keys()
+        .filter(|value| satisfied(policy, rule, &|operator| tally.knows(operator, value)));
+    let possible = possible.count();
+    if possible >= 2 {
+        verdict.outcome = Outcome::Conflict;
+        verdict.steps.push(format!(
+            "{possible} different values could each have enough votes: none wins."
+        ));
+        return None;
+    }
+    let mut values = tally.values.keys();
+    let candidate = values.find(|value| {
+        satisfied(policy, rule, &|operator| {
+            tally.vote(operator) == Some(**value)
+        })
+    });
+    if candidate.is_some() {
+        return candidate.copied();
+    }
+    verdict.outcome = match tally.values.len() {
+        0 => Outcome::Unknown,
+        1 => Outcome::Insufficient,
+        _ => Outcome::Conflict,
+    };
+    verdict.missing = missing(policy, rule, tally);
+    verdict.steps.push(match verdict.outcome {
+        Outcome::Unknown => "No value is known.".into(),
+        Outcome::Insufficient => "One value is known; it has too few votes.".into(),
+        _ => format!(
+            "{} different values are known; none has enough votes, and no tie is broken.",
+            tally.values.len()
+        ),
+    });
+    None
+}
+
+fn satisfied(policy: &Policy, rule: &Rule, votes: &dyn Fn(&str) -> bool) -> bool {
+    let groups = [rule.quorum, rule.require];
+    rule.quorum.is_some()
+        && groups
+            .iter()
+            .flatten()
+            .all(|group| policy.is_satisfied(*group, &|operator: &str| votes(operator)))
 }
 
 /// Step 4: an operator with a veto refuses by knowing another value or by having taken this one back; one that
 /// cannot be heard refuses too.
 fn apply_veto(
-    policy: &Policy,
-    evidence: &Evidence,
+    context: &Context<'_>,
     veto: usize,
-    tally: &Tally<'_>,
+    terms: Terms,
     path: &StorePath,
     verdict: &mut Verdict<'_>,
 ) {
     let Some(candidate) = verdict.candidate else {
         return;
     };
+    let policy = context.policy;
+    let tally = Tally::of(context, path, terms);
     for operator in policy.operators_of(veto) {
         let said = tally.operators.get(operator);
         let dissents = said.is_some_and(|said| {
@@ -190,7 +165,7 @@ fn apply_veto(
         }
     }
     let has_veto: BTreeSet<_> = policy.operators_of(veto).into_iter().collect();
-    if let Some((operator, name)) = unheard(policy, evidence, &has_veto, path) {
+    if let Some((operator, name)) = unheard(context, &has_veto, terms, path) {
         verdict.outcome = Outcome::VetoUnavailable;
         verdict
             .steps
@@ -200,22 +175,92 @@ fn apply_veto(
     }
 }
 
+/// Step 6: enough of the agreeing votes must have been witnessed for long enough.
+fn apply_observed(
+    context: &Context<'_>,
+    rule: &Rule,
+    tally: &Tally<'_>,
+    candidate: FingerprintDigest,
+    verdict: &mut Verdict<'_>,
+) {
+    let Some(observed_s) = rule.min_observed_s else {
+        return;
+    };
+    let since = |operator: &str| {
+        let tally = tally.operators.get(operator)?;
+        let agrees = tally.vote() == Some(candidate);
+        agrees.then(|| tally.behind()?.since_s)?
+    };
+    let mut times: Vec<u64> = tally
+        .operators
+        .keys()
+        .filter_map(|one| since(one))
+        .collect();
+    times.sort_unstable();
+    let enough = times.into_iter().find(|time| {
+        satisfied(context.policy, rule, &|operator| {
+            since(operator).is_some_and(|since| since <= *time)
+        })
+    });
+    let until = enough.map(|time| time.saturating_add(observed_s));
+    verdict.is_waiting = until.is_none_or(|until| context.now_s < until);
+    verdict.steps.push(match until {
+        None => "No witness quorum says since when enough of these votes are there.".into(),
+        Some(until) if verdict.is_waiting => {
+            format!("It must have been witnessed for {observed_s} s, which is over at {until}.")
+        }
+        Some(_) => format!("It has been witnessed for {observed_s} s."),
+    });
+}
+
+/// The votes that an acceptance at level `build` or `resolved` hangs on.
+fn gate(rule: &Rule, candidate: FingerprintDigest, tally: &Tally<'_>) -> Option<Gate> {
+    if rule.level < Level::Build {
+        return None;
+    }
+    let mut gate = Gate {
+        groups: [rule.quorum, rule.require].into_iter().flatten().collect(),
+        votes: Vec::new(),
+        is_exact: rule.level == Level::Resolved,
+    };
+    for (operator, said) in &tally.operators {
+        if let (true, Some(heard)) = (said.vote() == Some(candidate), said.behind()) {
+            let lists = heard.inputs.iter();
+            gate.votes
+                .extend(lists.map(|list| ((*operator).to_owned(), (*list).clone())));
+        }
+    }
+    Some(gate)
+}
+
+/// Every log and every cache of every operator that the rule names was heard: nobody reaches a fallback by cutting a
+/// wire.
+pub(super) fn all_answer(context: &Context<'_>, rule: &Rule, path: &StorePath) -> bool {
+    let groups = [rule.quorum, rule.require, rule.veto];
+    let named = groups
+        .into_iter()
+        .flatten()
+        .flat_map(|group| context.policy.operators_of(group));
+    unheard(context, &named.collect(), Terms::of(rule, false), path).is_none()
+}
+
 /// The first log or cache of these operators that cannot be heard about a path, with its operator.
 fn unheard<'p>(
-    policy: &'p Policy,
-    evidence: &Evidence,
+    context: &Context<'p>,
     operators: &BTreeSet<&str>,
+    terms: Terms,
     path: &StorePath,
 ) -> Option<(&'p str, &'p str)> {
-    let is_live = |origin: &str| {
-        let log = evidence.logs.get(origin);
-        log.is_some_and(|log| log.state == LogState::Live)
-    };
+    let (policy, evidence) = (context.policy, context.evidence);
     let answered = evidence.caches_heard.get(&path.hash_part());
     let builders = policy
         .builders
         .iter()
-        .filter(|builder| !is_live(builder.origin()))
+        .filter(|builder| {
+            context
+                .live(builder, terms.max_age_s, terms.is_revived)
+                .is_err()
+        })
         .map(|builder| (builder.operator.as_str(), builder.name.as_str()));
     let caches = policy
         .caches
@@ -236,13 +281,16 @@ fn quorum_step(policy: &Policy, quorum: usize, tally: &Tally<'_>) -> String {
         .into_iter()
         .filter(|operator| tally.vote(operator).is_some())
         .count();
-    format!(
-        "Quorum {}: {} of {} must agree; {votes} {} on this output.",
-        voters.name,
-        voters.threshold,
-        voters.members.len(),
-        if votes == 1 { "votes" } else { "vote" },
-    )
+    let vote = if votes == 1 { "votes" } else { "vote" };
+    let (name, threshold) = (&voters.name, voters.threshold);
+    let total: usize = voters.weights.iter().sum();
+    if total == voters.members.len() {
+        format!("Quorum {name}: {threshold} of {total} must agree; {votes} {vote} on this output.")
+    } else {
+        format!(
+            "Quorum {name}: a weight of {threshold} of {total} must agree; {votes} {vote} on this output."
+        )
+    }
 }
 
 /// Operators of unsatisfied groups that do not vote for the leading value and are not known to say otherwise.

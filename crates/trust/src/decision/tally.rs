@@ -6,8 +6,34 @@ use quorix_nix::fingerprint::{Fingerprint, FingerprintDigest};
 use quorix_nix::store_path::StorePath;
 
 use super::OperatorState;
-use crate::evidence::{Evidence, LogState, Said, Source, Statement};
-use crate::policy::{Builder, Cache, Policy};
+use super::context::Context;
+use crate::evidence::{Said, Source, Statement};
+use crate::policy::{Builder, Cache, Level, Policy, Rule, Told};
+
+/// What a rule asks of votes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Terms {
+    /// The oldest that a log may be. Seconds.
+    pub(super) max_age_s: Option<u64>,
+    /// Only votes that publish their inputs count.
+    pub(super) needs_inputs: bool,
+    /// As if no log were merely stale.
+    pub(super) is_revived: bool,
+}
+
+impl Terms {
+    /// What this rule asks.
+    pub(super) fn of(rule: &Rule, is_revived: bool) -> Self {
+        Self {
+            max_age_s: rule.max_age_s,
+            needs_inputs: rule.level >= Level::Build,
+            is_revived,
+        }
+    }
+}
+
+/// A list of inputs with the values that were present.
+pub(super) type Inputs = BTreeMap<StorePath, FingerprintDigest>;
 
 /// All that counts on one store path.
 pub(super) struct Tally<'a> {
@@ -22,8 +48,8 @@ pub(super) struct Tally<'a> {
 pub(super) struct OperatorTally<'a> {
     /// `known(o)`: values that count, from logs in any state and from caches.
     pub(super) known: BTreeSet<FingerprintDigest>,
-    /// Values from a live log or a cache.
-    heard: BTreeSet<FingerprintDigest>,
+    /// Values that add a vote: from a live log or a cache.
+    heard: BTreeMap<FingerprintDigest, Heard<'a>>,
     /// Values that it said once and withdrew.
     pub(super) withdrawn: BTreeSet<FingerprintDigest>,
     /// Where it said what.
@@ -32,6 +58,15 @@ pub(super) struct OperatorTally<'a> {
     quarantined: bool,
     /// Why one of its logs does not add votes.
     pub(super) reason: Option<String>,
+}
+
+/// What stands behind a vote.
+#[derive(Default)]
+pub(super) struct Heard<'a> {
+    /// The published lists of inputs.
+    pub(super) inputs: Vec<&'a Inputs>,
+    /// Since when it is witnessed, in POSIX seconds.
+    pub(super) since_s: Option<u64>,
 }
 
 /// A statement that counts, with the policy line for which it does.
@@ -69,14 +104,19 @@ impl<'a> Voice<'a> {
     }
 }
 
-impl OperatorTally<'_> {
+impl<'a> OperatorTally<'a> {
     /// `vote(o)`: the only value that is known of it, if that comes from a live log or a cache.
     pub(super) fn vote(&self) -> Option<FingerprintDigest> {
         let mut known = self.known.iter();
         match (known.next(), known.next()) {
-            (Some(value), None) if self.heard.contains(value) => Some(*value),
+            (Some(value), None) if self.heard.contains_key(value) => Some(*value),
             _ => None,
         }
+    }
+
+    /// What stands behind its vote.
+    pub(super) fn behind(&self) -> Option<&Heard<'a>> {
+        self.heard.get(&self.vote()?)
     }
 
     /// Whether it votes, and if not, why.
@@ -93,11 +133,12 @@ impl OperatorTally<'_> {
 
 impl<'a> Tally<'a> {
     /// Counts what was said about exactly this path in the evidence's store directory.
-    pub(super) fn of(policy: &'a Policy, evidence: &'a Evidence, path: &StorePath) -> Self {
+    pub(super) fn of(context: &Context<'a>, path: &StorePath, terms: Terms) -> Self {
         let mut tally = Self {
             operators: BTreeMap::new(),
             values: BTreeMap::new(),
         };
+        let evidence = context.evidence;
         let statements = evidence
             .outputs
             .get(&path.hash_part())
@@ -105,16 +146,30 @@ impl<'a> Tally<'a> {
             .unwrap_or_default();
         for statement in statements {
             if statement.path() == path && statement.claim().store_dir == evidence.store_dir {
-                for voice in voices(policy, statement) {
-                    tally.count(evidence, statement, voice);
+                for voice in voices(context.policy, statement) {
+                    tally.count(context, statement, voice, terms);
                 }
             }
         }
         tally
     }
 
-    fn count(&mut self, evidence: &Evidence, statement: &'a Statement, voice: Voice<'a>) {
+    fn count(
+        &mut self,
+        context: &Context<'a>,
+        statement: &'a Statement,
+        voice: Voice<'a>,
+        terms: Terms,
+    ) {
         let value = statement.value();
+        let policy = context.policy;
+        if policy.is_disregarded(voice.operator(), statement.path(), &value) {
+            return;
+        }
+        let window = window(context, statement, voice);
+        if window == Window::Outside {
+            return;
+        }
         let operator = self.operators.entry(voice.operator()).or_default();
         // A log takes back only what it said itself: a cache's signature stays a signature, whichever log carried it.
         if statement.withdrawn && matches!(voice, Voice::Builder(_)) {
@@ -123,15 +178,14 @@ impl<'a> Tally<'a> {
         }
         operator.known.insert(value);
         operator.sources.push(Counted { statement, voice });
-        match live(evidence, statement, voice) {
-            Ok(()) => {
-                operator.heard.insert(value);
+        match adds_a_vote(context, statement, voice, terms, window) {
+            Ok(since_s) => {
+                let heard = operator.heard.entry(value).or_default();
+                heard.inputs.extend(&statement.inputs);
+                heard.since_s = heard.since_s.into_iter().chain(since_s).min();
             }
-            Err(NotLive {
-                quarantined,
-                reason,
-            }) => {
-                operator.quarantined |= quarantined;
+            Err((is_quarantined, reason)) => {
+                operator.quarantined |= is_quarantined;
                 operator.reason.get_or_insert(reason);
             }
         }
@@ -142,6 +196,20 @@ impl<'a> Tally<'a> {
                 .as_ref()
                 .filter(|facts| facts.digest() == value);
         }
+    }
+
+    /// What builders told of their builds beside the value, whatever they voted for.
+    pub(super) fn told(&self) -> BTreeSet<Told<'a>> {
+        let sources = self.operators.values().flat_map(|one| &one.sources);
+        let told = sources.filter_map(|counted| match &counted.statement.said {
+            Said::Build(build) => {
+                let system = (!build.system.is_empty()).then_some(build.system.as_str());
+                let drv = build.derivation.as_ref().map(|(drv, _)| drv);
+                (system.is_some() || drv.is_some()).then_some((system, drv))
+            }
+            Said::Observation(_) => None,
+        });
+        told.collect()
     }
 
     /// The vote of one operator.
@@ -177,32 +245,64 @@ fn voices<'a>(policy: &'a Policy, statement: &Statement) -> Vec<Voice<'a>> {
     }
 }
 
-struct NotLive {
-    quarantined: bool,
-    reason: String,
+/// Whether an entry is inside its builder's `since` and `until`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Window {
+    Inside,
+    Outside,
+    /// No witness says when it was there: it adds no vote, and what it says still counts as dissent.
+    Unknown,
 }
 
-/// Whether a statement adds a vote now. A signature is its own evidence, whatever log carries it.
-fn live(evidence: &Evidence, statement: &Statement, voice: Voice<'_>) -> Result<(), NotLive> {
-    let (Voice::Builder(builder), Source::Log { origin, .. }) = (voice, &statement.source) else {
-        return Ok(());
+fn window(context: &Context<'_>, statement: &Statement, voice: Voice<'_>) -> Window {
+    let (Voice::Builder(builder), Source::Log { origin, index }) = (voice, &statement.source)
+    else {
+        return Window::Inside;
     };
-    match evidence.logs.get(origin).map(|log| &log.state) {
-        Some(LogState::Live) => Ok(()),
-        Some(LogState::Stale { reason }) => Err(NotLive {
-            quarantined: false,
-            reason: format!("the log of {} is stale: {reason}", builder.name),
-        }),
-        Some(LogState::Quarantined) => Err(NotLive {
-            quarantined: true,
-            reason: format!(
-                "the log of {} signed two contradicting checkpoints",
-                builder.name
-            ),
-        }),
-        None => Err(NotLive {
-            quarantined: false,
-            reason: format!("the log of {} was not read", builder.name),
-        }),
+    if builder.since_s.is_none() && builder.until_s.is_none() {
+        return Window::Inside;
     }
+    match context.observed_since(origin, *index) {
+        None => Window::Unknown,
+        Some(at) => {
+            let is_early = builder.since_s.is_some_and(|since| at < since);
+            let is_late = builder.until_s.is_some_and(|until| at > until);
+            if is_early || is_late {
+                Window::Outside
+            } else {
+                Window::Inside
+            }
+        }
+    }
+}
+
+/// Whether a statement adds a vote now, and since when it is witnessed; if not, whether its log is quarantined, and
+/// why. A signature is its own evidence, whatever log carries it.
+fn adds_a_vote(
+    context: &Context<'_>,
+    statement: &Statement,
+    voice: Voice<'_>,
+    terms: Terms,
+    window: Window,
+) -> Result<Option<u64>, (bool, String)> {
+    let since = match &statement.source {
+        Source::Log { origin, index } => context.observed_since(origin, *index),
+        Source::Unlogged => None,
+    };
+    if let Voice::Builder(builder) = voice {
+        let live = context.live(builder, terms.max_age_s, terms.is_revived);
+        live.map_err(|not| (not.is_quarantined, not.reason))?;
+        if window == Window::Unknown {
+            let reason = format!("no witness says when the log of {} had it", builder.name);
+            return Err((false, reason));
+        }
+    }
+    if terms.needs_inputs && statement.inputs.is_none() {
+        let reason = format!(
+            "{} publishes no list of what it was built with",
+            voice.name()
+        );
+        return Err((false, reason));
+    }
+    Ok(since)
 }

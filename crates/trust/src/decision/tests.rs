@@ -2,5 +2,6 @@
 
 mod closure;
 mod fallbacks;
+mod narrowing;
 mod properties;
 mod rules;

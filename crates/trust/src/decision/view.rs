@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use quorix_nix::fingerprint::FingerprintDigest;
 use quorix_nix::store_path::{HashPart, StorePath};
 
+use super::choose::Chosen;
 use super::closure::{Evaluator, Settled, World};
+use super::context::Context;
 use super::rule::Verdict;
 use super::tally::{Counted, OperatorTally, Tally};
 use super::{Decision, OperatorState, OperatorView, Outcome, RuleView, SourceView, ValueView};
@@ -30,7 +32,9 @@ pub(super) fn words(outcome: Outcome) -> &'static str {
 
 /// Writes down the decision on one path.
 pub(super) fn decision(evaluator: &Evaluator<'_>, path: &StorePath, settled: &Settled) -> Decision {
-    let tally = Tally::of(evaluator.policy, evaluator.evidence, path);
+    let chosen = evaluator.choose(path);
+    let terms = chosen.as_ref().map(Chosen::terms).unwrap_or_default();
+    let tally = Tally::of(&evaluator.context, path, terms);
     let mut decision = blank(evaluator, &path.hash_part());
     decision.path = Some(path.clone());
     let letters = lettered(evaluator, &tally, &mut decision);
@@ -39,8 +43,9 @@ pub(super) fn decision(evaluator: &Evaluator<'_>, path: &StorePath, settled: &Se
     if let Some(facts) = evaluator.self_verified(path) {
         let digest = facts.digest();
         decision.rule = evaluator
+            .context
             .policy
-            .rule_for(path)
+            .rule_for(path, evaluator.context.now_s)
             .map(quoted)
             .unwrap_or_default();
         decision.steps.push(
@@ -60,7 +65,7 @@ pub(super) fn decision(evaluator: &Evaluator<'_>, path: &StorePath, settled: &Se
         }
         return settle(decision, settled, Some(digest));
     }
-    let Some(chosen) = evaluator.choose(path) else {
+    let Some(chosen) = chosen else {
         return explained(decision);
     };
     for stricter in &chosen.fallen_from {
@@ -93,16 +98,20 @@ pub(super) fn nothing_known(evaluator: &Evaluator<'_>, asked: &HashPart) -> Deci
 
 /// The rule in force on whatever has this hash part: the one selected, or where that is only shown its fallback.
 fn in_force<'a>(evaluator: &Evaluator<'a>, asked: &HashPart) -> Option<&'a Rule> {
-    let rules = &evaluator.policy.rules;
+    let Context { policy, now_s, .. } = evaluator.context;
+    let rules = &policy.rules;
     let is_for = |rule: &&Rule| {
-        rule.path
-            .as_ref()
-            .is_some_and(|path| path.hash_part() == *asked)
+        let by_set = rule.set.as_ref().is_some_and(|set| {
+            let mut paths = set.entries.keys();
+            paths.any(|path| path.hash_part() == *asked && set.has(path, now_s))
+        });
+        let by_path = rule.path.as_ref();
+        by_set || by_path.is_some_and(|path| path.hash_part() == *asked)
     };
     let mut rule = rules
         .iter()
         .find(is_for)
-        .or_else(|| rules.get(evaluator.policy.default))?;
+        .or_else(|| rules.get(policy.default))?;
     // A fallback is defined before the rule that names it, so this ends.
     while rule.mode == Mode::Warn && evaluator.world == World::InForce {
         rule = rules.get(rule.fallback?)?;
@@ -138,7 +147,7 @@ pub(super) fn with_warned(mut decision: Decision, warned: Decision) -> Decision 
 
 fn blank(evaluator: &Evaluator<'_>, asked: &HashPart) -> Decision {
     Decision {
-        store_dir: evaluator.evidence.store_dir.clone(),
+        store_dir: evaluator.context.evidence.store_dir.clone(),
         asked: asked.clone(),
         path: None,
         outcome: Outcome::Unknown,
@@ -152,7 +161,7 @@ fn blank(evaluator: &Evaluator<'_>, asked: &HashPart) -> Decision {
         missing: Vec::new(),
         warned: None,
         fallen_from: None,
-        valid_until_s: None,
+        valid_until_s: evaluator.context.valid_until_s,
     }
 }
 
@@ -168,7 +177,7 @@ fn settle(
     candidate: Option<FingerprintDigest>,
 ) -> Decision {
     match settled {
-        Settled::Accepted => {
+        Settled::Accepted(_) => {
             decision.outcome = Outcome::Accepted;
             decision.accepted = candidate;
         }
@@ -217,7 +226,7 @@ fn lettered(
             .filter(|name| tally.knows(name, value))
             .count()
     };
-    let order = evaluator.policy.operators();
+    let order = evaluator.context.policy.operators();
     let first = |value: &FingerprintDigest| order.iter().position(|name| tally.knows(name, value));
     let mut values: Vec<_> = tally
         .values
@@ -269,64 +278,59 @@ fn operators(
     letters: &BTreeMap<FingerprintDigest, String>,
 ) -> Vec<OperatorView> {
     let silent = OperatorTally::default();
-    let views = evaluator.policy.operators().into_iter().map(|name| {
-        let operator = tally.operators.get(name).unwrap_or(&silent);
-        let state = operator.state();
-        let mut own_letters: Vec<_> = operator
-            .known
-            .iter()
-            .filter_map(|value| letters.get(value).cloned())
-            .collect();
-        own_letters.sort_by_key(|letter| (letter.len(), letter.clone()));
-        let reason = match state {
-            OperatorState::Votes => String::new(),
-            OperatorState::Silent => silence(evaluator, asked, name),
-            OperatorState::Contradicted => "it said two different things".into(),
-            OperatorState::Stale | OperatorState::Quarantined => {
-                operator.reason.clone().unwrap_or_default()
+    let views = evaluator
+        .context
+        .policy
+        .operators()
+        .into_iter()
+        .map(|name| {
+            let operator = tally.operators.get(name).unwrap_or(&silent);
+            let state = operator.state();
+            let mut own_letters: Vec<_> = operator
+                .known
+                .iter()
+                .filter_map(|value| letters.get(value).cloned())
+                .collect();
+            own_letters.sort_by_key(|letter| (letter.len(), letter.clone()));
+            let reason = match state {
+                OperatorState::Votes => String::new(),
+                OperatorState::Silent => silence(evaluator, asked, name),
+                OperatorState::Contradicted => "it said two different things".into(),
+                OperatorState::Stale | OperatorState::Quarantined => {
+                    operator.reason.clone().unwrap_or_default()
+                }
+            };
+            let sources = operator
+                .sources
+                .iter()
+                .map(|counted| source(evaluator, counted, letters))
+                .collect();
+            OperatorView {
+                operator: name.into(),
+                state,
+                letters: own_letters,
+                sources,
+                reason,
             }
-        };
-        let sources = operator
-            .sources
-            .iter()
-            .map(|counted| source(evaluator, counted, letters))
-            .collect();
-        OperatorView {
-            operator: name.into(),
-            state,
-            letters: own_letters,
-            sources,
-            reason,
-        }
-    });
+        });
     views.collect()
 }
 
 /// Why a silent operator may be silent: its log cannot be heard.
 fn silence(evaluator: &Evaluator<'_>, asked: &HashPart, operator: &str) -> String {
     let mut builders = evaluator
+        .context
         .policy
         .builders
         .iter()
         .filter(|builder| builder.operator == operator);
-    let unheard =
-        builders.find_map(
-            |builder| match evaluator.evidence.logs.get(builder.origin()) {
-                None => Some(format!("the log of {} was not read", builder.name)),
-                Some(log) => match &log.state {
-                    crate::evidence::LogState::Live => None,
-                    crate::evidence::LogState::Stale { reason } => {
-                        Some(format!("the log of {} is stale: {reason}", builder.name))
-                    }
-                    crate::evidence::LogState::Quarantined => Some(format!(
-                        "the log of {} signed two contradicting checkpoints",
-                        builder.name
-                    )),
-                },
-            },
-        );
-    let heard = evaluator.evidence.caches_heard.get(asked);
+    let unheard = builders.find_map(|builder| {
+        let live = evaluator.context.live(builder, None, false);
+        live.err().map(|not| not.reason)
+    });
+    let heard = evaluator.context.evidence.caches_heard.get(asked);
     let mut caches = evaluator
+        .context
         .policy
         .caches
         .iter()
@@ -352,6 +356,7 @@ fn source(
     };
     if let Source::Log { origin, index } = &statement.source {
         let size = evaluator
+            .context
             .evidence
             .logs
             .get(origin)

@@ -5,6 +5,8 @@ use std::fmt;
 /// What is wrong with a policy file, where, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicyError {
+    /// The included file that is wrong; empty for the policy itself.
+    pub file: String,
     /// Line, from 1.
     pub line: usize,
     /// Column in characters, from 1.
@@ -20,12 +22,18 @@ pub struct PolicyError {
 impl fmt::Display for PolicyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
+            file,
             line,
             column,
             message,
             hint,
             text,
         } = self;
+        let file = if file.is_empty() {
+            "line ".to_owned()
+        } else {
+            format!("file {file}, line ")
+        };
         // One screen line: a longer one is cut around the column that matters.
         let skipped = if *column > 60 {
             column.saturating_sub(30)
@@ -40,9 +48,9 @@ impl fmt::Display for PolicyError {
             .collect();
         let indent = column.saturating_sub(skipped).saturating_sub(1);
         if text.is_empty() {
-            return write!(f, "policy line {line}: {message}\n  {hint}");
+            return write!(f, "policy {file}{line}: {message}\n  {hint}");
         }
-        writeln!(f, "policy line {line}, column {column}: {message}")?;
+        writeln!(f, "policy {file}{line}, column {column}: {message}")?;
         writeln!(f, "  {shown}")?;
         write!(f, "  {:indent$}^ {hint}", "")
     }

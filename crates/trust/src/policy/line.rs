@@ -30,6 +30,7 @@ impl<'a> Line<'a> {
         let bad = text.chars().position(|c| c.is_control() && c != '\t');
         if let Some(position) = bad {
             return Err(PolicyError {
+                file: String::new(),
                 line: number,
                 column: position.saturating_add(1),
                 message: "control character".into(),
@@ -38,19 +39,7 @@ impl<'a> Line<'a> {
                 text: text.into(),
             });
         }
-        let mut items = Vec::new();
-        let mut column = 1;
-        for word in text.split([' ', '\t']) {
-            if word.starts_with('#') {
-                break;
-            }
-            if !word.is_empty() {
-                items.push(Item { column, text: word });
-            }
-            column = column
-                .saturating_add(word.chars().count())
-                .saturating_add(1);
-        }
+        let items = words(text);
         let mut items = items.into_iter();
         Ok(items.next().map(|keyword| Self {
             number,
@@ -68,6 +57,7 @@ impl<'a> Line<'a> {
         hint: impl Into<String>,
     ) -> PolicyError {
         PolicyError {
+            file: String::new(),
             line: self.number,
             column: item.column,
             message: message.into(),
@@ -87,6 +77,7 @@ impl<'a> Line<'a> {
             .get(position)
             .copied()
             .ok_or_else(|| PolicyError {
+                file: String::new(),
                 line: self.number,
                 column: self.text.trim_end().chars().count().saturating_add(1),
                 message: format!("`{}` needs {what}", self.keyword.text),
@@ -94,6 +85,57 @@ impl<'a> Line<'a> {
                 text: self.text.into(),
             })
     }
+}
+
+/// The words of a line with their columns. A word `KEY=(…` goes on to the bracket that closes it, whatever is between.
+fn words(text: &str) -> Vec<Item<'_>> {
+    let mut items = Vec::new();
+    let (mut rest, mut column) = (text, 1_usize);
+    loop {
+        let blank = rest
+            .len()
+            .saturating_sub(rest.trim_start_matches([' ', '\t']).len());
+        column = column.saturating_add(blank);
+        rest = rest.get(blank..).unwrap_or_default();
+        if rest.is_empty() || rest.starts_with('#') {
+            return items;
+        }
+        let end = rest.find([' ', '\t']).unwrap_or(rest.len());
+        let end = match rest.find("=(") {
+            Some(start) if start < end => closed(rest, start.saturating_add(1)),
+            _ => end,
+        };
+        let (word, after) = rest.split_at_checked(end).unwrap_or((rest, ""));
+        items.push(Item { column, text: word });
+        column = column.saturating_add(word.chars().count());
+        rest = after;
+    }
+}
+
+/// Where the bracket that opens at `start` is closed, brackets within quotes aside; the end of the text if it is not.
+fn closed(text: &str, start: usize) -> usize {
+    let (mut depth, mut quote, mut escaped) = (0_usize, None, false);
+    for (offset, c) in text
+        .char_indices()
+        .skip_while(|(offset, _)| *offset < start)
+    {
+        match (quote, c) {
+            (Some(_), _) if escaped => escaped = false,
+            (Some(_), '\\') => escaped = true,
+            (Some(open), _) if c == open => quote = None,
+            (Some(_), _) => {}
+            (None, '"' | '\'') => quote = Some(c),
+            (None, '(') => depth = depth.saturating_add(1),
+            (None, ')') => {
+                depth = depth.saturating_sub(1);
+                if depth == 0 {
+                    return offset.saturating_add(1);
+                }
+            }
+            (None, _) => {}
+        }
+    }
+    text.len()
 }
 
 impl<'a> Item<'a> {

@@ -1,116 +1,129 @@
 //! From the text of a policy file to a [`Policy`], one line at a time.
 
+mod rules;
+mod time;
 mod words;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 
 use quorix_nix::signature::PublicKey;
 use quorix_tlog::note::VerifierKey;
+use quorix_tlog::tlog_policy::Quorum;
 
+use super::files::Expanded;
 use super::line::{Item, Line};
 use super::{
-    Builder, Cache, Level, Member, Mode, POLICY_BYTES_MAX, Policy, PolicyError, Rule, Voters, check,
+    Also, Builder, Cache, Disregard, Member, Policy, PolicyError, PolicyFiles, Rule, Voters, lint,
+    witnesses,
 };
 
-use words::{
-    name_of, needs_witnesses, new_name, nix_public_key, no_more, one_operator_a_key, set,
-    store_path, tag, unknown_option, url, watched_log,
-};
+pub use time::date;
+pub(super) use words::{name_of, no_more, set};
+use words::{new_name, nix_public_key, one_operator_a_key, tag, unknown_option, url};
 
 const BUILDER: &str = "builder NAME LOG-VKEY URL… operator=OP";
 const CACHE: &str = "cache NAME NIX-PUBLIC-KEY URL operator=OP";
 const VOTERS: &str = "voters NAME any|all|K|P% MEMBER…";
+const WEIGHTED: &str = "weighted NAME THRESHOLD OP=W…";
 const RULE: &str = "rule NAME quorum=VOTERS";
 
-/// Parses and checks a whole file.
-pub(super) fn parse(text: &str) -> Result<Policy, PolicyError> {
-    let at_end = |message: &str, hint: &str| PolicyError {
-        line: text.lines().count().max(1),
-        column: 1,
-        message: message.into(),
-        hint: hint.into(),
-        text: String::new(),
+/// Parses and checks a whole file with what it includes.
+pub(super) fn parse(text: &str, files: &dyn PolicyFiles) -> Result<Policy, PolicyError> {
+    let expanded = Expanded::of(text, files)?;
+    read(&expanded.text, files).map_err(|error| expanded.located(error))
+}
+
+fn read(text: &str, files: &dyn PolicyFiles) -> Result<Policy, PolicyError> {
+    let witnesses = witnesses::read(text);
+    let asks_for_witnesses = witnesses
+        .as_ref()
+        .is_ok_and(|(policy, _)| policy.quorum != Quorum::None);
+    let mut draft = Draft {
+        files,
+        asks_for_witnesses: asks_for_witnesses || witnesses.is_err(),
+        builders: Vec::new(),
+        caches: Vec::new(),
+        voters: Vec::new(),
+        rules: Vec::new(),
+        also: Vec::new(),
+        disregarded: Vec::new(),
+        sets: BTreeMap::new(),
+        default: None,
     };
-    if text.len() > POLICY_BYTES_MAX {
-        return Err(at_end("the policy is larger than 1 MiB", "shorten it"));
-    }
-    let mut draft = Draft::default();
     for (index, text) in text.split('\n').enumerate() {
-        if let Some(line) = Line::split(index.saturating_add(1), text)? {
+        let number = index.saturating_add(1);
+        if let Err(error) = &witnesses
+            && error.line == number
+            && !error.text.is_empty()
+        {
+            return Err(error.clone());
+        }
+        if let Some(line) = Line::split(number, text)? {
             draft.line(&line)?;
         }
     }
-    if !draft.quorum_said {
-        return Err(at_end(
-            "nothing is said about witnesses",
-            "add a line `quorum none`",
-        ));
-    }
+    let (witnesses, witness_operators) = witnesses?;
     let Some(default) = draft.default else {
-        return Err(at_end(
-            "no rule is the default",
-            "add a line `default RULE`",
-        ));
+        return Err(PolicyError {
+            file: String::new(),
+            line: text.lines().count().max(1),
+            column: 1,
+            message: "no rule is the default".into(),
+            hint: "add a line `default RULE`".into(),
+            text: String::new(),
+        });
     };
-    let Draft {
-        builders,
-        caches,
-        voters,
-        rules,
-        ..
-    } = draft;
     let mut policy = Policy {
         text: text.into(),
-        builders,
-        caches,
-        voters,
-        rules,
+        sets: draft.sets,
+        builders: draft.builders,
+        caches: draft.caches,
+        voters: draft.voters,
+        rules: draft.rules,
+        also: draft.also,
+        disregarded: draft.disregarded,
+        witnesses,
+        witness_operators,
         default,
         warnings: Vec::new(),
     };
-    policy.warnings = check::warnings(&policy);
+    policy.warnings = lint::warnings(&policy);
     Ok(policy)
 }
 
 /// What has been defined so far.
-#[derive(Default)]
-struct Draft {
+struct Draft<'f> {
+    files: &'f dyn PolicyFiles,
+    /// Whether a checkpoint has a time.
+    asks_for_witnesses: bool,
     builders: Vec<Builder>,
     caches: Vec<Cache>,
     voters: Vec<Voters>,
     rules: Vec<Rule>,
+    also: Vec<Also>,
+    disregarded: Vec<Disregard>,
+    sets: BTreeMap<String, Vec<u8>>,
     default: Option<usize>,
-    quorum_said: bool,
 }
 
-impl Draft {
+impl Draft<'_> {
     fn line(&mut self, line: &Line<'_>) -> Result<(), PolicyError> {
         match line.keyword.text {
             "builder" => self.builder(line),
             "cache" => self.cache(line),
             "voters" => self.voters(line),
+            "weighted" => self.weighted(line),
             "rule" => self.rule(line),
+            "also" => self.also(line),
+            "disregard" => self.disregard(line),
             "default" => self.default_rule(line),
-            "quorum" => self.quorum(line),
-            "log" => watched_log(line),
-            "witness" | "group" => Err(line.error(
-                line.keyword,
-                format!(
-                    "this version cannot check witnesses yet, so `{}` would promise too much",
-                    line.keyword.text
-                ),
-                "remove the line and write `quorum none`",
-            )),
-            "weighted" | "also" | "disregard" => Err(line.error(
-                line.keyword,
-                format!("this version does not know `{}` yet", line.keyword.text),
-                "remove the line; nothing in a policy is ever ignored",
-            )),
+            // Read by tlog-policy's own reader.
+            "log" | "witness" | "group" | "quorum" => Ok(()),
             other => Err(line.error(
                 line.keyword,
                 format!("`{other}` is not a policy line"),
-                "use builder, cache, voters, rule, default, quorum or log",
+                "use builder, cache, voters, weighted, rule, also, disregard, default, include, witness, group, quorum or log",
             )),
         }
     }
@@ -130,6 +143,7 @@ impl Draft {
             )
         })?;
         let (mut urls, mut operator, mut nix_key, mut tags) = (Vec::new(), None, None, Vec::new());
+        let (mut since_s, mut until_s) = (None, None);
         for item in line.items.iter().skip(2).copied() {
             match item.option() {
                 Some(("operator", value)) => set(&mut operator, line, item, name_of(line, value)?)?,
@@ -137,7 +151,8 @@ impl Draft {
                     set(&mut nix_key, line, item, nix_public_key(line, value)?)?
                 }
                 Some(("tag", value)) => tags.push(tag(line, value)?),
-                Some(("since" | "until", _)) => return Err(needs_witnesses(line, item)),
+                Some(("since", value)) => self.time(&mut since_s, line, item, value)?,
+                Some(("until", value)) => self.time(&mut until_s, line, item, value)?,
                 _ => urls.push(url(line, item)?),
             }
         }
@@ -181,6 +196,8 @@ impl Draft {
             urls,
             operator,
             nix_key,
+            since_s,
+            until_s,
             tags,
             line: line.number,
         });
@@ -236,141 +253,85 @@ impl Draft {
                 "give the group another name",
             ));
         }
-        let mut members = Vec::new();
-        let mut operators = BTreeSet::new();
+        let (mut members, mut operators) = (Vec::new(), BTreeSet::new());
         for item in line.items.iter().skip(2).copied() {
-            let group = self
-                .voters
-                .iter()
-                .position(|voters| voters.name == item.text);
-            let (member, inside) = match group {
-                Some(index) => (Member::Voters(index), self.operators_of(index)),
-                None if self.is_operator(item.text) => (
-                    Member::Operator(item.text.into()),
-                    vec![item.text.to_owned()],
-                ),
-                None => {
-                    let message = format!("nobody called `{}` is defined above", item.text);
-                    return Err(line.error(item, message, self.meant(item.text)));
-                }
-            };
-            for operator in inside {
-                if !operators.insert(operator.clone()) {
-                    let message = format!("operator `{operator}` is in this group twice");
-                    return Err(line.error(
-                        item,
-                        message,
-                        "one operator has one vote; name it once",
-                    ));
-                }
-            }
+            let (member, inside) = self.member(line, item, item)?;
+            once(line, item, inside, &mut operators)?;
             members.push(member);
         }
         let threshold = words::threshold(line, threshold, &name, members.len())?;
         self.voters.push(Voters {
             name,
             threshold,
+            weights: vec![1; members.len()],
             members,
             line: line.number,
         });
         Ok(())
     }
 
-    fn rule(&mut self, line: &Line<'_>) -> Result<(), PolicyError> {
-        let name = new_name(line, RULE, self.rules.iter().map(|rule| rule.name.as_str()))?;
-        let (mut path, mut quorum, mut require, mut veto) = (None, None, None, None);
-        let (mut level, mut mode, mut fallback) = (None, None, None);
-        for item in line.items.iter().skip(1).copied() {
-            match item.option() {
-                Some(("path", value)) => set(&mut path, line, item, store_path(line, value)?)?,
-                Some(("quorum", value)) => set(&mut quorum, line, item, self.group(line, value)?)?,
-                Some(("require", value)) => {
-                    set(&mut require, line, item, self.group(line, value)?)?
-                }
-                Some(("veto", value)) => set(&mut veto, line, item, self.group(line, value)?)?,
-                Some(("level", value)) => set(&mut level, line, item, words::level(line, value)?)?,
-                Some(("mode", value)) => set(&mut mode, line, item, words::mode(line, value)?)?,
-                Some(("fallback", value)) => {
-                    set(&mut fallback, line, item, self.earlier_rule(line, value)?)?
-                }
-                Some(("max-age" | "min-observed" | "grace", _)) => {
-                    return Err(needs_witnesses(line, item));
-                }
-                Some(("set", _)) => {
-                    return Err(line.error(
-                        item,
-                        "this version does not know `set=` yet",
-                        "use one rule a path",
-                    ));
-                }
-                _ => return Err(unknown_option(line, item, RULE)),
+    fn weighted(&mut self, line: &Line<'_>) -> Result<(), PolicyError> {
+        let name = new_name(
+            line,
+            WEIGHTED,
+            self.voters.iter().map(|voters| voters.name.as_str()),
+        )?;
+        let threshold = line.item(1, "the weight that is enough", WEIGHTED)?;
+        line.item(2, "members", WEIGHTED)?;
+        let (mut members, mut weights, mut operators) = (Vec::new(), Vec::new(), BTreeSet::new());
+        for item in line.items.iter().skip(2).copied() {
+            let Some((member, weight)) = item.option() else {
+                let message = format!("`{}` has no weight", item.text);
+                return Err(line.error(item, message, format!("write `{WEIGHTED}`")));
+            };
+            let member = Item {
+                column: item.column,
+                text: member,
+            };
+            let (member, inside) = self.member(line, item, member)?;
+            once(line, item, inside, &mut operators)?;
+            members.push(member);
+            weights.push(words::weight(line, weight)?);
+        }
+        let total = weights.iter().sum::<usize>();
+        let threshold_at = threshold;
+        let threshold = words::weight(line, threshold)?;
+        if threshold > total {
+            return Err(line.error(
+                threshold_at,
+                format!("group \"{name}\" needs a weight of {threshold} of {total}"),
+                format!("use a number from 1 to {total}"),
+            ));
+        }
+        self.voters.push(Voters {
+            name,
+            threshold,
+            members,
+            weights,
+            line: line.number,
+        });
+        Ok(())
+    }
+
+    /// A member of a group, and the operators that it stands for.
+    fn member(
+        &self,
+        line: &Line<'_>,
+        at: Item<'_>,
+        item: Item<'_>,
+    ) -> Result<(Member, Vec<String>), PolicyError> {
+        let mut groups = self.voters.iter();
+        match groups.position(|voters| voters.name == item.text) {
+            Some(index) => Ok((Member::Voters(index), self.operators_of(index))),
+            None if self.is_operator(item.text) => Ok((
+                Member::Operator(item.text.into()),
+                vec![item.text.to_owned()],
+            )),
+            None => {
+                let message = format!("nobody called `{}` is defined above", item.text);
+                Err(line.error(at, message, self.meant(item.text)))
             }
         }
-        let mode = mode.unwrap_or(Mode::Enforce);
-        if quorum.is_none() && mode != Mode::Deny {
-            return Err(line.error(
-                line.keyword,
-                "a rule needs a quorum",
-                format!("write `{RULE}`"),
-            ));
-        }
-        if mode == Mode::Warn && fallback.is_none() {
-            let hint = "add `fallback=RULE`: the rule that is in force meanwhile";
-            return Err(line.error(
-                line.keyword,
-                "a rule with `mode=warn` needs a fallback",
-                hint,
-            ));
-        }
-        let level = level.unwrap_or(Level::Closure);
-        let text = line.text.trim().to_owned();
-        let rule = Rule {
-            name,
-            path,
-            quorum,
-            require,
-            veto,
-            level,
-            mode,
-            fallback,
-            line: line.number,
-            text,
-        };
-        self.rules.push(rule);
-        Ok(())
-    }
-
-    fn default_rule(&mut self, line: &Line<'_>) -> Result<(), PolicyError> {
-        let item = line.item(0, "the name of a rule", "default RULE")?;
-        no_more(line, 1, "default RULE")?;
-        let index = self.earlier_rule(line, item)?;
-        if self
-            .rules
-            .get(index)
-            .is_some_and(|rule| rule.path.is_some())
-        {
-            let hint = "the default is a rule without `path=`";
-            return Err(line.error(
-                item,
-                format!("rule `{}` is for one path only", item.text),
-                hint,
-            ));
-        }
-        set(&mut self.default, line, line.keyword, index)
-    }
-
-    fn quorum(&mut self, line: &Line<'_>) -> Result<(), PolicyError> {
-        let item = line.item(0, "`none`", "quorum none")?;
-        no_more(line, 1, "quorum none")?;
-        if item.text != "none" {
-            let hint = "write `quorum none`: then no log's consistency for all readers is checked";
-            return Err(line.error(item, "this version cannot check witness quorums yet", hint));
-        }
-        if self.quorum_said {
-            return Err(line.error(line.keyword, "`quorum` is said twice", "say it once"));
-        }
-        self.quorum_said = true;
-        Ok(())
     }
 
     /// Who may have been meant by a member that is neither an operator nor a group.
@@ -403,26 +364,6 @@ impl Draft {
         inside.flatten().collect()
     }
 
-    fn group(&self, line: &Line<'_>, item: Item<'_>) -> Result<usize, PolicyError> {
-        self.voters
-            .iter()
-            .position(|voters| voters.name == item.text)
-            .ok_or_else(|| {
-                let message = format!("no voters called `{}` are defined above", item.text);
-                line.error(item, message, format!("define them first: `{VOTERS}`"))
-            })
-    }
-
-    fn earlier_rule(&self, line: &Line<'_>, item: Item<'_>) -> Result<usize, PolicyError> {
-        self.rules
-            .iter()
-            .position(|rule| rule.name == item.text)
-            .ok_or_else(|| {
-                let message = format!("no rule called `{}` is defined above", item.text);
-                line.error(item, message, format!("define it first: `{RULE}`"))
-            })
-    }
-
     fn one_operator_a_nix_key(
         &self,
         line: &Line<'_>,
@@ -440,4 +381,21 @@ impl Draft {
         });
         one_operator_a_key(line, item, key.as_bytes(), operator, caches.chain(builders))
     }
+}
+
+/// Nobody is in a group twice, also not through a group inside.
+fn once(
+    line: &Line<'_>,
+    item: Item<'_>,
+    inside: Vec<String>,
+    operators: &mut BTreeSet<String>,
+) -> Result<(), PolicyError> {
+    for operator in inside {
+        if !operators.insert(operator.clone()) {
+            let message = format!("operator `{operator}` is in this group twice");
+            let hint = "one operator has one vote; name it once";
+            return Err(line.error(item, message, hint));
+        }
+    }
+    Ok(())
 }

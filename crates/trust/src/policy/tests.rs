@@ -1,7 +1,9 @@
 //! Policy files: what is read, and what is refused where and with which words.
 
 use super::{Level, Member, Mode, Policy};
-use crate::testing::{builder_line, cache_line, log_key, nix_key};
+use std::collections::BTreeMap;
+
+use crate::testing::{builder_line, cache_line, log_key, nix_key, path};
 
 fn with(lines: &str) -> String {
     format!(
@@ -138,10 +140,6 @@ fn each_wrong_line_is_refused_by_name() {
             "`max-age` needs a witness quorum",
         ),
         (
-            "voters v 1 alice\nrule r quorum=v level=build\n",
-            "this version cannot decide at level `build` yet",
-        ),
-        (
             "voters v 1 alice\nrule r quorum=v path=hello\n",
             "not a store path",
         ),
@@ -149,12 +147,37 @@ fn each_wrong_line_is_refused_by_name() {
             "voters v 1 alice\nrule r quorum=v colour=red\n",
             "`colour` is not an option of `rule`",
         ),
-        ("witness w x\n", "this version cannot check witnesses yet"),
+        ("witness w x\n", "not a usable key"),
         (
             "also a name=x quorum=v\n",
-            "this version does not know `also` yet",
+            "no voters called `v` are defined above",
         ),
-        ("quorum none\n", "`quorum` is said twice"),
+        ("quorum none\n", "the quorum is defined twice"),
+        ("include other\n", "this policy may not name files here"),
+        ("weighted w 4 alice=1 bob=2\n", "needs a weight of 4 of 3"),
+        ("weighted w 1 alice\n", "`alice` has no weight"),
+        ("weighted w 1 alice=0\n", "`0` is not a weight"),
+        (
+            "voters v 1 alice\nalso a quorum=v\n",
+            "`also` needs a condition",
+        ),
+        (
+            "voters v 1 alice\nalso a name=x mode=warn quorum=v\n",
+            "`mode` is not an option of `also`: it can only narrow",
+        ),
+        (
+            "voters v 1 alice\nalso a when=([1].all(x,x>0)) quorum=v\n",
+            "are not allowed: they would take too long",
+        ),
+        (
+            "voters v 1 alice\nalso a when=(color==1) quorum=v\n",
+            "`color` is not known",
+        ),
+        (
+            "voters v 1 alice\nrule r quorum=v set=x\n",
+            "a set needs a file and a key",
+        ),
+        ("disregard carol x y\n", "not a store path"),
         ("builder carol x\n", "not a vkey"),
         (
             "cache c nonsense https://c.example operator=c\n",
@@ -231,6 +254,131 @@ fn warnings_name_what_could_be_weaker_than_it_looks() {
     );
 }
 
+#[test]
+fn an_expression_is_bounded_in_size_and_depth() {
+    use super::CelRule;
+    let large = format!("name == \"{}\"", "x".repeat(4 * 1024));
+    assert_eq!(
+        CelRule::compile(&large).unwrap_err(),
+        "the expression is larger than 4 KiB"
+    );
+    let nested = |depth: usize| format!("{}true{}", "[".repeat(depth), "]".repeat(depth));
+    assert!(CelRule::compile(&nested(30)).is_ok());
+    assert!(CelRule::compile(&nested(33)).is_err());
+    let very_deep = format!("{}true{}", "(".repeat(2_000), ")".repeat(2_000));
+    assert!(CelRule::compile(&very_deep).is_err());
+    assert!(CelRule::compile("name == \"hello\" && !path.endsWith(\"x\")").is_ok());
+}
+
+#[test]
+fn an_included_file_stands_in_place_of_its_line_and_its_errors_name_it() {
+    let file = |name: &str, text: &str| (name.to_owned(), text.as_bytes().to_vec());
+    let files = BTreeMap::from([
+        file("voters", "voters v 1 alice\n"),
+        file("wrong", "\nvoters v 1 nobody\n"),
+        file("circle", "include round\n"),
+        file("round", "include circle\n"),
+    ]);
+
+    let policy = Policy::parse_with(
+        &with("include voters\nrule r quorum=v\ndefault r\n"),
+        &files,
+    )
+    .unwrap();
+    assert_eq!(policy.rules[0].line, 7);
+    assert!(
+        policy
+            .text
+            .contains("# include voters\nvoters v 1 alice\nrule r")
+    );
+    // The text stands for itself.
+    assert_eq!(Policy::parse(&policy.text).unwrap().text, policy.text);
+
+    let error = |lines: &str| {
+        let error = Policy::parse_with(&with(lines), &files).unwrap_err();
+        error.to_string()
+    };
+    assert!(
+        error("include wrong\n").starts_with("policy file wrong, line 2, column 12: nobody called")
+    );
+    assert!(error("include circle\n").contains("`circle` includes itself"));
+    assert!(error("include absent\n").contains("`absent` cannot be included: it is not there"));
+}
+
+#[test]
+fn a_signed_set_selects_until_its_entry_ends_and_only_by_its_key() {
+    use super::{SetEntry, SignedSet};
+    let (hello, key) = (path("hello"), log_key("keeper"));
+    let entry = SetEntry {
+        until_s: Some(1_798_675_200),
+        reason: "embeds a date, see issue 12".into(),
+    };
+    let set = SignedSet {
+        entries: BTreeMap::from([(hello.clone(), entry)]),
+    };
+    let bytes = set.sign(&key).unwrap();
+    assert!(set.to_text().contains("-hello 2026-12-31 embeds a date"));
+    let lines = |key: &str| {
+        with(&format!(
+            "voters v all alice bob\nvoters w any alice bob\nrule odd set=odd set-key={key} quorum=w\n\
+             rule r quorum=v\ndefault r\n"
+        ))
+    };
+    let files = BTreeMap::from([("odd".to_owned(), bytes)]);
+
+    let policy = Policy::parse_with(&lines(&key.verifier().to_string()), &files).unwrap();
+    let rule = |now_s: u64| policy.rule_for(&hello, now_s).unwrap().name.as_str();
+    assert_eq!(rule(1_798_675_199), "odd");
+    assert_eq!(rule(1_798_675_200), "r");
+    let other = lines(&log_key("mallory").verifier().to_string());
+    let error = Policy::parse_with(&other, &files).unwrap_err().to_string();
+    assert!(error.contains("the set `odd` cannot be used"), "{error}");
+}
+
+#[test]
+fn first_policies_are_good_and_say_what_they_are() {
+    use super::{First, first_policy};
+    let line = |keyword: &str, line: String, operator: &str| {
+        let line = line.trim().strip_prefix(keyword).unwrap().trim().to_owned();
+        (line, operator.to_owned())
+    };
+    let builders = ["alice", "bob", "carol"];
+    let builders = builders.map(|name| line("builder", builder_line(name), name));
+    let caches = [line("cache", cache_line("example"), "example")];
+    for (first, default) in [
+        (First::Single, "main"),
+        (First::Organisation, "main"),
+        (First::Audit, "audit"),
+    ] {
+        let policy = Policy::parse(&first_policy(first, &builders, &caches)).unwrap();
+        let rule = &policy.rules[policy.default];
+        assert_eq!(rule.name, default);
+        assert_eq!(rule.mode == Mode::Enforce, first == First::Organisation);
+        let dual = "two different values could both";
+        let about_it = |text: &&String| text.contains(dual) && text.contains(default);
+        assert_eq!(policy.warnings.iter().find(about_it), None);
+    }
+}
+
+#[test]
+fn what_a_careful_reader_should_know_is_told() {
+    let tagged = |name: &str| builder_line(name).trim().to_owned() + " tag=provider:acme\n";
+    let text = format!(
+        "{}{}{}quorum none\nvoters both all alice bob\nvoters any any alice example\n\
+         rule main quorum=both\nrule deep quorum=any level=build\ndefault main\n",
+        tagged("alice"),
+        tagged("bob"),
+        cache_line("example")
+    );
+    let warnings = Policy::parse(&text).unwrap().warnings.join("\n");
+    for part in [
+        "those with tag provider:acme are enough by themselves (alice, bob)",
+        "rule `deep` asks what was built with, which caches never publish: example cannot vote there",
+    ] {
+        assert!(warnings.contains(part), "{part}: {warnings}");
+    }
+}
+
 proptest::proptest! {
     #[test]
     fn arbitrary_text_never_panics(text in "\\PC{0,200}") {
@@ -240,7 +388,7 @@ proptest::proptest! {
     #[test]
     fn arbitrary_words_of_the_language_never_panic(words in proptest::collection::vec(
         proptest::sample::select(vec!["builder", "cache", "voters", "rule", "default", "quorum", "none", "alice", "1", "50%",
-            "all", "quorum=v", "v", "\n", "level=path", "fallback=r", "r", "mode=warn", "#", "operator=x", "log"]), 0..60)) {
+            "all", "also", "weighted", "witness", "include", "when=(", "name=*", "max-age=1d", "quorum=v", "v", "\n", "level=path", "fallback=r", "r", "mode=warn", "#", "operator=x", "log"]), 0..60)) {
         let _ = Policy::parse(&words.join(" "));
     }
 }

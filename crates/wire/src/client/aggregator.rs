@@ -91,6 +91,20 @@ impl AggregatorClient {
             .evidence)
     }
 
+    /// What the aggregator knows of one output, as it answers, for a receipt. Nothing of it is verified.
+    ///
+    /// # Errors
+    /// The aggregator does not answer.
+    pub async fn answer(
+        &self,
+        output: &HashPart,
+        closure: bool,
+    ) -> Result<pb::GetEvidenceResponse, ClientError> {
+        let paths = vec![output.to_string()];
+        let request = pb::GetEvidenceRequest { paths, closure };
+        inner(self.service.clone().get_evidence(request).await)
+    }
+
     /// What the aggregator decides about a store path, base name or hash part, by its own policy.
     ///
     /// # Errors

@@ -1,16 +1,16 @@
-//! Lists of references from the blobs of an answer, found by their hash and read once.
+//! Lists of references and of inputs from the blobs of an answer, found by their hash and read once.
 //!
 //! A blob that is missing, does not parse or does not fit its entry leaves the facts unknown. The work is bounded:
 //! many entries may name one large blob.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use quorix_nix::fingerprint::Fingerprint;
+use quorix_nix::fingerprint::{Fingerprint, FingerprintDigest};
 use quorix_nix::store_path::StorePath;
 use quorix_trust::attestation::{BLOB_BYTES_MAX, BlobId, Claim, References};
 use sha2::{Digest as _, Sha256};
 
-use crate::entry::decode_references;
+use crate::entry::{decode_inputs, decode_references};
 
 /// Most bytes of blobs that all the claims of one answer may refer to, each time counted.
 const REFERRED_BYTES_MAX: usize = 256 * 1024 * 1024;
@@ -33,6 +33,13 @@ impl Blobs {
             read: BTreeMap::new(),
             budget: REFERRED_BYTES_MAX,
         }
+    }
+
+    /// The list of inputs of this name, if it is there and one.
+    pub(super) fn inputs(&mut self, id: &BlobId) -> Option<BTreeMap<StorePath, FingerprintDigest>> {
+        let bytes = self.bytes.get(id)?;
+        self.budget = self.budget.checked_sub(bytes.len())?;
+        decode_inputs(bytes).ok()
     }
 
     /// The whole fingerprint of a claim, if its references are known and fit.

@@ -111,20 +111,22 @@ impl Judged {
         Some((checkpoint.size, checkpoint.root))
     }
 
+    /// How the log stood, with the cosignatures of the policy's witnesses.
+    pub(super) fn evidence(self, policy: &Policy) -> LogEvidence {
+        let note = self.checkpoint.as_ref().map(SignedCheckpoint::bytes);
+        LogEvidence {
+            size: self.tree().map(|(size, _)| size).unwrap_or_default(),
+            cosigned: note.map(|note| policy.cosigned(note)).unwrap_or_default(),
+            history: Vec::new(),
+            state: self.state,
+        }
+    }
+
     /// Something about this log does not verify: it adds no vote. Quarantine is never lifted by that.
     pub(super) fn does_not_verify(&mut self, reason: &str) {
         if self.state == LogState::Live {
             tracing::warn!(reason, "a log's evidence does not verify");
             self.state = unverifiable(reason);
-        }
-    }
-}
-
-impl From<Judged> for LogEvidence {
-    fn from(judged: Judged) -> Self {
-        Self {
-            size: judged.tree().map(|(size, _)| size).unwrap_or_default(),
-            state: judged.state,
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::{entry, pb};
 pub(super) struct Verifier<'a> {
     logs: &'a mut BTreeMap<String, Judged>,
     cache_keys: BTreeSet<[u8; 32]>,
+    asks_for_inputs: bool,
     blobs: Blobs,
     dropped: usize,
 }
@@ -31,6 +32,7 @@ impl<'a> Verifier<'a> {
     ) -> Self {
         Self {
             logs,
+            asks_for_inputs: policy.asks_for_inputs(),
             cache_keys: policy
                 .caches
                 .iter()
@@ -149,10 +151,16 @@ impl<'a> Verifier<'a> {
             Said::Observation(seen) => &seen.claim,
         };
         let facts = self.blobs.facts(claim);
+        let inputs = match &said {
+            Said::Build(build) if self.asks_for_inputs => build.inputs_blob,
+            _ => None,
+        };
+        let inputs = inputs.and_then(|id| self.blobs.inputs(&id));
         Statement {
             source,
             said,
             facts,
+            inputs,
             withdrawn,
         }
     }

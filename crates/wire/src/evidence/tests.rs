@@ -295,6 +295,7 @@ fn an_answer_larger_than_any_honest_one_is_refused() {
 
 mod forks;
 mod logs;
+mod receipts;
 mod statements;
 
 #[test]

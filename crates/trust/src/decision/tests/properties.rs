@@ -154,6 +154,17 @@ proptest! {
         }
     }
 
+    /// What an `also` rule is added to is never accepted where it was not before, and never with another value.
+    #[test]
+    fn also_only_narrows(little in little(), extra in 1_usize..=4, applies in any::<bool>()) {
+        let before = little.decide();
+        let glob = if applies { "name=*" } else { "name=other" };
+        let text = little.policy().text + &format!("voters extra {extra} alice bob carol dave\nalso more {glob} quorum=extra level=path\n");
+        let after = little.known().decide(&Policy::parse(&text).unwrap(), &path("x"));
+        prop_assert!(!after.is_accepted() || after.accepted == before.accepted);
+        prop_assert!(applies || after.accepted == before.accepted);
+    }
+
     #[test]
     fn the_same_policy_evidence_and_time_give_the_same_decision(little in little()) {
         let (policy, known) = (little.policy(), little.known());

@@ -4,7 +4,6 @@ use std::str::FromStr;
 
 use quorix_nix::signature::PublicKey;
 use quorix_nix::store_path::{StoreDir, StorePath};
-use quorix_tlog::note::VerifierKey;
 
 use super::super::line::{Item, Line};
 use super::super::{Level, Mode, PolicyError};
@@ -25,7 +24,7 @@ pub(super) fn one_operator_a_key<'k>(
     Ok(())
 }
 
-pub(super) fn set<T>(
+pub(in super::super) fn set<T>(
     slot: &mut Option<T>,
     line: &Line<'_>,
     item: Item<'_>,
@@ -38,7 +37,11 @@ pub(super) fn set<T>(
     Ok(())
 }
 
-pub(super) fn no_more(line: &Line<'_>, from: usize, form: &str) -> Result<(), PolicyError> {
+pub(in super::super) fn no_more(
+    line: &Line<'_>,
+    from: usize,
+    form: &str,
+) -> Result<(), PolicyError> {
     match line.items.get(from) {
         Some(item) => Err(line.error(
             *item,
@@ -66,7 +69,7 @@ pub(super) fn new_name<'n>(
     Ok(name)
 }
 
-pub(super) fn name_of(line: &Line<'_>, item: Item<'_>) -> Result<String, PolicyError> {
+pub(in super::super) fn name_of(line: &Line<'_>, item: Item<'_>) -> Result<String, PolicyError> {
     let good = |c: char| c.is_alphanumeric() || "-_.@/+".contains(c);
     if item.text.is_empty() || item.text.chars().count() > 64 || !item.text.chars().all(good) {
         let hint = "use 1 to 64 letters, digits, - _ . @ / +";
@@ -170,14 +173,12 @@ pub(super) fn level(line: &Line<'_>, item: Item<'_>) -> Result<Level, PolicyErro
     match item.text {
         "path" => Ok(Level::Path),
         "closure" => Ok(Level::Closure),
-        "build" | "resolved" => {
-            let message = format!("this version cannot decide at level `{}` yet", item.text);
-            Err(line.error(item, message, "use `path` or `closure`"))
-        }
+        "build" => Ok(Level::Build),
+        "resolved" => Ok(Level::Resolved),
         other => Err(line.error(
             item,
             format!("`{other}` is not a level"),
-            "use `path` or `closure`",
+            "use `path`, `closure`, `build` or `resolved`",
         )),
     }
 }
@@ -195,23 +196,15 @@ pub(super) fn mode(line: &Line<'_>, item: Item<'_>) -> Result<Mode, PolicyError>
     }
 }
 
-/// `log <vkey> [url]` of C2SP tlog-policy: a log that is only watched. Checked, and without effect on votes.
-pub(super) fn watched_log(line: &Line<'_>) -> Result<(), PolicyError> {
-    let form = "log VKEY [URL]";
-    let vkey = line.item(0, "a vkey", form)?;
-    VerifierKey::from_str(vkey.text)
-        .map_err(|error| line.error(vkey, format!("not a vkey: {error}"), form))?;
-    if let Some(item) = line.items.get(1) {
-        url(line, *item)?;
-    }
-    no_more(line, 2, form)
-}
-
-pub(super) fn needs_witnesses(line: &Line<'_>, item: Item<'_>) -> PolicyError {
-    let word = item.text.split('=').next().unwrap_or_default();
-    let message =
-        format!("`{word}` needs a witness quorum: without cosignatures a checkpoint has no time");
-    line.error(item, message, "remove it")
+/// A weight, or the sum of some: 1 to a million.
+pub(super) fn weight(line: &Line<'_>, item: Item<'_>) -> Result<usize, PolicyError> {
+    let weight = item.text.parse().ok();
+    weight
+        .filter(|weight| (1..=1_000_000).contains(weight) && !item.text.starts_with(['0', '+']))
+        .ok_or_else(|| {
+            let message = format!("`{}` is not a weight", item.text);
+            line.error(item, message, "use a number from 1 to 1000000")
+        })
 }
 
 pub(super) fn unknown_option(line: &Line<'_>, item: Item<'_>, form: &str) -> PolicyError {

@@ -1,5 +1,7 @@
 //! What is here, beside what builders say: every state that an installed path can have.
 
+use std::collections::BTreeMap;
+
 use quorix_host::content::ContentError;
 use quorix_nix::store_path::StoreDir;
 use quorix_testkit::entries::{Attestation, an_attestation, log_key, nix_key};
@@ -37,6 +39,8 @@ fn known() -> Evidence {
         let state = LogEvidence {
             state: Live,
             size: 100,
+            cosigned: BTreeMap::new(),
+            history: Vec::new(),
         };
         (format!("logs.example.org/{name}"), state)
     };
@@ -58,6 +62,7 @@ fn says(mut evidence: Evidence, name: &str, what: &Attestation, withdrawn: bool)
         },
         said: Said::Build(Box::new(what.build())),
         facts: Some(facts),
+        inputs: None,
         withdrawn,
     });
     evidence

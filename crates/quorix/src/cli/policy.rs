@@ -1,0 +1,111 @@
+//! Arguments of `quorix policy init` and `quorix policy exempt`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+use quorix_wire::address::Address;
+
+/// For whom a first policy is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum For {
+    /// One user: the cache of today and an independent builder, in warn mode.
+    Single,
+    /// An organisation: more than half of its builders must agree.
+    Organisation,
+    /// Nothing is enforced; what a majority says is shown.
+    Audit,
+}
+
+/// `policy init`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  quorix policy init --for single \\
+    --cache 'main cache.example.org-1:KEY https://cache.example.org operator=example' \\
+    --builder 'alice logs.example.org/alice+ID+KEY https://logs.example.org/alice operator=alice' > policy
+  quorix policy check policy")]
+pub struct Init {
+    /// For whom.
+    #[arg(long = "for", value_enum)]
+    pub whom: For,
+    /// A builder, as in a policy: `NAME VKEY URL operator=OP …`.
+    #[arg(long = "builder", value_name = "LINE")]
+    pub builders: Vec<String>,
+    /// A cache, as in a policy: `NAME KEY URL operator=OP`.
+    #[arg(long = "cache", value_name = "LINE")]
+    pub caches: Vec<String>,
+}
+
+/// `policy try`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Example:
+  quorix policy try stricter-policy --closure /nix/store/…-nixos-system
+
+Only logs and caches that the aggregator's own policy names are heard. Exit code 0: everything that is accepted stays so; 1: something does not.")]
+pub struct Try {
+    /// The policy to try.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// The store path to try it on, with everything that it refers to.
+    #[arg(long, value_name = "PATH")]
+    pub closure: String,
+    /// Where the aggregator answers, instead of what the configuration says.
+    #[arg(long, value_name = "ADDRESS")]
+    pub aggregator: Option<Address>,
+    /// Print as JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub config: super::ConfigFile,
+}
+
+/// `policy exempt …`
+#[derive(Debug, Subcommand)]
+pub enum Exempt {
+    /// Put a path into a set, and sign it again.
+    #[command(after_help = "\
+Example:
+  quorix policy exempt add --key set.key --until 2027-03-01 --reason 'embeds a date, issue 12' odd.set /nix/store/…-hello
+
+In the policy: rule odd set=odd.set set-key=VKEY quorum=VOTERS")]
+    Add {
+        /// The key that signs the set (`quorix key generate --kind log`).
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+        /// When it ends: a date, or `never`.
+        #[arg(long)]
+        until: String,
+        /// Why, for people.
+        #[arg(long)]
+        reason: String,
+        /// The set; made if it is not there.
+        #[arg(value_name = "SET")]
+        set: PathBuf,
+        /// The store path.
+        #[arg(value_name = "PATH")]
+        path: String,
+    },
+    /// Take out everything that has ended, and sign the set again.
+    Prune {
+        /// The key that signs the set.
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+        /// The set.
+        #[arg(value_name = "SET")]
+        set: PathBuf,
+    },
+    /// Show a set. Exit code 1 if something in it has ended.
+    List {
+        /// The vkey that it must be signed by.
+        #[arg(long, value_name = "VKEY")]
+        vkey: String,
+        /// Print as JSON.
+        #[arg(long)]
+        json: bool,
+        /// The set.
+        #[arg(value_name = "SET")]
+        set: PathBuf,
+    },
+}

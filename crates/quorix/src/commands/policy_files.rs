@@ -1,0 +1,175 @@
+//! `quorix policy init` and `quorix policy exempt`.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::str::FromStr as _;
+
+use quorix_nix::store_path::StorePath;
+use quorix_tlog::note::{SigningKey, VerifierKey};
+use quorix_trust::policy::{First, Policy, SET_BYTES_MAX, SetEntry, SignedSet, date, first_policy};
+use serde_json::json;
+
+use super::now_s;
+use crate::cli::policy::{Exempt, For, Init};
+use crate::output::{self, Exit, Failure};
+use crate::wiring::keys::{self, AnyKey};
+
+/// Prints a first policy, which is read once before.
+pub(super) fn init(arguments: &Init) -> Result<Exit, Failure> {
+    let first = match arguments.whom {
+        For::Single => First::Single,
+        For::Organisation => First::Organisation,
+        For::Audit => First::Audit,
+    };
+    let missing = match first {
+        First::Single => arguments.builders.is_empty() || arguments.caches.is_empty(),
+        First::Organisation => arguments.builders.is_empty(),
+        First::Audit => arguments.builders.is_empty() && arguments.caches.is_empty(),
+    };
+    if missing {
+        return Err(Failure::wrong(
+            "this policy needs somebody to ask\n  give --builder and --cache, each as it stands in a policy: see --help",
+        ));
+    }
+    let with_operator = |lines: &[String]| {
+        let operator = |line: &String| {
+            let mut words = line.split_whitespace();
+            let operator = words.find_map(|word| word.strip_prefix("operator="));
+            let operator = operator.map(str::to_owned).ok_or_else(|| {
+                Failure::wrong(format!(
+                    "`{line}` has no `operator=`\n  say whose vote it is"
+                ))
+            })?;
+            Ok((line.clone(), operator))
+        };
+        lines
+            .iter()
+            .map(operator)
+            .collect::<Result<Vec<_>, Failure>>()
+    };
+    let builders = with_operator(&arguments.builders)?;
+    let caches = with_operator(&arguments.caches)?;
+    let text = first_policy(first, &builders, &caches);
+    let policy = Policy::parse(&text).map_err(Failure::wrong)?;
+    output::raw(text.as_bytes());
+    for warning in &policy.warnings {
+        output::remark(format_args!("Worth knowing: {warning}"));
+    }
+    Ok(Exit::Yes)
+}
+
+/// Looks after a signed set.
+pub(super) fn exempt(command: &Exempt) -> Result<Exit, Failure> {
+    match command {
+        Exempt::Add {
+            key,
+            until,
+            reason,
+            set,
+            path,
+        } => {
+            let key = signing_key(key)?;
+            let mut entries = if set.exists() {
+                open(set, key.verifier())?
+            } else {
+                SignedSet::default()
+            };
+            let base = path.rsplit('/').next().unwrap_or(path);
+            let path = StorePath::from_str(base).map_err(|error| {
+                Failure::wrong(format!("`{path}` is not a store path: {error}"))
+            })?;
+            let until_s = match until.as_str() {
+                "never" => None,
+                day => Some(date(day).ok_or_else(|| {
+                    Failure::wrong(format!(
+                        "`{day}` is not a date\n  write 2027-03-01, or `never`"
+                    ))
+                })?),
+            };
+            let reason = reason.clone();
+            entries.entries.insert(path, SetEntry { until_s, reason });
+            write(set, &entries, &key)
+        }
+        Exempt::Prune { key, set } => {
+            let key = signing_key(key)?;
+            let mut entries = open(set, key.verifier())?;
+            let now_s = now_s();
+            entries
+                .entries
+                .retain(|_, entry| entry.until_s.is_none_or(|until| now_s < until));
+            write(set, &entries, &key)
+        }
+        Exempt::List { vkey, json, set } => {
+            let key = vkey
+                .parse()
+                .map_err(|error| Failure::wrong(format!("`{vkey}` is not a vkey: {error}")))?;
+            list(&open(set, &key)?, *json)
+        }
+    }
+}
+
+fn list(set: &SignedSet, as_json: bool) -> Result<Exit, Failure> {
+    let now_s = now_s();
+    let has_ended = |entry: &SetEntry| entry.until_s.is_some_and(|until| until <= now_s);
+    let ended = set
+        .entries
+        .values()
+        .filter(|entry| has_ended(entry))
+        .count();
+    if as_json {
+        let entries = set.entries.iter().map(|(path, entry)| {
+            json!({"path": path.to_string(), "until": entry.until_s, "reason": entry.reason, "ended": has_ended(entry)})
+        });
+        let value = json!({"entries": entries.collect::<Vec<_>>(), "ended": ended});
+        output::answer(format_args!("{value:#}"));
+    } else {
+        for (line, entry) in set.to_text().lines().skip(1).zip(set.entries.values()) {
+            let mark = if has_ended(entry) { "ended " } else { "" };
+            output::answer(format_args!("{mark}{line}"));
+        }
+        output::answer(format_args!(
+            "{} paths, {ended} of them ended.",
+            set.entries.len()
+        ));
+    }
+    Ok(if ended == 0 { Exit::Yes } else { Exit::No })
+}
+
+fn signing_key(file: &Path) -> Result<SigningKey, Failure> {
+    match keys::any_key(file)? {
+        AnyKey::Log(key) => Ok(key),
+        _ => Err(Failure::wrong(format!(
+            "{} is not a key that signs sets\n  make one: quorix key generate --kind log --name NAME FILE",
+            file.display()
+        ))),
+    }
+}
+
+fn open(file: &Path, key: &VerifierKey) -> Result<SignedSet, Failure> {
+    let failed = |reason: String| Failure::wrong(format!("{}: {reason}", file.display()));
+    let length = std::fs::metadata(file).map_err(|error| failed(error.to_string()))?;
+    if usize::try_from(length.len()).map_or(true, |length| length > SET_BYTES_MAX) {
+        return Err(failed("larger than 1 MiB".into()));
+    }
+    let bytes = std::fs::read(file).map_err(|error| failed(error.to_string()))?;
+    SignedSet::open(&bytes, key).map_err(|error| failed(error.to_string()))
+}
+
+/// Writes the whole set, or leaves the old one.
+fn write(file: &Path, set: &SignedSet, key: &SigningKey) -> Result<Exit, Failure> {
+    let failed = |error: String| Failure::wrong(format!("{}: {error}", file.display()));
+    let bytes = set.sign(key).map_err(|error| failed(error.to_string()))?;
+    let folder = file.parent().filter(|one| !one.as_os_str().is_empty());
+    let io = |error: std::io::Error| failed(error.to_string());
+    let mut new = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new("."))).map_err(io)?;
+    new.write_all(&bytes).map_err(io)?;
+    new.as_file().sync_all().map_err(io)?;
+    new.persist(file).map_err(|error| io(error.error))?;
+    output::answer(format_args!(
+        "{} paths in {}, signed by {}.",
+        set.entries.len(),
+        file.display(),
+        key.verifier()
+    ));
+    Ok(Exit::Yes)
+}

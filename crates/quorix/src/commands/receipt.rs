@@ -1,0 +1,110 @@
+//! `quorix decide --receipt` and `quorix verify receipt`.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use quorix_nix::store_path::{HashPart, StoreDir};
+use quorix_trust::decision::Decision;
+use quorix_trust::explain;
+use quorix_wire::client::AggregatorClient;
+use quorix_wire::receipt::{RECEIPT_BYTES_MAX, Receipt};
+use serde_json::json;
+use tonic::transport::Channel;
+
+use super::decide::json;
+use super::{now_s, read_policy};
+use crate::cli::Decide;
+use crate::cli::operate::VerifyReceipt;
+use crate::output::{self, Exit, Failure};
+
+/// What a receipt does not show.
+const COMPLETENESS: &str = "This shows that the decision follows from the evidence in the receipt. That nothing was left out of it is not shown: \
+     neither by a replay of the logs nor by their verifiable indexes.";
+
+/// Decides from what the aggregator answers and writes all of it down. Content-addressed paths are not fetched for it.
+pub(super) async fn issue(
+    channel: Channel,
+    arguments: &Decide,
+    file: &Path,
+    asked: &HashPart,
+) -> Result<Decision, Failure> {
+    let policy = Arc::new(read_policy(file)?);
+    let client = AggregatorClient::new(channel, policy.clone());
+    let answer = client
+        .answer(asked, policy.asks_for_references())
+        .await
+        .map_err(Failure::unknown)?;
+    let earlier = arguments.earlier.as_deref().map(read).transpose()?;
+    let receipt = Receipt {
+        policy: policy.text.clone(),
+        sets: policy.sets.clone(),
+        store_dir: StoreDir::default(),
+        asked: asked.clone(),
+        time_s: now_s(),
+        answer,
+        earlier,
+        decision: Vec::new(),
+    };
+    let (receipt, decision) = receipt.issue().map_err(Failure::unknown)?;
+    if let Some(file) = &arguments.receipt {
+        let failed = |error: std::io::Error| {
+            Failure::wrong(format!("{} was not written: {error}", file.display()))
+        };
+        let mut new = std::fs::File::create_new(file).map_err(failed)?;
+        new.write_all(&receipt.to_bytes()).map_err(failed)?;
+        new.sync_all().map_err(failed)?;
+    }
+    Ok(decision)
+}
+
+/// Decides again from a receipt, offline.
+pub(super) fn verify(arguments: &VerifyReceipt) -> Result<Exit, Failure> {
+    let named = |error: &dyn std::fmt::Display| {
+        Failure::wrong(format!("{}: {error}", arguments.file.display()))
+    };
+    let receipt = Receipt::parse(&read(&arguments.file)?).map_err(|error| named(&error))?;
+    if let Some(file) = &arguments.policy {
+        let policy = read_policy(file)?;
+        if (&policy.text, &policy.sets) != (&receipt.policy, &receipt.sets) {
+            let reason = format!("it is under another policy than {}", file.display());
+            return Err(Failure::refused(format!(
+                "{}: {reason}",
+                arguments.file.display()
+            )));
+        }
+    }
+    let decision = receipt.replay();
+    if arguments.json {
+        let value = match &decision {
+            Ok(decision) => json!({
+                "holds": true, "time": receipt.time_s, "complete": false, "decision": json::decision(decision),
+            }),
+            Err(error) => json!({"holds": false, "reason": error.to_string()}),
+        };
+        output::answer(format_args!("{value:#}"));
+    } else {
+        match &decision {
+            Ok(decision) => output::answer(format_args!(
+                "The receipt holds: at {} this was decided.\n\n{}\n\n{COMPLETENESS}",
+                receipt.time_s,
+                explain::terminal(decision).trim_end()
+            )),
+            Err(error) => output::answer(format_args!("The receipt does not hold: {error}.")),
+        }
+    }
+    Ok(if decision.is_ok_and(|decision| decision.is_accepted()) {
+        Exit::Yes
+    } else {
+        Exit::No
+    })
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, Failure> {
+    let failed = |reason: String| Failure::wrong(format!("{}: {reason}", file.display()));
+    let data = std::fs::metadata(file).map_err(|error| failed(error.to_string()))?;
+    if usize::try_from(data.len()).map_or(true, |length| length > RECEIPT_BYTES_MAX) {
+        return Err(failed("larger than 256 MiB".into()));
+    }
+    std::fs::read(file).map_err(|error| failed(error.to_string()))
+}

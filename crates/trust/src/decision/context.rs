@@ -1,0 +1,174 @@
+//! What a decision is made from, and how each log stands at its moment.
+
+use std::collections::BTreeMap;
+
+use quorix_tlog::tlog_policy::Standing;
+
+use crate::evidence::{Covering, Evidence, LogState};
+use crate::policy::{Builder, Policy};
+
+/// How far the clock of a witness may be ahead, in seconds.
+const CLOCK_TOLERANCE_S: u64 = quorix_tlog::witness::CLOCK_TOLERANCE;
+
+/// Policy, evidence and time.
+pub(super) struct Context<'a> {
+    pub(super) policy: &'a Policy,
+    pub(super) evidence: &'a Evidence,
+    /// POSIX seconds.
+    pub(super) now_s: u64,
+    /// By origin, of each builder.
+    logs: BTreeMap<&'a str, Dated>,
+    /// No decision on this evidence changes before this by time alone.
+    pub(super) valid_until_s: Option<u64>,
+}
+
+/// What cosignatures say of a log.
+struct Dated {
+    /// Whether the witness quorum of its checkpoint is met, and as of when.
+    standing: Standing,
+    /// Sizes of checkpoints with the earliest time at which their quorum was met, none that does not have one.
+    covers: Vec<(u64, u64)>,
+}
+
+/// Why a log adds no votes.
+pub(super) struct NotLive {
+    pub(super) is_quarantined: bool,
+    pub(super) reason: String,
+}
+
+impl<'a> Context<'a> {
+    pub(super) fn new(policy: &'a Policy, evidence: &'a Evidence, now_s: u64) -> Self {
+        let builders = policy.builders.iter();
+        let logs = builders.map(|builder| (builder.origin(), Dated::of(policy, evidence, builder)));
+        let mut context = Self {
+            policy,
+            evidence,
+            now_s,
+            logs: logs.collect(),
+            valid_until_s: None,
+        };
+        context.valid_until_s = context.next_moment();
+        context
+    }
+
+    /// Whether a log is LIVE (SEMANTICS §2) for a rule with this `max-age`. `is_revived` is as if what is merely stale
+    /// were not.
+    pub(super) fn live(
+        &self,
+        builder: &Builder,
+        max_age_s: Option<u64>,
+        is_revived: bool,
+    ) -> Result<(), NotLive> {
+        let name = &builder.name;
+        let stale = |reason: String| {
+            if is_revived {
+                return Ok(());
+            }
+            Err(NotLive {
+                is_quarantined: false,
+                reason,
+            })
+        };
+        let Some(log) = self.evidence.logs.get(builder.origin()) else {
+            return stale(format!("the log of {name} was not read"));
+        };
+        match &log.state {
+            LogState::Live => {}
+            LogState::Stale { reason } => {
+                return stale(format!("the log of {name} is stale: {reason}"));
+            }
+            LogState::Quarantined => {
+                return Err(NotLive {
+                    is_quarantined: true,
+                    reason: format!("the log of {name} signed two contradicting checkpoints"),
+                });
+            }
+        }
+        let standing = self.logs.get(builder.origin()).map(|log| &log.standing);
+        match (standing, max_age_s) {
+            (Some(Standing::Met { time: Some(time) }), Some(max_age)) => {
+                if *time > self.now_s.saturating_add(CLOCK_TOLERANCE_S) {
+                    let ahead = time.saturating_sub(self.now_s);
+                    return stale(format!(
+                        "the witnesses of {name}'s log are {ahead} s ahead of this clock"
+                    ));
+                }
+                let age = self.now_s.saturating_sub(*time);
+                if age > max_age {
+                    return stale(format!(
+                        "the log of {name} is stale: its witness quorum is {age} s old, more than {max_age} s"
+                    ));
+                }
+                Ok(())
+            }
+            (Some(Standing::Met { .. }), None) => Ok(()),
+            (Some(Standing::Met { time: None }), Some(_)) | (None, _) => {
+                stale(format!("the log of {name} has no time"))
+            }
+            (Some(not_met @ Standing::NotMet { .. }), _) => {
+                stale(format!("the log of {name} is stale: {not_met}"))
+            }
+        }
+    }
+
+    /// Since when an entry of a log is witnessed, in POSIX seconds.
+    pub(super) fn observed_since(&self, origin: &str, index: u64) -> Option<u64> {
+        let covers = self.logs.get(origin)?.covers.iter();
+        covers
+            .filter(|(size, _)| index < *size)
+            .map(|(_, since)| *since)
+            .min()
+    }
+
+    /// The next moment at which some log grows too old for some rule, some value has been observed for long enough, or
+    /// some grace or exemption ends. Decisions may well stay the same then; before, they do.
+    fn next_moment(&self) -> Option<u64> {
+        let mut moments: Vec<u64> = Vec::new();
+        for rule in self.policy.all_rules() {
+            for log in self.logs.values() {
+                if let (Some(max_age), Standing::Met { time: Some(time) }) =
+                    (rule.max_age_s, &log.standing)
+                {
+                    moments.push(time.saturating_add(max_age).saturating_add(1));
+                    moments.push(time.saturating_sub(CLOCK_TOLERANCE_S));
+                }
+                let observed = rule.min_observed_s;
+                let dates = observed.into_iter().flat_map(|observed| {
+                    log.covers.iter().map(move |(_, since)| (since, observed))
+                });
+                moments.extend(dates.map(|(since, observed)| since.saturating_add(observed)));
+            }
+            if let Some(grace) = rule.grace_s {
+                let earlier = self.evidence.earlier.values();
+                moments.extend(earlier.map(|one| one.at_s.saturating_add(grace)));
+            }
+            let entries = rule.set.iter().flat_map(|set| set.entries.values());
+            moments.extend(entries.filter_map(|entry| entry.until_s));
+        }
+        moments.into_iter().filter(|at| *at > self.now_s).min()
+    }
+}
+
+impl Dated {
+    fn of(policy: &Policy, evidence: &Evidence, builder: &Builder) -> Self {
+        let log = evidence.logs.get(builder.origin());
+        let operator = builder.operator.as_str();
+        let current = log.map(|log| Covering {
+            size: log.size,
+            cosigned: log.cosigned.clone(),
+        });
+        let current_times = current
+            .as_ref()
+            .map(|current| policy.times(&current.cosigned, operator))
+            .unwrap_or_default();
+        let history = log.map(|log| log.history.as_slice()).unwrap_or_default();
+        let covers = history.iter().chain(&current).filter_map(|covering| {
+            let times = policy.times(&covering.cosigned, operator);
+            Some((covering.size, policy.witnesses.met_since(&times)?))
+        });
+        Self {
+            standing: policy.witnesses.standing(&current_times),
+            covers: covers.collect(),
+        }
+    }
+}

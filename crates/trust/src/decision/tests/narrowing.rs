@@ -1,0 +1,313 @@
+//! What needs more than votes: witnesses and time, `also`, grace, inputs, weights, superseded values.
+
+use std::collections::BTreeMap;
+
+use quorix_nix::fingerprint::Fingerprint;
+use quorix_tlog::cosignature::{Algorithm, CosignerSigningKey};
+
+use crate::decision::{Decision, Outcome, decide};
+use crate::evidence::{Covering, Earlier, LogState};
+use crate::policy::Policy;
+use crate::testing::{Known, built, facts, log_key, path, policy_of};
+
+const TWO: [&str; 2] = ["alice", "bob"];
+const NOW: u64 = 1_700_000_000;
+
+/// A policy of two builders, with one witness `w` and a quorum of it.
+fn witnessed(lines: &str) -> Policy {
+    let seed = [7; 32];
+    let key = CosignerSigningKey::from_seed("w.example".parse().unwrap(), Algorithm::Ed25519, seed);
+    let builders: String = TWO
+        .iter()
+        .map(|name| crate::testing::builder_line(name))
+        .collect();
+    let text = format!(
+        "{builders}witness w {} https://w.example operator=walter\nquorum w\n\
+         voters both all alice bob\n{lines}",
+        key.verifier()
+    );
+    Policy::parse(&text).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Two builders that agree, their checkpoints cosigned at these times.
+fn agreed(good: &Fingerprint, times: [u64; 2]) -> Known {
+    let mut known = Known::live(&TWO).says("alice", good).says("bob", good);
+    for (name, time) in TWO.iter().zip(times) {
+        let origin = log_key(name).verifier().name().as_str().to_owned();
+        let log = known.0.logs.get_mut(&origin).unwrap();
+        log.cosigned.insert("w".into(), time);
+    }
+    known
+}
+
+fn at(policy: &Policy, known: &Known, now_s: u64) -> Decision {
+    decide(policy, &known.0, &path("hello").hash_part(), now_s)
+}
+
+#[test]
+fn a_log_without_its_witness_quorum_adds_no_vote() {
+    let policy = witnessed("rule main quorum=both level=path\ndefault main\n");
+    let good = facts(&path("hello"), "good", &[]);
+    let alone = Known::live(&TWO).says("alice", &good).says("bob", &good);
+    assert_eq!(at(&policy, &alone, NOW).outcome, Outcome::Insufficient);
+    assert!(
+        at(&policy, &alone, NOW)
+            .sentence
+            .contains("`w` has not cosigned")
+    );
+    assert!(at(&policy, &agreed(&good, [NOW, NOW]), NOW).is_accepted());
+}
+
+#[test]
+fn a_witness_never_counts_for_a_log_of_its_own_operator() {
+    let text = witnessed("rule main quorum=both level=path\ndefault main\n").text;
+    let policy = Policy::parse(&text.replace("operator=walter", "operator=alice")).unwrap();
+    let good = facts(&path("hello"), "good", &[]);
+    let decision = at(&policy, &agreed(&good, [NOW, NOW]), NOW);
+    assert_eq!(decision.outcome, Outcome::Insufficient);
+    assert_eq!(decision.missing, ["alice"]);
+    assert!(
+        policy
+            .warnings
+            .iter()
+            .any(|text| text.contains("`alice` can never have its witness quorum"))
+    );
+}
+
+#[test]
+fn what_is_older_than_max_age_adds_no_vote_and_the_decision_says_until_when_it_holds() {
+    let policy = witnessed("rule main quorum=both level=path max-age=1h\ndefault main\n");
+    let good = facts(&path("hello"), "good", &[]);
+    let known = agreed(&good, [NOW, NOW - 600]);
+    let decision = at(&policy, &known, NOW);
+    assert!(decision.is_accepted());
+    let until = decision.valid_until_s.unwrap();
+    assert_eq!(until, NOW + 3_001);
+    assert!(at(&policy, &known, until - 1).is_accepted());
+    assert_eq!(at(&policy, &known, until).outcome, Outcome::Insufficient);
+}
+
+#[test]
+fn a_value_waits_until_it_has_been_observed_for_long_enough() {
+    let policy = witnessed("rule main quorum=both level=path min-observed=1d\ndefault main\n");
+    let good = facts(&path("hello"), "good", &[]);
+    let mut known = agreed(&good, [NOW, NOW]);
+    let decision = at(&policy, &known, NOW);
+    assert_eq!(
+        (decision.outcome, decision.valid_until_s),
+        (Outcome::Waiting, Some(NOW + 86_400))
+    );
+    assert!(at(&policy, &known, NOW + 86_400).is_accepted());
+    // An earlier checkpoint that covers the entry dates it, one that does not does not.
+    for (size, expected) in [(7, Outcome::Waiting), (8, Outcome::Accepted)] {
+        for log in known.0.logs.values_mut() {
+            let cosigned = BTreeMap::from([("w".to_owned(), NOW - 90_000)]);
+            log.history = vec![Covering { size, cosigned }];
+        }
+        assert_eq!(at(&policy, &known, NOW).outcome, expected);
+    }
+}
+
+#[test]
+fn an_entry_outside_its_builders_window_does_not_count_and_an_undated_one_is_dissent() {
+    let text =
+        witnessed("voters one any alice bob\nrule main quorum=one level=path\ndefault main\n").text;
+    let text = text.replace("operator=bob", &format!("operator=bob until={}", NOW - 10));
+    let policy = Policy::parse(&text).unwrap();
+    let hello = path("hello");
+    let known = |time: u64| {
+        let mut known = agreed(&facts(&hello, "good", &[]), [NOW, time]);
+        known.0.outputs.clear();
+        known
+            .says("alice", &facts(&hello, "good", &[]))
+            .says("bob", &facts(&hello, "bad", &[]))
+    };
+    assert!(at(&policy, &known(NOW), NOW).is_accepted());
+    assert_eq!(
+        at(&policy, &known(NOW - 10), NOW).outcome,
+        Outcome::Conflict
+    );
+    let mut undated = known(NOW);
+    undated.0.logs.values_mut().nth(1).unwrap().cosigned.clear();
+    assert_eq!(at(&policy, &undated, NOW).outcome, Outcome::Conflict);
+}
+
+#[test]
+fn grace_outlives_staleness_alone_and_for_no_longer_than_it_says() {
+    let policy = policy_of(
+        &TWO,
+        "voters both all alice bob\nrule main quorum=both level=path grace=1d\ndefault main\n",
+    );
+    let hello = path("hello");
+    let good = facts(&hello, "good", &[]);
+    let mut known = Known::live(&TWO)
+        .says("alice", &good)
+        .says("bob", &good)
+        .stale("bob");
+    assert_eq!(at(&policy, &known, NOW).outcome, Outcome::Insufficient);
+    let earlier = Earlier {
+        value: good.digest(),
+        at_s: NOW - 60,
+    };
+    known.0.earlier.insert(hello.clone(), earlier);
+    assert!(at(&policy, &known, NOW).is_accepted());
+    assert!(
+        !at(&policy, &known, NOW - 61).is_accepted(),
+        "of the future"
+    );
+    assert!(
+        !at(&policy, &known, NOW - 60 + 86_400).is_accepted(),
+        "over"
+    );
+    let disputed = known.clone().says("bob", &facts(&hello, "bad", &[]));
+    assert!(
+        !at(&policy, &disputed, NOW).is_accepted(),
+        "more than staleness changed"
+    );
+    let quarantined = known.log("bob", LogState::Quarantined);
+    assert!(!at(&policy, &quarantined, NOW).is_accepted());
+}
+
+#[test]
+fn an_also_rule_holds_by_name_system_drv_or_expression_and_refuses_on_error() {
+    let good = facts(&path("hello"), "good", &[]);
+    let known = Known::live(&TWO).says("alice", &good);
+    for (condition, expected) in [
+        ("name=hel*o", Outcome::Insufficient),
+        ("name=h?llo", Outcome::Insufficient),
+        ("name=hell", Outcome::Accepted),
+        ("system=x86_64-linux", Outcome::Insufficient),
+        ("system=aarch64-linux", Outcome::Accepted),
+        (
+            "when=(name.startsWith(\"hel\") && true)",
+            Outcome::Insufficient,
+        ),
+        ("when=(system == \"aarch64-linux\")", Outcome::Accepted),
+        // Nobody told the derivation: not known is no way around, and an error refuses.
+        (
+            "drv=00000000000000000000000000000000-hello.drv",
+            Outcome::Insufficient,
+        ),
+        ("when=(drv == \"x\")", Outcome::Denied),
+        ("when=(1/0 == 1)", Outcome::Denied),
+        ("when=(name)", Outcome::Denied),
+    ] {
+        let lines = format!(
+            "voters one any alice bob\nvoters both all alice bob\nrule main quorum=one level=path\n\
+             also more {condition} quorum=both level=path\ndefault main\n"
+        );
+        let policy = policy_of(&TWO, &lines);
+        assert_eq!(at(&policy, &known, NOW).outcome, expected, "{condition}");
+        let both = known.clone().says("bob", &good);
+        let accepts = expected != Outcome::Denied;
+        assert_eq!(
+            at(&policy, &both, NOW).is_accepted(),
+            accepts,
+            "{condition}"
+        );
+    }
+}
+
+#[test]
+fn weights_are_summed_and_superseded_values_do_not_count() {
+    let hello = path("hello");
+    let (good, bad) = (facts(&hello, "good", &[]), facts(&hello, "bad", &[]));
+    let weighted = policy_of(
+        &TWO,
+        "weighted w 3 alice=2 bob=1\nrule main quorum=w level=path\ndefault main\n",
+    );
+    let known = Known::live(&TWO).says("alice", &good);
+    assert_eq!(at(&weighted, &known, NOW).outcome, Outcome::Insufficient);
+    assert!(at(&weighted, &known.clone().says("bob", &good), NOW).is_accepted());
+
+    let contradicted = known.says("bob", &good).says("bob", &bad);
+    assert!(!at(&weighted, &contradicted, NOW).is_accepted());
+    let lines = format!("disregard bob {hello} {}\n", bad.digest());
+    let lines =
+        format!("{lines}weighted w 3 alice=2 bob=1\nrule main quorum=w level=path\ndefault main\n");
+    assert!(at(&policy_of(&TWO, &lines), &contradicted, NOW).is_accepted());
+}
+
+/// Both builders agree on hello, built with gcc, of which they have this value.
+fn built_with(gcc: &Fingerprint) -> Known {
+    let hello = facts(&path("hello"), "good", &[]);
+    let mut known = Known::live(&TWO);
+    for name in TWO {
+        let mut statement = built(name, &hello);
+        statement.inputs = Some(BTreeMap::from([(gcc.path.clone(), gcc.digest())]));
+        known = known.statement(statement);
+    }
+    known
+}
+
+#[test]
+fn levels_build_and_resolved_ask_for_accepted_inputs_and_accepted_bytes_of_them() {
+    let gcc = path("gcc");
+    let (good, bad) = (facts(&gcc, "good", &[]), facts(&gcc, "bad", &[]));
+    let gcc_says = |mut known: Known, value: &Fingerprint| {
+        for name in TWO {
+            let mut statement = built(name, value);
+            statement.inputs = Some(BTreeMap::new());
+            known = known.statement(statement);
+        }
+        known
+    };
+    let of = |level: &str| {
+        policy_of(
+            &TWO,
+            &format!(
+                "voters both all alice bob\nrule main quorum=both level={level}\ndefault main\n"
+            ),
+        )
+    };
+    for level in ["build", "resolved"] {
+        let policy = of(level);
+        let unknown = at(&policy, &built_with(&good), NOW);
+        assert_eq!(
+            (unknown.outcome, unknown.blocked_by),
+            (Outcome::BlockedBy, Some(gcc.clone()))
+        );
+        assert!(
+            at(&policy, &gcc_says(built_with(&good), &good), NOW).is_accepted(),
+            "{level}"
+        );
+        let other = at(&policy, &gcc_says(built_with(&bad), &good), NOW);
+        assert_eq!(other.is_accepted(), level == "build", "{level}");
+        let unlisted = facts(&path("hello"), "good", &[]);
+        let unlisted = Known::live(&TWO)
+            .says("alice", &unlisted)
+            .says("bob", &unlisted);
+        let unlisted = at(&policy, &unlisted, NOW);
+        assert_eq!(unlisted.outcome, Outcome::Insufficient);
+        assert!(
+            unlisted
+                .sentence
+                .contains("publishes no list of what it was built with")
+        );
+    }
+}
+
+#[test]
+fn inputs_that_need_each_other_are_never_accepted() {
+    let policy = policy_of(
+        &TWO,
+        "voters both all alice bob\nrule main quorum=both level=build\ndefault main\n",
+    );
+    let (hello, gcc) = (
+        facts(&path("hello"), "good", &[]),
+        facts(&path("gcc"), "good", &[]),
+    );
+    let mut known = built_with(&gcc);
+    for name in TWO {
+        let mut statement = built(name, &gcc);
+        statement.inputs = Some(BTreeMap::from([(hello.path.clone(), hello.digest())]));
+        known = known.statement(statement);
+    }
+    let decision = at(&policy, &known, NOW);
+    assert_eq!(decision.outcome, Outcome::BlockedBy);
+    assert!(
+        decision.steps.last().unwrap().contains("refers back to"),
+        "{:?}",
+        decision.steps
+    );
+}

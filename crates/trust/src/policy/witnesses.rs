@@ -1,0 +1,111 @@
+//! The lines of a policy that C2SP's tlog-policy defines, read by its own reader.
+
+use quorix_tlog::checkpoint::Checkpoint;
+use quorix_tlog::note::SignedNote;
+use quorix_tlog::tlog_policy::TlogPolicy;
+
+use super::line::Line;
+use super::parse::name_of;
+use super::{Policy, PolicyError};
+use crate::evidence::Cosigned;
+
+/// Words that begin a line of C2SP's tlog-policy.
+const KEYWORDS: [&str; 4] = ["log", "witness", "group", "quorum"];
+
+/// The witnesses, and whose each one is.
+pub(super) type Witnesses = (TlogPolicy, Vec<Option<String>>);
+
+/// Reads the lines about witnessing. Lines about voting are blank to that reader, so that numbers stay.
+pub(super) fn read(text: &str) -> Result<Witnesses, PolicyError> {
+    let (mut lines, mut operators, mut is_said) = (String::new(), Vec::new(), false);
+    for (number, text) in (1..).zip(text.split('\n')) {
+        // What is wrong with other lines is told by their reader.
+        if let Ok(Some(line)) = Line::split(number, text)
+            && KEYWORDS.contains(&line.keyword.text)
+        {
+            is_said |= line.keyword.text == "quorum";
+            let (shown, operator) = ours_taken_out(&line)?;
+            lines.push_str(&shown);
+            if line.keyword.text == "witness" {
+                operators.push(operator);
+            }
+        }
+        lines.push('\n');
+    }
+    if !is_said {
+        return Err(PolicyError {
+            file: String::new(),
+            line: text.lines().count().max(1),
+            column: 1,
+            message: "nothing is said about witnesses".into(),
+            hint: "add a line `quorum NAME`, or `quorum none` if no cosignature is asked for"
+                .into(),
+            text: String::new(),
+        });
+    }
+    let policy = TlogPolicy::parse(lines.as_bytes()).map_err(|error| PolicyError {
+        file: String::new(),
+        line: error.line,
+        column: error.column,
+        message: error.message,
+        hint: error.hint,
+        text: text
+            .split('\n')
+            .nth(error.line.saturating_sub(1))
+            .unwrap_or_default()
+            .into(),
+    })?;
+    Ok((policy, operators))
+}
+
+/// The line without its comment and without `operator=`, every word at its column.
+fn ours_taken_out(line: &Line<'_>) -> Result<(String, Option<String>), PolicyError> {
+    let mut shown = String::new();
+    let mut operator = None;
+    let items = std::iter::once(&line.keyword).chain(&line.items);
+    for item in items {
+        if let (Some(("operator", value)), "witness") = (item.option(), line.keyword.text) {
+            super::parse::set(&mut operator, line, *item, name_of(line, value)?)?;
+            continue;
+        }
+        let column = shown.chars().count().saturating_add(1);
+        shown.extend(std::iter::repeat_n(' ', item.column.saturating_sub(column)));
+        shown.push_str(item.text);
+    }
+    Ok((shown, operator))
+}
+
+impl Policy {
+    /// The verified cosignatures of the policy's witnesses on a signed checkpoint: name of the witness, latest time in
+    /// POSIX seconds. Others, and wrong ones, are not in it. Whether the log signed it is not looked at.
+    #[must_use]
+    pub fn cosigned(&self, note: &[u8]) -> Cosigned {
+        let mut cosigned = Cosigned::new();
+        let Ok(note) = SignedNote::parse(note) else {
+            return cosigned;
+        };
+        let Ok(checkpoint) = Checkpoint::parse(note.text()) else {
+            return cosigned;
+        };
+        for signature in note.signatures() {
+            for witness in &self.witnesses.witnesses {
+                // 0 says nothing about when.
+                if let Ok(time @ 1..) = witness.key.verify(&checkpoint, signature) {
+                    let latest = cosigned.entry(witness.name.to_string()).or_default();
+                    *latest = time.max(*latest);
+                }
+            }
+        }
+        cosigned
+    }
+
+    /// For each witness when it cosigned; none that is of the log's own operator, nobody vouches for themselves.
+    pub(crate) fn times(&self, cosigned: &Cosigned, operator: &str) -> Vec<Option<u64>> {
+        let witnesses = self.witnesses.witnesses.iter().zip(&self.witness_operators);
+        let times = witnesses.map(|(witness, own)| {
+            let counts = own.as_deref() != Some(operator);
+            counts.then(|| cosigned.get(&witness.name.to_string()).copied())?
+        });
+        times.collect()
+    }
+}
