@@ -9,6 +9,9 @@
 //! - [`service`]: starting, gathering, deciding, searching, stopping
 //! - [`grpc`]: the same as a gRPC service
 //! - [`events`]: what happens, as it happens
+//! - [`reindex`]: the index built anew
+//! - [`gossip`]: what logs show others
+//! - [`webhook`]: events for others
 //! - [`error`]: why a question has no answer
 //! - [`metrics`]: counters and gauges
 
@@ -25,14 +28,18 @@
 pub mod config;
 pub mod error;
 pub mod events;
+pub mod gossip;
 pub mod grpc;
 pub mod metrics;
+pub mod reindex;
 pub mod service;
+pub mod webhook;
 
 mod answer;
 mod blobs;
 mod caches;
 mod content;
+mod cosign;
 mod follow;
 mod gather;
 mod index;

@@ -1,5 +1,6 @@
 //! A file for each command, and the one place that runs them.
 
+mod aggregator;
 mod attest;
 mod backup;
 mod config;
@@ -55,6 +56,21 @@ pub fn run(cli: Cli) -> Exit {
             json,
             only,
         })),
+        Command::Bench(BenchCommand::Aggregator {
+            paths,
+            outputs,
+            logs,
+            dir,
+            only,
+            json,
+        }) => blocking(bench::aggregator(bench::AggregatorBench {
+            paths,
+            outputs,
+            logs,
+            dir,
+            json,
+            only,
+        })),
         Command::Config(ConfigCommand::Check(file)) => config::check(&file.config),
         Command::Policy(PolicyCommand::Check { file, json }) => policy::check(&file, json),
         Command::Key(KeyCommand::Generate { kind, name, file }) => {
@@ -81,6 +97,8 @@ pub fn run(cli: Cli) -> Exit {
         Command::Log(LogCommand::Retract(arguments)) => blocking(log::retract::retract(arguments)),
         Command::Log(LogCommand::Tail(arguments)) => blocking(log::tail::tail(arguments)),
         Command::Verify(VerifyCommand::Proof(arguments)) => verify::proof(&arguments),
+        Command::Verify(VerifyCommand::Evidence(arguments)) => verify::evidence(&arguments),
+        Command::Aggregator(command) => blocking(aggregator::run(command)),
         Command::Mirror(arguments) => blocking(mirror::mirror(arguments)),
         Command::Attest(arguments) => blocking(attest::attest(arguments)),
         Command::Hook(HookCommand::PostBuild(file)) => return hook::post_build(&file.config),

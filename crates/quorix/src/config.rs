@@ -142,6 +142,38 @@ pub struct AggregatorSection {
     /// After how long without a verified answer a log no longer adds votes.
     #[serde(default = "Period::one_minute")]
     pub stale_after: Period,
+    /// The secret key (of kind witness) with which it cosigns the logs that it follows; of its own, never a log's.
+    pub witness_key: Option<PathBuf>,
+    /// Aggregators with which checkpoints are compared: `[[aggregator.peers]]`.
+    #[serde(default)]
+    pub peers: Vec<PeerSection>,
+    /// How often they are compared.
+    #[serde(default = "Period::one_minute")]
+    pub gossip_interval: Period,
+    /// Where events are posted to: `[[aggregator.webhooks]]`.
+    #[serde(default)]
+    pub webhooks: Vec<WebhookSection>,
+}
+
+/// `[[aggregator.peers]]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PeerSection {
+    /// What it is called in messages and metrics.
+    pub name: String,
+    /// Where it answers: `https://HOST:PORT`, `unix:PATH` or `127.0.0.1:PORT`.
+    #[serde(deserialize_with = "from_text")]
+    pub address: Address,
+}
+
+/// `[[aggregator.webhooks]]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WebhookSection {
+    /// `https://…` or `http://…`.
+    pub url: String,
+    /// The secret key (of kind log) that signs what is posted; of its own, never a log's.
+    pub key: PathBuf,
 }
 
 /// `[resolver]`

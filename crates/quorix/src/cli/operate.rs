@@ -190,6 +190,8 @@ pub struct Proof {
 pub enum VerifyCommand {
     /// Check a proof that a log has an entry, offline.
     Proof(VerifyProof),
+    /// Check proof that a log signed two checkpoints that contradict each other, offline.
+    Evidence(super::aggregator::VerifyEvidence),
 }
 
 /// `verify proof`

@@ -1,17 +1,22 @@
 //! The aggregator role, and the channel to it for roles in the same process.
 
+mod evidence;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use quorix_aggregator::config::AggregatorConfig;
+use quorix_aggregator::gossip::Peer;
 use quorix_aggregator::service::Aggregator;
+use quorix_aggregator::webhook::Webhook;
 use quorix_store::RocksIndex;
 use quorix_wire::channel;
 use quorix_wire::content::ContentVerifier;
 use tonic::service::Routes;
 use tonic::transport::{Channel, Server};
 
-use super::Start;
+use super::{Start, keys};
+use crate::config::AggregatorSection;
 use crate::listen::{self, tls::Clients};
 use crate::output::Failure;
 
@@ -58,6 +63,7 @@ pub async fn start(
         policy.builders.len()
     );
 
+    add_ons(start, section, &aggregator)?;
     let running = aggregator.clone();
     let routes = routes(&aggregator).await?;
     let serving = listen::serve_grpc_at(bound, routes.clone(), start.stop.clone());
@@ -79,6 +85,44 @@ pub async fn start(
     Ok(Some(local))
 }
 
+/// Witness key, peers, webhooks and the files of proofs.
+fn add_ons(
+    start: &mut Start<'_>,
+    section: &AggregatorSection,
+    aggregator: &Aggregator,
+) -> Result<(), Failure> {
+    if let Some(file) = &section.witness_key {
+        aggregator.cosign_with(keys::cosigner_key(file)?);
+    }
+    let mut peers = Vec::new();
+    for peer in &section.peers {
+        let channel = super::tls::channel(&peer.address, &start.config.tls)?;
+        let name = peer.name.clone();
+        peers.push(Peer { name, channel });
+    }
+    aggregator.gossip_with(peers, section.gossip_interval.0);
+    for hook in &section.webhooks {
+        let key = match keys::any_key(&hook.key)? {
+            keys::AnyKey::Log(key) => key,
+            other => {
+                return Err(Failure::wrong(format!(
+                    "{} is {}, and a key of kind log is needed for a webhook; make one: quorix key generate --kind log \
+                     --name NAME FILE",
+                    hook.key.display(),
+                    other.kind()
+                )));
+            }
+        };
+        let url = hook.url.clone();
+        aggregator.post_events(Webhook { url, key });
+    }
+    let dir = start.config.role_dir("evidence");
+    start
+        .tasks
+        .spawn(evidence::keep(aggregator.clone(), dir, start.stop.clone()));
+    Ok(())
+}
+
 /// The service with health and reflection.
 async fn routes(aggregator: &Aggregator) -> Result<Routes, Failure> {
     let (reporter, health) = tonic_health::server::health_reporter();
@@ -95,6 +139,7 @@ async fn routes(aggregator: &Aggregator) -> Result<Routes, Failure> {
     let mut routes = Routes::builder();
     routes
         .add_service(quorix_aggregator::grpc::server(aggregator.clone()))
+        .add_service(quorix_aggregator::grpc::follow_server(aggregator.clone()))
         .add_service(health)
         .add_service(reflection);
     Ok(routes.routes())
