@@ -79,6 +79,7 @@ const KNOWN_ONLY_TO: &[(&str, &[&str])] = &[
     // One adapter for each outside world
     ("async-compression", &["quorix-wire"]),
     ("prost", &["quorix-wire"]),
+    ("prost-reflect", &["quorix-wire"]),
     ("prost-types", &["quorix-wire"]),
     ("reqwest", &["quorix-wire"]),
     ("tonic-prost", &["quorix-wire"]),
@@ -99,6 +100,7 @@ const KNOWN_ONLY_TO: &[(&str, &[&str])] = &[
     ("toml", &["quorix"]),
     ("tonic-health", &["quorix"]),
     ("tonic-reflection", &["quorix"]),
+    ("tonic-web", &["quorix"]),
     ("tracing-subscriber", &["quorix"]),
     ("getrandom", &["quorix", "quorix-testkit"]),
     // Services and what runs them; adapters to RocksDB and Nix are synchronous
@@ -107,6 +109,7 @@ const KNOWN_ONLY_TO: &[(&str, &[&str])] = &[
         &[
             "quorix",
             "quorix-log",
+            "quorix-aggregator",
             "quorix-resolver",
             "quorix-dashboard",
         ],

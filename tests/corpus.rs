@@ -156,6 +156,7 @@ fn seeds() -> Vec<(&'static str, usize, Vec<u8>)> {
     };
     let policy = format!("{}{}{policy}", builder("alice"), builder("bob"));
     add("policy", vec![policy.into_bytes()]);
+    add("index_answer", targets::honest_answers().to_vec());
     add("witness_reply", vec![b"0\n".to_vec(), b"70000\n".to_vec()]);
     seeds
 }

@@ -14,6 +14,8 @@
 mod access;
 #[path = "e2e/agreement.rs"]
 mod agreement;
+#[path = "e2e/auditing.rs"]
+mod auditing;
 #[path = "e2e/bad_input.rs"]
 mod bad_input;
 #[path = "e2e/cache_votes.rs"]
@@ -28,6 +30,8 @@ mod equivocation;
 mod hook;
 #[path = "e2e/hostile_requests.rs"]
 mod hostile_requests;
+#[path = "e2e/lookups.rs"]
+mod lookups;
 #[path = "e2e/operation.rs"]
 mod operation;
 #[path = "e2e/outages.rs"]

@@ -12,6 +12,8 @@
     reason = "tests fail by panicking, and print what they tried"
 )]
 
+#[path = "torture/backup.rs"]
+mod backup;
 #[path = "torture/boundaries.rs"]
 mod boundaries;
 #[path = "torture/dice.rs"]
@@ -38,3 +40,5 @@ mod oracle;
 mod power_cut;
 #[path = "torture/rivals.rs"]
 mod rivals;
+#[path = "torture/witnessed.rs"]
+mod witnessed;

@@ -24,6 +24,17 @@ impl World {
         for (part, before) in PARTS {
             fs::rename(alice.data_dir.join(part), alice.data_dir.join(before)).unwrap();
         }
+        // A key that has signed begins no log by itself: alice has to lie about it.
+        let refused = run(&["serve", "--config", text(&alice.config)]).await;
+        assert_eq!(refused.code, 3, "{}", refused.out);
+        assert!(
+            unwrapped(&refused.err).contains("there is no log here"),
+            "{}",
+            refused.err
+        );
+        let config = text(&alice.config);
+        let lied = run(&["log", "adopt", "--confirm-size", "0", "--config", config]).await;
+        assert_eq!(lied.code, 0, "{}", lied.err);
         alice.start().await.unwrap();
     }
 

@@ -337,6 +337,7 @@ pub(crate) async fn get(url: &str) -> (u16, String) {
 }
 
 async fn try_get(url: &str) -> Option<(u16, String)> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let answer = reqwest::get(url).await.ok()?;
     Some((answer.status().as_u16(), answer.text().await.ok()?))
 }

@@ -4,6 +4,8 @@
 //! Two crates include this file: `quorix-fuzz`, for libFuzzer, and the test `corpus`, which feeds the corpora in the tree
 //! to the same functions on every run.
 
+#[path = "targets/index.rs"]
+mod index;
 #[path = "targets/proof.rs"]
 mod proof;
 #[path = "targets/text.rs"]
@@ -17,6 +19,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("bundle", text::bundle),
     ("checkpoint", text::checkpoint),
     ("entry", text::entry),
+    ("index_answer", index::index_answer),
     ("key", text::key),
     ("lists", text::lists),
     ("note", text::note),
@@ -28,6 +31,12 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("witness_reply", text::witness_reply),
     ("witness_request", text::witness_request),
 ];
+
+/// Well-formed answers for the fuzzer of look-ups to begin with.
+#[must_use]
+pub fn honest_answers() -> &'static [Vec<u8>] {
+    index::honest()
+}
 
 /// Runs the target of this name.
 ///

@@ -3,12 +3,11 @@
 use std::ffi::OsString;
 use std::fs;
 use std::net::SocketAddr;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use quorix::demo::world::free_port;
+use quorix::demo::world::{free_port, new_log_key};
 use quorix_testkit::entries::log_key;
 use quorix_tlog::note::SigningKey;
 use quorix_wire::address::Address;
@@ -60,14 +59,7 @@ impl LogHost {
             process: None,
             http: reqwest::Client::builder().no_proxy().build().unwrap(),
         };
-        let mut secret = fs::File::options();
-        let mut secret = secret
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(host.path("log.key"))
-            .unwrap();
-        std::io::Write::write_all(&mut secret, Self::key().to_text().as_bytes()).unwrap();
+        new_log_key(&host.path("log.key"), &Self::key()).unwrap();
         host.configure("");
         host
     }

@@ -11,7 +11,7 @@ use crate::hammer::Hammer;
 use crate::host::{LogHost, quorix};
 use crate::oracle::Oracle;
 
-/// The second process has addresses of its own: it is the database that keeps it out, not a port.
+/// The second process has addresses of its own: it is the anchor that keeps it out, and then the database, not a port.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_process_on_one_database_says_so_and_disturbs_nobody() {
     let (mut first, mut oracle) = (LogHost::new(), Oracle::default());
@@ -46,6 +46,26 @@ async fn a_second_process_on_one_database_says_so_and_disturbs_nobody() {
         .await
         .unwrap();
     oracle.saw(&answer.checkpoint).unwrap();
+    // With an anchor of its own it is the database's lock that keeps it out.
+    let anchor = second.path("other.anchor");
+    let text = fs::read_to_string(second.config()).unwrap();
+    let line = format!("anchor = \"{}\"\n", anchor.display());
+    fs::write(second.config(), text + &line).unwrap();
+    let mut rival = tokio::process::Command::new(quorix());
+    rival
+        .arg("serve")
+        .arg("--config")
+        .arg(second.config())
+        .env_remove("QUORIX_CONFIG");
+    let ended = rival.output().await.unwrap();
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(3), "{said}");
+    let sentence = format!(
+        "another quorix process has this database open: {}",
+        first.data().join("log").display()
+    );
+    assert!(said.contains(&sentence), "{said}");
+    oracle.check(&first).await.unwrap();
     hammer.end(&mut oracle).await.unwrap();
     first.kill().await;
     first.start().await.unwrap();

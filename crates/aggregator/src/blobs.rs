@@ -97,7 +97,7 @@ impl Shared {
             match index.advance(&origin, expected, &batch) {
                 Ok(_) => Ok(()),
                 Err(CommitError::Store(error)) => Err(error),
-                Err(CommitError::Conflict { .. }) => Ok(()),
+                Err(CommitError::Conflict { .. } | CommitError::Immutable { .. }) => Ok(()),
             }
         })
         .await?;

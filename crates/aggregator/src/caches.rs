@@ -33,7 +33,7 @@ const FAILED_S: u64 = 5;
 /// Seconds for which a cache that answered nothing is left alone.
 const REST_S: u64 = 10;
 /// References longer than this go into a blob, so that the entry stays well below 65,535 bytes.
-const INLINE_BYTES_MAX: usize = 48 * 1024;
+pub(crate) const INLINE_BYTES_MAX: usize = 48 * 1024;
 
 /// A binary cache of the policy.
 pub(crate) struct Cache {
@@ -277,7 +277,7 @@ impl Refusal {
 }
 
 /// The observation that a narinfo is, if it is signed by the cache's key.
-fn observation(
+pub(crate) fn observation(
     line: &policy::Cache,
     store_dir: &StoreDir,
     output: &HashPart,

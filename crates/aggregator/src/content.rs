@@ -29,19 +29,37 @@ impl Shared {
         self: &Arc<Self>,
         queries: Vec<Query>,
     ) -> Result<Vec<Decision>, AskError> {
-        let closure = self
-            .policy
-            .rules
-            .iter()
-            .any(|rule| rule.level == Level::Closure);
-        let wanted = queries
-            .iter()
-            .map(|query| query.hash_part.clone())
-            .collect();
+        self.decide_all(queries, false).await
+    }
+
+    /// Decides, in the order of the queries, then everything that they reach, ascending by hash part.
+    pub(crate) async fn decide_with_closure(
+        self: &Arc<Self>,
+        queries: Vec<Query>,
+    ) -> Result<Vec<Decision>, AskError> {
+        self.decide_all(queries, true).await
+    }
+
+    async fn decide_all(
+        self: &Arc<Self>,
+        asked: Vec<Query>,
+        all_reached: bool,
+    ) -> Result<Vec<Decision>, AskError> {
+        let closure = all_reached
+            || self
+                .policy
+                .rules
+                .iter()
+                .any(|rule| rule.level == Level::Closure);
+        let wanted = asked.iter().map(|query| query.hash_part.clone()).collect();
         let mut gathered = self.gather(wanted, closure).await?;
         let deadline = Instant::now() + self.config.content_budget;
         let mut tried = BTreeSet::new();
         loop {
+            let mut queries = asked.clone();
+            if all_reached {
+                queries.extend(reached_beyond(&asked, &gathered));
+            }
             let (decisions, with) = self.decide_from(gathered, &queries).await?;
             gathered = with;
             let room = self.config.content_checks.saturating_sub(tried.len());
@@ -111,6 +129,17 @@ impl Shared {
             .collect()
             .await
     }
+}
+
+/// What was gathered beside what was asked for.
+fn reached_beyond(asked: &[Query], gathered: &Gathered) -> Vec<Query> {
+    let asked: BTreeSet<&HashPart> = asked.iter().map(|query| &query.hash_part).collect();
+    let beyond = gathered.found.keys().filter(|one| !asked.contains(one));
+    let query = |hash_part: &HashPart| Query {
+        hash_part: hash_part.clone(),
+        path: None,
+    };
+    beyond.map(query).collect()
 }
 
 /// Paths without which some decision is a refusal, and that may turn out to need no votes.

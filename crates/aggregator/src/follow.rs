@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorix_tlog::tile::Edge;
-use quorix_trust::ports::{Equivocation, StoreError};
+use quorix_trust::ports::{Equivocation, StoreError, TileStore};
 
 use crate::logs::Log;
 use crate::service::Shared;
@@ -20,6 +20,7 @@ mod fork;
 mod look;
 
 pub(crate) use error::StepError;
+use extend::successor_in;
 pub(crate) use extend::{Chunk, grow};
 
 /// The longest wait after failures, so that a log that comes back is noticed soon.
@@ -57,6 +58,8 @@ pub(crate) struct Follower {
     pub(super) shared: Arc<Shared>,
     /// The right edge of the mirror, between two looks that ended well.
     pub(super) edge: Option<Edge>,
+    /// Whether the end of the mirror was looked at since it last grew.
+    knows_end: bool,
 }
 
 impl Follower {
@@ -65,6 +68,7 @@ impl Follower {
             log,
             shared,
             edge: None,
+            knows_end: false,
         }
     }
 
@@ -94,10 +98,12 @@ impl Follower {
         } else {
             self.step().await
         };
-        if ended.is_ok()
-            && let Err(error) = self.shared.cosign(&self.log).await
-        {
-            tracing::error!(log = self.log.name, %error, "a cosignature could not be kept");
+        if let Ok(Step::Alive | Step::Advanced { .. }) = &ended {
+            self.knows_end &= ended == Ok(Step::Alive);
+            self.notice_end().await;
+            if let Err(error) = self.shared.cosign(&self.log).await {
+                tracing::error!(log = self.log.name, %error, "a cosignature could not be kept");
+            }
         }
         let Shared {
             config,
@@ -141,6 +147,29 @@ impl Follower {
         metrics.polled(&log.name, result);
         log.tell(clock(), config.stale_after, events, metrics);
         well
+    }
+
+    /// Notes and tells once that the log has ended. The key that follows is nobody's that the policy has not named, so it
+    /// is not followed.
+    async fn notice_end(&mut self) {
+        if self.knows_end {
+            return;
+        }
+        let (log, index) = (self.log.clone(), self.shared.index.clone());
+        let found = blocking("reading the end of a mirror", move || {
+            let mirror: Arc<dyn TileStore> = index.mirror(&log.origin).into();
+            let size = mirror.head()?.map_or(0, |head| head.size);
+            successor_in(&mirror, size, &log.key)
+        });
+        match found.await {
+            Ok(found) => {
+                self.knows_end = true;
+                if let Some((index, successor)) = found {
+                    self.log.ended(index, &successor);
+                }
+            }
+            Err(error) => tracing::warn!(log = self.log.name, "{error}"),
+        }
     }
 
     /// Keeps the proof; from here on the log is quarantined.

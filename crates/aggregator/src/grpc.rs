@@ -15,14 +15,15 @@ use tokio_stream::wrappers::BroadcastStream;
 use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 use tonic::{Code, Request, Response, Status};
 
+use crate::closure::in_parts;
 use crate::error::AskError;
 use crate::events::{Event, EventKind};
 use crate::service::Aggregator;
 
 /// The largest request, in bytes: 10,000 store paths and room.
-const REQUEST_BYTES_MAX: usize = 4 * 1024 * 1024;
+pub(crate) const REQUEST_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// The largest answer, in bytes: more than evidence may have.
-const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+pub(crate) const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// The gRPC service, to be added to a server.
 #[must_use]
@@ -58,11 +59,26 @@ impl AggregatorService for Service {
     ) -> Result<Response<pb::DecideManyResponse>, Status> {
         let decisions = self
             .0
-            .decide_many(&request.into_inner().paths)
+            .decide_asked(&request.into_inner())
             .await
             .map_err(status)?;
         let decisions = decisions.iter().map(pb::Decision::from).collect();
         Ok(Response::new(pb::DecideManyResponse { decisions }))
+    }
+
+    type DecideStreamStream =
+        Pin<Box<dyn Stream<Item = Result<pb::DecideManyResponse, Status>> + Send>>;
+
+    async fn decide_stream(
+        &self,
+        request: Request<pb::DecideManyRequest>,
+    ) -> Result<Response<Self::DecideStreamStream>, Status> {
+        let decisions = self
+            .0
+            .decide_asked(&request.into_inner())
+            .await
+            .map_err(status)?;
+        Ok(Response::new(Box::pin(in_parts(decisions))))
     }
 
     async fn get_evidence(

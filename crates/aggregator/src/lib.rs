@@ -7,7 +7,8 @@
 //!
 //! - [`config`]: intervals, limits and budgets
 //! - [`service`]: starting, gathering, deciding, searching, stopping
-//! - [`grpc`]: the same as a gRPC service
+//! - [`grpc`]: the same as a gRPC service; [`routes`]: as JSON over HTTP
+//! - [`import`]: signatures of caches in bulk
 //! - [`events`]: what happens, as it happens
 //! - [`reindex`]: the index built anew
 //! - [`gossip`]: what logs show others
@@ -30,14 +31,18 @@ pub mod error;
 pub mod events;
 pub mod gossip;
 pub mod grpc;
+pub mod import;
 pub mod metrics;
 pub mod reindex;
+pub mod routes;
 pub mod service;
 pub mod webhook;
 
 mod answer;
+mod at_rest;
 mod blobs;
 mod caches;
+mod closure;
 mod content;
 mod cosign;
 mod follow;

@@ -53,6 +53,8 @@ struct Progress {
     catching_up: Option<(u64, u64)>,
     /// POSIX seconds at which a checkpoint that a peer was shown was kept last.
     heard_at_s: u64,
+    /// That the log has ended, in words, if it has.
+    ended: Option<Arc<str>>,
     /// The state that was last told as an event.
     told: Option<Told>,
 }
@@ -107,13 +109,15 @@ pub(crate) struct Standing {
     pub(crate) condition: Condition,
     pub(crate) last_verified_s: u64,
     pub(crate) equivocation: Option<Arc<Equivocation>>,
+    /// That the log has ended, in words, if it has.
+    pub(crate) ended: Option<Arc<str>>,
 }
 
 impl Standing {
-    /// Why it is in this state, for people; empty for a live log.
+    /// Why it is in this state, for people; of a live log that it has ended, else nothing.
     pub(crate) fn reason(&self) -> &str {
         match &self.state {
-            LogState::Live => "",
+            LogState::Live => self.ended.as_deref().unwrap_or_default(),
             LogState::Stale { reason } => reason,
             LogState::Quarantined => "it signed two checkpoints that contradict each other",
         }
@@ -148,6 +152,7 @@ impl Log {
             condition: progress.condition(now_s, stale_after),
             last_verified_s: progress.last_verified_s,
             equivocation: progress.equivocation.clone(),
+            ended: progress.ended.clone(),
         }
     }
 
@@ -159,9 +164,25 @@ impl Log {
     /// It answered, and all of it verified.
     pub(crate) fn verified(&self, now_s: u64) {
         let mut progress = locked(&self.progress);
-        progress.last_verified_s = progress.last_verified_s.max(now_s);
+        // Also where that is earlier than before: the clock was put back, and ages are counted from here.
+        progress.last_verified_s = now_s;
         progress.failure = None;
         self.looked_at.send_replace(true);
+    }
+
+    /// Its last entry hands over to another key, which only the policy can have followed. Told once.
+    pub(crate) fn ended(&self, index: u64, successor: &VerifierKey) {
+        let mut progress = locked(&self.progress);
+        if progress.ended.is_none() {
+            let words = format!(
+                "it has ended: its entry {index} hands over to the key {successor}. What it said counts on. Nobody follows \
+                 that key unless the policy names it: keep the line of this log and add `builder NAME {successor} URL \
+                 operator={}`",
+                self.operator
+            );
+            tracing::warn!(log = self.name, "{words}");
+            progress.ended = Some(words.into());
+        }
     }
 
     /// It did not answer, or what does not verify.
@@ -276,7 +297,8 @@ impl Progress {
         if self.equivocation.is_some() {
             return LogState::Quarantined;
         }
-        let age_s = now_s.saturating_sub(self.last_verified_s);
+        // A clock that was put back makes nothing fresh: by how much is as unknown as the age.
+        let age_s = now_s.abs_diff(self.last_verified_s);
         let reason = match &self.failure {
             Some(failure) if failure.unverifiable => format!("UNVERIFIABLE: {}", failure.reason),
             Some(failure) if self.last_verified_s == 0 => failure.reason.clone(),
@@ -288,6 +310,9 @@ impl Progress {
                 "not verified yet since the aggregator was started".to_owned()
             }
             _ if age_s <= stale_after.as_secs() => return LogState::Live,
+            _ if now_s < self.last_verified_s => format!(
+                "the clock of this machine was put back by {age_s} s, and it has not answered since"
+            ),
             Some(failure) => format!("no verified answer for {age_s} s: {}", failure.reason),
             None => format!("no verified answer for {age_s} s"),
         };

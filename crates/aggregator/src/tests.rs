@@ -1,12 +1,15 @@
 //! The whole aggregator in process: against origins that are honest, broken or hostile, served on loopback.
 
 mod answers;
+mod api;
+mod at_rest;
 mod cache_votes;
 mod catch_up;
 mod fakes;
 mod following;
 mod forks;
 mod found;
+mod importing;
 mod loud;
 mod rotated;
 mod split_view;

@@ -25,7 +25,7 @@ mod submit;
 
 use back_off::BackOff;
 use prepare::{Prepared, prepare};
-use submit::{SubmitError, submit};
+use submit::{Away, SubmitError, submit};
 
 /// Jobs that are looked at before the outbox is listed again.
 const JOBS_PER_ROUND: usize = 64;
@@ -144,13 +144,15 @@ impl Flusher {
                 round = self.round() => round,
             };
             self.report();
+            // A log that said when to come back is not hurried by a new build.
+            let may_wake = !matches!(&round, Err(Away { wait: Some(_), .. }));
             let pause = match round {
                 Ok(Round::More) => Duration::ZERO,
                 Ok(Round::Done) => {
                     back_off.reset();
                     poll_interval
                 }
-                Err(reason) => {
+                Err(Away { reason, wait }) => {
                     tracing::warn!(
                         reason,
                         "the log did not take what was built; it will be tried again"
@@ -158,19 +160,19 @@ impl Flusher {
                     self.metrics.submissions_failed.inc();
                     let away = LogState::Away { reason };
                     self.status.send_modify(|status| status.log = away);
-                    back_off.next_pause()
+                    back_off.after(wait)
                 }
             };
             tokio::select! {
                 () = &mut shutdown => return,
-                () = wake.notified() => {}
+                () = wake.notified(), if may_wake => {}
                 () = tokio::time::sleep(pause) => {}
             }
         }
     }
 
     /// Attests and submits the oldest jobs. `Err` says why the log could not be reached.
-    async fn round(&mut self) -> Result<Round, String> {
+    async fn round(&mut self) -> Result<Round, Away> {
         self.deliver().await?;
         let now = Instant::now();
         let skipped: Vec<JobId> = self
@@ -211,7 +213,7 @@ impl Flusher {
     }
 
     /// Submits what is pending. It stays pending if the log is away.
-    async fn deliver(&mut self) -> Result<(), String> {
+    async fn deliver(&mut self) -> Result<(), Away> {
         let batch = std::mem::take(&mut self.pending);
         match self.submit(&batch.jobs).await {
             Ok(()) => {
@@ -220,16 +222,16 @@ impl Flusher {
                 }
                 Ok(())
             }
-            Err(SubmitError::Away(reason)) => {
+            Err(SubmitError::Away(away)) => {
                 self.pending = batch;
-                Err(reason)
+                Err(away)
             }
             // One bad entry makes the log refuse all of a batch: find out whose it is.
             Err(SubmitError::Refused(_)) => self.deliver_one_by_one(batch.jobs).await,
         }
     }
 
-    async fn deliver_one_by_one(&mut self, jobs: Vec<Prepared>) -> Result<(), String> {
+    async fn deliver_one_by_one(&mut self, jobs: Vec<Prepared>) -> Result<(), Away> {
         let mut jobs = jobs.into_iter();
         while let Some(mut job) = jobs.next() {
             match self.submit(std::slice::from_ref(&job)).await {
@@ -237,11 +239,11 @@ impl Flusher {
                 Err(SubmitError::Refused(reason)) => {
                     job.refusals.push(format!("the log refused it: {reason}"))
                 }
-                Err(SubmitError::Away(reason)) => {
+                Err(SubmitError::Away(away)) => {
                     std::iter::once(job)
                         .chain(jobs)
                         .for_each(|job| self.pending.push(job));
-                    return Err(reason);
+                    return Err(away);
                 }
             }
             self.settle(job).await;

@@ -6,15 +6,19 @@
 //! - [`location`]: where a store is, and which store a hook runs for
 //! - [`store`]: what the store database says of its paths
 //! - [`dump`]: a path as a NAR
+//! - [`content`]: content-addressed paths, recomputed from their bytes
+//! - [`roots`]: what of a store is in use
 //! - [`settings`]: the text of `nix.conf` and `NIX_CONFIG`
 //! - [`machine`]: implementation and version of Nix, kernel, cores
 //! - [`key`]: Nix secret key files
 
 #![cfg_attr(test, expect(clippy::unwrap_used, reason = "tests fail by panicking"))]
 
+pub mod content;
 pub mod dump;
 pub mod key;
 pub mod location;
 pub mod machine;
+pub mod roots;
 pub mod settings;
 pub mod store;

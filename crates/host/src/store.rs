@@ -178,6 +178,37 @@ impl Store {
         })
     }
 
+    /// Every valid path that is no derivation, with what the database says of it.
+    ///
+    /// # Errors
+    /// When there are more than [`CLOSURE_PATHS_MAX`], or as [`Self::path_info`].
+    pub fn all(&self) -> Result<BTreeMap<StorePath, PathInfo>, StoreError> {
+        let query = "SELECT path FROM ValidPaths WHERE path NOT LIKE '%.drv' LIMIT ?1";
+        let limit = i64::try_from(CLOSURE_PATHS_MAX)
+            .unwrap_or(i64::MAX)
+            .saturating_add(1);
+        self.read(|snapshot| {
+            let paths: Vec<String> = snapshot
+                .transaction
+                .prepare(query)
+                .and_then(|mut statement| statement.query_map([limit], |row| row.get(0))?.collect())
+                .map_err(|error| query_error(&self.location, &error))?;
+            if paths.len() > CLOSURE_PATHS_MAX {
+                return Err(StoreError::TooManyPaths);
+            }
+            let mut all = BTreeMap::new();
+            for text in paths {
+                let path = self.location.store_dir.parse(&text).map_err(|error| {
+                    query_text_error(&self.location, &format!("the path {text:?}: {error}"))
+                })?;
+                if let Some(info) = snapshot.path_info(&path)? {
+                    all.insert(path, info);
+                }
+            }
+            Ok(all)
+        })
+    }
+
     /// The outputs of a derivation by name, valid or not; empty where the derivation is not in the store, or its
     /// outputs are not known before they are built.
     ///
@@ -316,6 +347,9 @@ pub enum StoreError {
     /// More than [`CLOSURE_PATHS_MAX`] paths.
     #[error("the closure has more than {CLOSURE_PATHS_MAX} paths")]
     ClosureTooLarge,
+    /// The store has more than [`CLOSURE_PATHS_MAX`] paths.
+    #[error("the store has more than {CLOSURE_PATHS_MAX} paths")]
+    TooManyPaths,
     /// A derivation cannot be read.
     #[error("the derivation {path}: {reason}")]
     Derivation {
@@ -495,9 +529,13 @@ fn immutable_url(database: &std::path::Path) -> String {
 }
 
 fn query_error(location: &Location, error: &rusqlite::Error) -> StoreError {
+    query_text_error(location, &error.to_string())
+}
+
+fn query_text_error(location: &Location, reason: &str) -> StoreError {
     StoreError::Query {
         database: location.database(),
-        reason: error.to_string(),
+        reason: reason.to_owned(),
     }
 }
 

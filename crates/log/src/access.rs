@@ -87,6 +87,8 @@ pub struct Admitted {
     pub submitter: Arc<str>,
     /// What its entries and blobs must be, where it signed them.
     pub body: Option<[u8; 32]>,
+    /// It has no limits: the owner of the log.
+    pub is_unlimited: bool,
 }
 
 /// A request that is not taken.
@@ -237,6 +239,12 @@ impl Access {
         admitted
     }
 
+    /// Whether a process of this machine asks that is the owner of the log, or may do all that the owner may.
+    #[must_use]
+    pub fn is_owner(&self, peer: Option<&Peer>) -> bool {
+        matches!(peer, Some(Peer::Process { uid, .. }) if *uid == 0 || self.doors.unlimited.contains(uid))
+    }
+
     /// Counts what was sent, once it is known.
     ///
     /// # Errors
@@ -277,12 +285,13 @@ impl Access {
         if let Some(bytes) = authorization {
             return self.by_token(bytes);
         }
-        let plain = |name: &str, limits| {
+        let plain = |name: &str, limits: Option<Limits>| {
             let submitter = Arc::from(name);
             Ok((
                 Admitted {
                     submitter,
                     body: None,
+                    is_unlimited: limits.is_none(),
                 },
                 limits,
             ))
@@ -332,6 +341,7 @@ impl Access {
         let admitted = Admitted {
             submitter: Arc::from(format!("token {}", authorization.name)),
             body: Some(authorization.body),
+            is_unlimited: false,
         };
         Ok((admitted, Some(granted.limits.unwrap_or(self.doors.limits))))
     }

@@ -10,6 +10,9 @@ pub const ENTRIES_PER_REQUEST_MAX: usize = 1_024;
 /// Most bytes of one request, entries and blobs together.
 pub const REQUEST_BYTES_MAX: usize = 32 * 1024 * 1024;
 
+/// Most leaves that the retractions of one request withdraw together: each is looked up in order.
+pub const WITHDRAWN_PER_REQUEST_MAX: usize = 4_096;
+
 /// How one log runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogConfig {

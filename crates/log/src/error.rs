@@ -8,7 +8,7 @@ use quorix_trust::attestation::{BLOB_BYTES_MAX, ClaimError};
 use quorix_trust::ports::{CommitError, StoreError};
 use quorix_wire::entry::{BlobError, EntryError};
 
-use crate::config::{ENTRIES_PER_REQUEST_MAX, REQUEST_BYTES_MAX};
+use crate::config::{ENTRIES_PER_REQUEST_MAX, REQUEST_BYTES_MAX, WITHDRAWN_PER_REQUEST_MAX};
 
 /// A log did not start. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -49,6 +49,23 @@ pub enum StartError {
     /// The anchor cannot be read or written.
     #[error("the log's anchor failed: {0}")]
     Anchor(StoreError),
+    /// There is no log, and the key may have signed one.
+    #[error(
+        "there is no log here: the database and its anchor are empty, and nothing says that the key of {origin} is new. If \
+         this log has run before, its folder is lost or not mounted: bring it back, or restore a copy of it. A log that is \
+         begun again under an old key contradicts what it has signed, for everybody to see and for good. Nothing was signed. \
+         If this key has never signed a checkpoint, say so: quorix log adopt --confirm-size 0"
+    )]
+    NotBegun {
+        /// Configured name of the log.
+        origin: String,
+    },
+    /// The mark of a new key cannot be read, or not be used up.
+    #[error(
+        "whether the log's key is new cannot be settled: {0}. Nothing was signed; let the user that runs the log write that \
+         file, or remove it and say that the key is new: quorix log adopt --confirm-size 0"
+    )]
+    Beginning(StoreError),
     /// There is a log and no anchor for it.
     #[error(
         "the database holds {size} entries, but its anchor is empty or was just made: the anchor is lost, or `[log] anchor` \
@@ -257,6 +274,20 @@ pub enum SubmitError {
         /// What failed.
         reason: String,
     },
+    /// The log has ended: its last entry hands over to another key.
+    #[error(
+        "this log has ended: its entry {index} hands over to the key {successor}, and nothing may follow it. Submit to the log \
+         of that key"
+    )]
+    Ended {
+        /// Index of the rotation.
+        index: u64,
+        /// vkey of the key that follows.
+        successor: String,
+    },
+    /// A rotation request is something else.
+    #[error("what was sent is no key rotation of this log: {0}")]
+    NotARotation(String),
     /// The log has stopped for good, or is shutting down.
     #[error("the log has stopped: {reason}")]
     Stopped {
@@ -302,6 +333,20 @@ pub enum EntryProblem {
         /// The leaf hash.
         leaf: Hash,
     },
+    /// Withdraws what is no statement.
+    #[error(
+        "withdraws the leaf {leaf}, which is a retraction: only statements can be withdrawn. What a retraction withdrew can be \
+         said again"
+    )]
+    NoStatement {
+        /// The leaf hash.
+        leaf: Hash,
+    },
+    /// Withdraws more in one request than is looked at.
+    #[error(
+        "withdraws more than {WITHDRAWN_PER_REQUEST_MAX} leaves in one request: send it in parts"
+    )]
+    TooManyWithdrawn,
     /// The last entry of a log is not for builders to write.
     #[error("a key rotation ends a log and cannot be submitted to it")]
     KeyRotation,

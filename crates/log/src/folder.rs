@@ -117,10 +117,15 @@ impl Folder {
     /// One is there with other bytes, or the file system refuses. Some of the others may be there then.
     pub fn put(&self, files: &[(String, Vec<u8>)]) -> Result<(), FolderError> {
         let mut made = Vec::new();
+        let mut folders = BTreeSet::new();
         for (number, (name, bytes)) in files.iter().enumerate() {
             let path = self.dir.join(name);
             match fs::read(&path) {
-                Ok(found) if found == *bytes => continue,
+                Ok(found) if found == *bytes => {
+                    // Whoever moved it here may have died before its name was on the disk.
+                    folders.extend(self.folders_of(&path));
+                    continue;
+                }
                 Ok(_) => return Err(FolderError::Immutable { path }),
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) => return Err(at(&path)(error)),
@@ -134,17 +139,21 @@ impl Folder {
         for (unfinished, file, _) in &made {
             file.sync_all().map_err(at(unfinished))?;
         }
-        let mut folders = BTreeSet::new();
         for (unfinished, _, path) in made {
-            let parent = path.parent().unwrap_or(&self.dir);
-            make(parent)?;
+            make(path.parent().unwrap_or(&self.dir))?;
             fs::rename(&unfinished, &path).map_err(at(&path))?;
-            let above = parent
-                .ancestors()
-                .take_while(|folder| folder.starts_with(&self.dir));
-            folders.extend(above.map(Path::to_path_buf));
+            folders.extend(self.folders_of(&path));
         }
         folders.iter().try_for_each(|folder| sync(folder))
+    }
+
+    /// The folders from here to a file, which have its name and their own.
+    fn folders_of(&self, path: &Path) -> Vec<PathBuf> {
+        let above = path.ancestors().skip(1);
+        above
+            .take_while(|folder| folder.starts_with(&self.dir))
+            .map(Path::to_path_buf)
+            .collect()
     }
 
     /// Puts a checkpoint in place of the one before. Everything that it implies was [`put`](Self::put).

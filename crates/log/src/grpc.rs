@@ -3,7 +3,9 @@
 //! Private: whoever is let in can append to the log. Reading the tree is not here but in [`crate::routes`].
 
 mod gate;
+mod room;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use quorix_wire::pb;
@@ -18,10 +20,12 @@ pub use gate::Monotonic;
 use gate::PUSHBACK;
 
 use self::gate::{Gate, status_of as refused};
-use crate::access::{Access, Admitted, Refusal};
+use self::room::{Reservation, Room};
+use crate::access::{Access, Admitted, Peer, Refusal};
 use crate::config::REQUEST_BYTES_MAX;
 use crate::error::SubmitError;
-use crate::service::Log;
+use crate::index::IndexStatus;
+use crate::service::{Log, Submitted};
 
 /// A request's bytes and what protobuf adds around up to 1,024 entries and their blobs.
 const MESSAGE_BYTES_MAX: usize = REQUEST_BYTES_MAX + 64 * 1024;
@@ -33,6 +37,9 @@ const UNAVAILABLE_PAUSE_MS: u64 = 2_000;
 
 /// What asks for nothing but the status.
 const QUESTION_BYTES_MAX: usize = 4 * 1024;
+
+const NOT_THE_OWNER: &str = "only the owner of a log copies it, through the Unix socket of its machine: run the command \
+                             there, as the user that runs the log or as root";
 
 /// The gRPC service of a log that takes entries from everybody who reaches it: for a channel inside one process.
 #[must_use]
@@ -57,6 +64,7 @@ pub fn guarded(
 + Send
 + Sync
 + 'static {
+    let room = Room::of(log.room());
     let inner = Arc::new(Service {
         log,
         access: Some((Arc::clone(&access), Arc::clone(&clock))),
@@ -66,6 +74,7 @@ pub fn guarded(
     Gate {
         access,
         clock,
+        room,
         submit: taking(MESSAGE_BYTES_MAX),
         other: taking(QUESTION_BYTES_MAX),
     }
@@ -113,22 +122,46 @@ impl LogService for Service {
         &self,
         request: Request<pb::SubmitRequest>,
     ) -> Result<Response<pb::SubmitResponse>, Status> {
+        let reserved = request.extensions().get::<Reservation>().cloned();
         let request = self.checked(request).await;
         let pb::SubmitRequest { entries, blobs } = request.map_err(|refusal| refused(&refusal))?;
         let submitted = self
             .log
-            .submit(entries, blobs)
-            .await
-            .map_err(|error| status_of(&error))?;
-        let receipts = submitted.receipts.iter();
-        let receipts = receipts.map(|receipt| pb::Receipt {
-            index: receipt.index,
-            duplicate: receipt.duplicate,
-        });
-        Ok(Response::new(pb::SubmitResponse {
-            receipts: receipts.collect(),
-            checkpoint: submitted.checkpoint,
-        }))
+            .submit_within(
+                reserved.and_then(|reserved| reserved.room()),
+                entries,
+                blobs,
+            )
+            .await;
+        answer(submitted)
+    }
+
+    async fn rotate(
+        &self,
+        request: Request<pb::RotateRequest>,
+    ) -> Result<Response<pb::SubmitResponse>, Status> {
+        let pb::RotateRequest { entry } = request.into_inner();
+        answer(self.log.rotate(entry).await)
+    }
+
+    async fn backup(
+        &self,
+        request: Request<pb::BackupRequest>,
+    ) -> Result<Response<pb::BackupResponse>, Status> {
+        let peer = request.extensions().get::<Peer>();
+        let access = self.access.as_ref();
+        if !access.is_some_and(|(access, _)| access.is_owner(peer)) {
+            return Err(Status::permission_denied(NOT_THE_OWNER));
+        }
+        let dir = PathBuf::from(request.into_inner().dir);
+        if !dir.is_absolute() {
+            return Err(Status::invalid_argument(
+                "the folder of a copy is an absolute path",
+            ));
+        }
+        let copied = self.log.backup(dir).await;
+        let size = copied.map_err(|error| Status::aborted(error.to_string()))?;
+        Ok(Response::new(pb::BackupResponse { size }))
     }
 
     async fn get_status(
@@ -141,6 +174,13 @@ impl LogService for Service {
             vkey: status.vkey,
             size: status.size,
             checkpoint: status.checkpoint,
+            index: status.index.map(index_status),
+            recovery: status.recovery.map(|recovery| pb::Recovery {
+                anchored: recovery.anchored,
+                kept: recovery.kept,
+                dropped: recovery.dropped,
+            }),
+            successor: status.successor.unwrap_or_default(),
             challenge: self
                 .access
                 .as_ref()
@@ -150,16 +190,45 @@ impl LogService for Service {
     }
 }
 
+fn index_status(status: IndexStatus) -> pb::IndexStatus {
+    let stopped = status.stopped.is_some();
+    pb::IndexStatus {
+        covered: status.covered,
+        behind: status.behind,
+        behind_s: status.behind_s,
+        keys: status.keys,
+        answering: status.answering,
+        problem: status.stopped.or(status.problem).unwrap_or_default(),
+        stopped,
+    }
+}
+
+fn answer(
+    submitted: Result<Submitted, SubmitError>,
+) -> Result<Response<pb::SubmitResponse>, Status> {
+    let submitted = submitted.map_err(|error| status_of(&error))?;
+    let receipts = submitted.receipts.iter();
+    let receipts = receipts.map(|receipt| pb::Receipt {
+        index: receipt.index,
+        duplicate: receipt.duplicate,
+    });
+    Ok(Response::new(pb::SubmitResponse {
+        receipts: receipts.collect(),
+        checkpoint: submitted.checkpoint,
+    }))
+}
+
 fn status_of(error: &SubmitError) -> Status {
     let code = match error {
         SubmitError::TooManyEntries { .. }
         | SubmitError::TooLarge { .. }
         | SubmitError::BlobTooLarge { .. }
         | SubmitError::BlobUnnamed { .. }
+        | SubmitError::NotARotation(_)
         | SubmitError::Entry { .. } => Code::InvalidArgument,
         SubmitError::Busy => Code::ResourceExhausted,
         SubmitError::Unavailable { .. } => Code::Unavailable,
-        SubmitError::Stopped { .. } => Code::FailedPrecondition,
+        SubmitError::Stopped { .. } | SubmitError::Ended { .. } => Code::FailedPrecondition,
     };
     let mut status = Status::new(code, error.to_string());
     let pause = match error {

@@ -6,7 +6,7 @@
 //!
 //! - [`config`]: what one log is told at its start
 //! - [`service`]: the running log
-//! - [`storage`], [`anchor`]: what it stands on
+//! - [`storage`], [`anchor`]: what it stands on, and [`beginning`]: whether it may be begun
 //! - [`publication`]: the step from durable to published, with or without witnesses
 //! - [`grpc`]: taking entries, and [`access`]: from whom
 //! - [`index`]: the verifiable index, and look-ups with proof
@@ -27,6 +27,7 @@
 
 pub mod access;
 pub mod anchor;
+pub mod beginning;
 pub mod config;
 pub mod error;
 pub mod export;

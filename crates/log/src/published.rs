@@ -36,30 +36,56 @@ impl Published {
 
     /// Exactly this width of a tile; `None` if the published checkpoint does not cover it. Reads the store: blocks.
     pub(crate) fn tile(&self, path: TilePath) -> Result<Option<Vec<u8>>, StoreError> {
-        if path.width == 0 || path.width > path.id.width_at(self.head().size) {
+        if !self.covers(path) {
             return Ok(None);
         }
-        let operation = format!("reading {path}");
-        let failed = |reason: String| StoreError {
-            operation: operation.clone(),
-            reason,
+        let missing = || {
+            failed(
+                path,
+                "the checkpoint covers it, but it is not stored".to_owned(),
+            )
         };
-        let missing = || failed("the checkpoint covers it, but it is not stored".to_owned());
-        let mut tile = self.store.tile(path.id)?.ok_or_else(missing)?;
-        let length = match path.id.level {
-            TileLevel::Hashes(_) => hashes_prefix(&tile, path.width)
-                .map_err(|error| failed(error.to_string()))?
-                .len(),
-            TileLevel::Entries => bundle::prefix(&tile, path.width)
-                .map_err(|error| failed(error.to_string()))?
-                .len(),
-        };
-        tile.truncate(length);
-        Ok(Some(tile))
+        let tile = self.store.tile(path.id)?.ok_or_else(missing)?;
+        cut(path, tile).map(Some)
+    }
+
+    /// What [`tile`](Self::tile) gives if it is known without waiting for the disk, otherwise nothing. Does not block.
+    pub(crate) fn tile_at_hand(&self, path: TilePath) -> Option<Option<Vec<u8>>> {
+        if !self.covers(path) {
+            return Some(None);
+        }
+        // Whatever is wrong is found, and told, by reading it properly.
+        let tile = self.store.tile_at_hand(path.id).ok()??;
+        cut(path, tile).ok().map(Some)
+    }
+
+    fn covers(&self, path: TilePath) -> bool {
+        path.width != 0 && path.width <= path.id.width_at(self.head().size)
     }
 
     /// A blob. Reads the store: blocks.
     pub(crate) fn blob(&self, id: &BlobId) -> Result<Option<Vec<u8>>, StoreError> {
         self.store.blob(id)
+    }
+}
+
+/// The first `width` hashes or entries of a stored tile.
+fn cut(path: TilePath, mut tile: Vec<u8>) -> Result<Vec<u8>, StoreError> {
+    let length = match path.id.level {
+        TileLevel::Hashes(_) => hashes_prefix(&tile, path.width)
+            .map_err(|error| failed(path, error.to_string()))?
+            .len(),
+        TileLevel::Entries => bundle::prefix(&tile, path.width)
+            .map_err(|error| failed(path, error.to_string()))?
+            .len(),
+    };
+    tile.truncate(length);
+    Ok(tile)
+}
+
+fn failed(path: TilePath, reason: String) -> StoreError {
+    StoreError {
+        operation: format!("reading {path}"),
+        reason,
     }
 }

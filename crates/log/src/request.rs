@@ -8,12 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use data_encoding::HEXLOWER;
 use quorix_tlog::compact_range::CompactRange;
 use quorix_tlog::hash::{Hash, leaf_hash};
+use quorix_tlog::note::VerifierKey;
 use quorix_trust::attestation::{BLOB_BYTES_MAX, BlobId, Build, Claim, Entry, References};
 use quorix_trust::ports::TileStore;
 use quorix_wire::entry::{decode, decode_inputs, decode_references};
 use sha2::{Digest, Sha256};
 
-use crate::config::{ENTRIES_PER_REQUEST_MAX, REQUEST_BYTES_MAX};
+use crate::config::{ENTRIES_PER_REQUEST_MAX, REQUEST_BYTES_MAX, WITHDRAWN_PER_REQUEST_MAX};
 use crate::error::{EntryProblem, SubmitError};
 
 /// A request whose entries are fit to be appended.
@@ -32,6 +33,8 @@ pub(crate) struct Checked {
     pub(crate) withdraws: BTreeSet<Hash>,
     /// Blobs that it names.
     pub(crate) blobs: BTreeSet<BlobId>,
+    /// vkey of the key that follows; only of the rotation that ends the log.
+    pub(crate) successor: Option<String>,
 }
 
 impl Request {
@@ -86,8 +89,14 @@ pub(crate) fn check(
         store,
     };
     let mut checked = Vec::with_capacity(entries.len());
+    let mut withdrawn = 0_usize;
     for (position, bytes) in entries.into_iter().enumerate() {
         let entry = check_entry(bytes, &blobs).map_err(|problem| problem.at(position))?;
+        withdrawn = withdrawn.saturating_add(entry.withdraws.len());
+        if withdrawn > WITHDRAWN_PER_REQUEST_MAX {
+            let problem = EntryProblem::TooManyWithdrawn;
+            return Err(SubmitError::Entry { position, problem });
+        }
         checked.push(entry);
     }
     let named: BTreeSet<BlobId> = checked
@@ -145,6 +154,30 @@ fn check_entry(bytes: Vec<u8>, blobs: &Blobs<'_>) -> Result<Checked, Refusal> {
         bytes,
         withdraws,
         blobs: named,
+        successor: None,
+    })
+}
+
+/// Checks the entry that is to end the log of this key: both keys have signed it.
+pub(crate) fn check_rotation(bytes: Vec<u8>, key: &VerifierKey) -> Result<Request, SubmitError> {
+    let refused = |reason: String| SubmitError::NotARotation(reason);
+    let Entry::KeyRotation(rotation) =
+        decode(&bytes).map_err(|error| refused(error.to_string()))?
+    else {
+        return Err(refused("it is another entry".to_owned()));
+    };
+    let successor = rotation.successor_of(key);
+    let successor = successor.map_err(|error| refused(error.to_string()))?;
+    let entry = Checked {
+        leaf: leaf_hash(&bytes),
+        bytes,
+        withdraws: BTreeSet::new(),
+        blobs: BTreeSet::new(),
+        successor: Some(successor.to_string()),
+    };
+    Ok(Request {
+        entries: vec![entry],
+        blobs: BTreeMap::new(),
     })
 }
 
@@ -163,7 +196,7 @@ fn check_claim(
         id: HEXLOWER.encode(id),
         problem,
     })?;
-    claim.facts(Some(&references)).map_err(EntryProblem::from)?;
+    claim.check(&references).map_err(EntryProblem::from)?;
     named.insert(*id);
     Ok(())
 }

@@ -9,15 +9,18 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::State;
 use axum::http::header::{
-    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER,
+    ACCEPT_ENCODING, ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE,
+    HeaderValue, RETRY_AFTER, VARY,
 };
-use axum::http::{StatusCode, Uri};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use data_encoding::HEXLOWER;
-use quorix_tlog::tile::TilePath;
+use quorix_tlog::tile::{TileLevel, TilePath};
 use quorix_trust::attestation::BlobId;
 use quorix_trust::ports::StoreError;
+use quorix_wire::compress::{Encoding, compress};
+use tokio::sync::Semaphore;
 use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::published::Published;
@@ -27,11 +30,15 @@ pub(crate) const TEXT: &str = "text/plain; charset=utf-8";
 pub(crate) const BYTES: &str = "application/octet-stream";
 pub(crate) const IMMUTABLE: &str = "max-age=604800, immutable";
 
+/// Bundles of one log that are compressed at once; more are sent as they are.
+const COMPRESSING_MAX: usize = 2;
+
 /// The routes `/checkpoint`, `/tile/…`, `/blob/…` and `/` of this log, for `GET` and `HEAD`.
 pub fn router(log: &Log) -> Router {
     let shown = Shown {
         origin: log.status().origin.into(),
         published: log.published(),
+        compressing: Arc::new(Semaphore::new(COMPRESSING_MAX)),
     };
     Router::new()
         .route("/", get(about))
@@ -39,7 +46,9 @@ pub fn router(log: &Log) -> Router {
         .route("/tile/{*path}", get(tile))
         .route("/blob/{id}", get(blob))
         .fallback(async || {
-            Failure::NotFound("there is nothing here; a log has /checkpoint, /tile/ and /blob/")
+            Failure::NotFound(
+                "there is nothing here; a log has /checkpoint, /tile/ and /blob/, and /index/ if it keeps an index",
+            )
         })
         .method_not_allowed_fallback(async || Failure::Method)
         .layer(SetResponseHeaderLayer::overriding(
@@ -53,6 +62,8 @@ pub fn router(log: &Log) -> Router {
 struct Shown {
     origin: Arc<str>,
     published: Published,
+    /// How many bundles may be compressed at once.
+    compressing: Arc<Semaphore>,
 }
 
 async fn about(State(shown): State<Shown>) -> Response {
@@ -69,14 +80,68 @@ async fn checkpoint(State(shown): State<Shown>) -> Response {
     answer(TEXT, "no-cache", shown.published.head().checkpoint.clone())
 }
 
-async fn tile(State(shown): State<Shown>, uri: Uri) -> Result<Response, Failure> {
+async fn tile(
+    State(shown): State<Shown>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
     let path = uri.path().strip_prefix('/').unwrap_or_default();
     let path = TilePath::from_str(path).map_err(|error| Failure::BadRequest(error.to_string()))?;
-    let tile = blocking(shown.published, move |published| published.tile(path)).await?;
-    let tile = tile.ok_or(Failure::NotFound(
+    let is_bundle = path.id.level == TileLevel::Entries;
+    // Hashes do not compress.
+    let encoding = accepted(&headers).filter(|_| is_bundle);
+    // Compressing costs far more than reading: whoever asks for it a thousand times at once gets the bytes as they are.
+    let permit = encoding.and_then(|_| shown.compressing.try_acquire_owned().ok());
+    let encoding = encoding.filter(|_| permit.is_some());
+    // A hop to another thread costs more than all the rest, so it is taken for what is on the disk only, and to compress.
+    let at_hand = match encoding {
+        None => shown.published.tile_at_hand(path),
+        Some(_) => None,
+    };
+    let tile = match at_hand {
+        Some(tile) => tile.map(|tile| (tile, None)),
+        None => {
+            let read = move |published: &Published| {
+                let tile = published.tile(path)?;
+                let tile = tile.map(|tile| encoded(tile, encoding));
+                drop(permit);
+                Ok(tile)
+            };
+            blocking(shown.published, read).await?
+        }
+    };
+    let (tile, encoding) = tile.ok_or(Failure::NotFound(
         "the published checkpoint does not cover this tile at this width",
     ))?;
-    Ok(answer(BYTES, IMMUTABLE, tile))
+    let mut response = answer(BYTES, IMMUTABLE, tile);
+    let headers = response.headers_mut();
+    if is_bundle {
+        headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
+    }
+    if let Some(encoding) = encoding {
+        let name = HeaderValue::from_static(encoding.name());
+        headers.insert(CONTENT_ENCODING, name);
+    }
+    Ok(response)
+}
+
+/// What the reader accepts; nothing where it says that in several headers or in other than plain text.
+fn accepted(headers: &HeaderMap) -> Option<Encoding> {
+    let mut all = headers.get_all(ACCEPT_ENCODING).iter();
+    match (all.next(), all.next()) {
+        (Some(header), None) => Encoding::accepted(header.to_str().ok()?),
+        _ => None,
+    }
+}
+
+/// A bundle in this encoding, where that makes it smaller.
+fn encoded(plain: Vec<u8>, encoding: Option<Encoding>) -> (Vec<u8>, Option<Encoding>) {
+    let compressed =
+        encoding.and_then(|encoding| Some((encoding, compress(&plain, encoding).ok()?)));
+    match compressed {
+        Some((encoding, smaller)) if smaller.len() < plain.len() => (smaller, Some(encoding)),
+        _ => (plain, None),
+    }
 }
 
 async fn blob(State(shown): State<Shown>, uri: Uri) -> Result<Response, Failure> {

@@ -23,9 +23,9 @@ use crate::error::SubmitError;
 use crate::metrics::Metrics;
 use crate::publication::{Problem, Publication, Waiting};
 use crate::request::Request;
-use crate::service::{Receipt, Submitted};
+use crate::service::Submitted;
 use crate::storage::Reopenable;
-use crate::tree::Tree;
+use crate::tree::{End, Tree};
 use mend::Trouble;
 use staging::Staging;
 
@@ -42,7 +42,7 @@ pub(crate) enum Message {
 /// A request that waits.
 pub(crate) struct Job {
     pub(crate) request: Request,
-    pub(crate) reply: oneshot::Sender<Result<Submitted, SubmitError>>,
+    pub(crate) reply: Reply,
     /// Its share of the queue, given back when it is answered.
     pub(crate) room: OwnedSemaphorePermit,
 }
@@ -60,6 +60,8 @@ pub(crate) struct Sequencer {
     /// Why nothing is published at present.
     pub(crate) problem: Problem,
     pub(crate) stopped: Arc<OnceLock<String>>,
+    /// Set for good once the last entry is durable.
+    pub(crate) ended: Arc<OnceLock<End>>,
     pub(crate) metrics: Metrics,
     /// There while it is not known what the database holds.
     pub(crate) trouble: Option<Trouble>,
@@ -67,7 +69,8 @@ pub(crate) struct Sequencer {
     pub(crate) timer: tokio::runtime::Runtime,
 }
 
-type Accepted = (Job, Vec<Receipt>);
+/// Where an answer goes.
+type Reply = oneshot::Sender<Result<Submitted, SubmitError>>;
 
 impl Sequencer {
     /// Works until it is told to stop or nobody is left who could ask.
@@ -108,23 +111,34 @@ impl Sequencer {
 
     fn round(&mut self, jobs: Vec<Job>) {
         if let Err(error) = self.may_sign() {
-            return refuse(jobs, &error);
+            return refuse(jobs.into_iter().map(|job| job.reply), &error);
         }
-        let mut staging = Staging::new(&*self.store, self.tree.size());
+        let mut staging = Staging::new(&*self.store, self.tree.size(), self.ended.get().cloned());
         let mut accepted = Vec::new();
         for job in jobs {
-            match staging.take(&job.request) {
-                Ok(receipts) => accepted.push((job, receipts)),
-                Err(error) => refuse(vec![job], &error),
+            let Job {
+                request,
+                reply,
+                room,
+            } = job;
+            match staging.take(request) {
+                Ok(receipts) => accepted.push(Waiting {
+                    receipts,
+                    reply,
+                    room,
+                }),
+                Err(error) => refuse([reply], &error),
             }
         }
         let staged = staging.finish();
         if !staged.entries.is_empty()
             && let Err(error) = self.extend(staged)
         {
-            return refuse(accepted.into_iter().map(|(job, _)| job).collect(), &error);
+            return refuse(accepted.into_iter().map(|waiting| waiting.reply), &error);
         }
-        self.acknowledge(accepted);
+        for waiting in accepted {
+            self.publication.acknowledge(waiting);
+        }
     }
 
     /// Whether anything may be appended now.
@@ -146,17 +160,6 @@ impl Sequencer {
         Ok(())
     }
 
-    fn acknowledge(&self, accepted: Vec<Accepted>) {
-        for (job, receipts) in accepted {
-            let Job { reply, room, .. } = job;
-            self.publication.acknowledge(Waiting {
-                receipts,
-                reply,
-                room,
-            });
-        }
-    }
-
     /// Stops for good: nothing is signed any more.
     fn stop(&self, reason: String) -> SubmitError {
         tracing::error!(%reason, "the log has stopped");
@@ -166,8 +169,9 @@ impl Sequencer {
     }
 }
 
-fn refuse(jobs: Vec<Job>, error: &SubmitError) {
-    for job in jobs {
-        let _ = job.reply.send(Err(error.clone()));
+fn refuse(replies: impl IntoIterator<Item = Reply>, error: &SubmitError) {
+    for reply in replies {
+        // Who went away meanwhile hears nothing.
+        let _ = reply.send(Err(error.clone()));
     }
 }

@@ -9,8 +9,10 @@ use quorix_tlog::proof::{ProveError, TileReader, root_of};
 use quorix_tlog::tile::TileId;
 use quorix_trust::ports::{Anchor, Head, LogBatch, LogStore, TileStore, TreeBatch};
 
+use crate::beginning::Beginning;
 use crate::error::{Proof, StartError, TreeError};
-use crate::tree::{Tree, stored_hashes};
+use crate::service::Recovery;
+use crate::tree::{End, Tree, end_of, stored_hashes, torn_tail};
 use crate::witnesses::Seen;
 
 /// A log that may sign on.
@@ -20,6 +22,10 @@ pub(crate) struct Opened {
     /// What the world sees until something is published.
     pub(crate) published: Head,
     pub(crate) tree: Tree,
+    /// How the log has ended, if it has.
+    pub(crate) end: Option<End>,
+    /// What was left over from before, if anything was.
+    pub(crate) recovery: Option<Recovery>,
 }
 
 /// What is known of a log besides its database.
@@ -27,64 +33,67 @@ pub(crate) struct Known<'a> {
     pub(crate) key: &'a SigningKey,
     pub(crate) origin: &'a str,
     pub(crate) anchor: &'a dyn Anchor,
+    /// Whether the key may begin a log.
+    pub(crate) beginning: &'a dyn Beginning,
     /// Whether checkpoints are published only with witnesses.
     pub(crate) witnessed: bool,
     /// What witnesses have seen of it; `None` without witnesses.
     pub(crate) seen: Option<&'a Seen>,
+    /// Has every witness that counts cosign this head now, or says why one does not.
+    pub(crate) vouch: &'a dyn Fn(&Head) -> Result<(), String>,
 }
 
 impl Known<'_> {
-    /// Checks what is stored; signs the checkpoint of the empty tree where nothing is.
+    /// Checks what is stored; signs the checkpoint of the empty tree where nothing is and the key is new.
     pub(crate) fn open(&self, store: &dyn LogStore) -> Result<Opened, StartError> {
         let anchored = self.anchored()?;
+        let is_new = self.beginning.is_new().map_err(StartError::Beginning)?;
         let Some(head) = self.stored_head(store)? else {
-            let anchored = anchored.map_or(0, |anchored| anchored.size);
-            let seen = self.seen.map_or(0, |seen| seen.newest.size);
-            let by = if anchored > 0 {
-                Proof::Anchor
-            } else {
-                Proof::Witness
-            };
-            let (stored, signed) = (0, anchored.max(seen));
-            if signed > 0 {
-                return Err(StartError::Behind { stored, signed, by });
+            self.check_nothing_signed(anchored.as_ref())?;
+            if !is_new {
+                let origin = self.origin.to_owned();
+                return Err(StartError::NotBegun { origin });
             }
             return self.begin(store);
         };
         let tree = self.check_tree(store, &head, anchored.as_ref())?;
-        self.check_copy(store, head.size)?;
-        match &anchored {
-            Some(anchored) if anchored.size < head.size => tracing::warn!(
-                anchored = anchored.size,
-                stored = head.size,
-                "the log stopped between the commit of its last batch and its anchor; the batch is whole and is kept"
-            ),
-            None if head.size > 0 && !self.witnesses_know() => {
-                return Err(StartError::NoAnchor { size: head.size });
-            }
-            _ => {}
+        self.check_copy(store, &head)?;
+        // A new log may have stopped before its first anchor.
+        let may_lack_anchor = head.size == 0 && is_new;
+        if anchored.is_none() && !may_lack_anchor && !self.witnesses_know(store, &head)? {
+            return Err(StartError::NoAnchor { size: head.size });
         }
+        let recovery = recovery(store, &head, anchored.as_ref())?;
+        let end = end_of(store, head.size, self.key.verifier())?;
         if anchored.is_none_or(|anchored| anchored.size < head.size) {
             self.anchor
                 .write(&head.checkpoint)
                 .map_err(StartError::Anchor)?;
         }
+        self.has_begun()?;
         let published = self.published(store, &head)?;
         Ok(Opened {
             head,
             published,
             tree,
+            end,
+            recovery,
         })
     }
 
     /// Takes what the database holds for the newest state of this log, because its operator says so: a copy is no longer
-    /// one, and the anchor follows. What is damaged, or behind what is known to be signed, is refused all the same.
+    /// one, and the anchor follows; an empty database becomes a log of no entries. What is damaged, or behind what is known
+    /// to be signed, is refused all the same.
     pub(crate) fn adopt(&self, store: &dyn LogStore, confirmed: u64) -> Result<Head, StartError> {
         let anchored = self.anchored()?;
         let head = self.stored_head(store)?;
         let size = head.as_ref().map_or(0, |head| head.size);
-        let Some(head) = head.filter(|head| head.size == confirmed) else {
+        if size != confirmed {
             return Err(StartError::NotConfirmed { size, confirmed });
+        }
+        let Some(head) = head else {
+            self.check_nothing_signed(anchored.as_ref())?;
+            return Ok(self.begin(store)?.head);
         };
         self.check_tree(store, &head, anchored.as_ref())?;
         self.anchor
@@ -93,7 +102,29 @@ impl Known<'_> {
         if store.is_copy()? {
             store.confirm_copy()?;
         }
+        self.has_begun()?;
         Ok(head)
+    }
+
+    /// An empty database goes only with a log of which nobody has seen an entry.
+    fn check_nothing_signed(&self, anchored: Option<&Checkpoint>) -> Result<(), StartError> {
+        let anchored = anchored.map_or(0, |anchored| anchored.size);
+        let seen = self.seen.map_or(0, Seen::size);
+        let by = if anchored > 0 {
+            Proof::Anchor
+        } else {
+            Proof::Witness
+        };
+        let (stored, signed) = (0, anchored.max(seen));
+        if signed > 0 {
+            return Err(StartError::Behind { stored, signed, by });
+        }
+        Ok(())
+    }
+
+    /// Before anything is signed that could contradict anything: the key is not new any more.
+    fn has_begun(&self) -> Result<(), StartError> {
+        self.beginning.has_begun().map_err(StartError::Beginning)
     }
 
     /// Checks that the database holds this head's tree, and in it all that is known to be signed.
@@ -105,7 +136,9 @@ impl Known<'_> {
     ) -> Result<Tree, StartError> {
         let known = || {
             let anchored = anchored.map(|anchored| (anchored, Proof::Anchor));
-            let seen = self.seen.map(|seen| (&seen.newest, Proof::Witness));
+            let seen = self.seen.into_iter().flat_map(|seen| &seen.shown);
+            // The newest first: that is the one to tell of.
+            let seen = seen.rev().map(|shown| (shown, Proof::Witness));
             anchored.into_iter().chain(seen)
         };
         // Before anything is hashed: a database without its end is recognised by its size.
@@ -159,24 +192,35 @@ impl Known<'_> {
         Ok(())
     }
 
-    /// Whether witnesses vouch for the database: with witnesses nothing that the log signed was published before they
-    /// had cosigned it, so if none of them is ahead, nobody is. That it holds what they have seen is checked apart.
-    fn witnesses_know(&self) -> bool {
-        self.seen
-            .is_some_and(|seen| seen.complete && seen.newest.size > 0)
+    /// Whether witnesses vouch for the database: each that counts has seen what was published last from here, and cosigns
+    /// the newest stored head now, which none does that has cosigned a later one. What they show may be old, and an answer
+    /// that they know nothing may come from somebody who was asked at the wrong address; their cosignature is neither.
+    fn witnesses_know(&self, store: &dyn LogStore, head: &Head) -> Result<bool, StartError> {
+        let (Some(seen), Some(noted)) = (self.seen, store.published()?) else {
+            return Ok(false);
+        };
+        if seen.least.is_none_or(|least| least < noted.size) {
+            return Ok(false);
+        }
+        let vouched = (self.vouch)(head);
+        if let Err(reason) = &vouched {
+            tracing::warn!(%reason, "the log's witnesses do not confirm its newest checkpoint");
+        }
+        Ok(vouched.is_ok())
     }
 
     /// A copy goes on only where it is known that nothing was signed since.
-    fn check_copy(&self, store: &dyn LogStore, size: u64) -> Result<(), StartError> {
+    fn check_copy(&self, store: &dyn LogStore, head: &Head) -> Result<(), StartError> {
         if !store.is_copy()? {
             return Ok(());
         }
-        if !self.witnesses_know() {
+        let size = head.size;
+        if !self.witnesses_know(store, head)? {
             return Err(StartError::Copy { size });
         }
         tracing::warn!(
             size,
-            "the database is a copy that a backup made; the log's witnesses have seen nothing newer, so the log goes on"
+            "the database is a copy that a backup made; the log's witnesses have cosigned nothing newer, so the log goes on"
         );
         Ok(store.confirm_copy()?)
     }
@@ -200,12 +244,15 @@ impl Known<'_> {
         self.anchor
             .write(&head.checkpoint)
             .map_err(StartError::Anchor)?;
+        self.has_begun()?;
         let published = self.published(store, &head)?;
         tracing::info!(origin = self.origin, "a new log begins");
         Ok(Opened {
             tree: Tree::load(store, &head)?,
             published,
             head,
+            end: None,
+            recovery: None,
         })
     }
 
@@ -252,6 +299,38 @@ impl Known<'_> {
         check_prefix(store, (noted.size, noted.root), Proof::Published)?;
         Ok(noted)
     }
+}
+
+/// What a crash left over, said in the log of this process. Nothing of it was ever acknowledged.
+fn recovery(
+    store: &dyn LogStore,
+    head: &Head,
+    anchored: Option<&Checkpoint>,
+) -> Result<Option<Recovery>, StartError> {
+    let size = head.size;
+    let recovery = Recovery {
+        anchored: anchored.map_or(size, |anchored| anchored.size),
+        kept: size,
+        dropped: torn_tail(store, size)?,
+    };
+    let Recovery {
+        anchored, dropped, ..
+    } = recovery;
+    if anchored < size {
+        tracing::warn!(
+            anchored,
+            stored = size,
+            "the log stopped between the commit of its last batch and its anchor; the batch is whole and is kept"
+        );
+    }
+    if dropped > 0 {
+        tracing::warn!(
+            size,
+            dropped,
+            "behind the last signed entry lie entries that no checkpoint covers and nobody was told of; they are dropped"
+        );
+    }
+    Ok((anchored < size || dropped > 0).then_some(recovery))
 }
 
 /// Whether the stored tree begins with the one of this size and root.

@@ -6,10 +6,13 @@
 use quorix_tlog::bundle::{self, EntryTooLarge};
 use quorix_tlog::compact_range::CompactRange;
 use quorix_tlog::hash::{Hash, leaf_hash};
+use quorix_tlog::note::VerifierKey;
 use quorix_tlog::tile::{
     Edge, EdgeError, TILE_WIDTH, TileId, encode_hashes, hashes_prefix, parse_hashes, width_at,
 };
-use quorix_trust::ports::{Head, TileStore};
+use quorix_trust::attestation::Entry;
+use quorix_trust::ports::{Head, StoreError, TileStore};
+use quorix_wire::entry::decode;
 
 use crate::error::TreeError;
 
@@ -107,14 +110,91 @@ pub(crate) fn stored_leaf(
     Ok(hashes.get(position).copied())
 }
 
+/// The entry at an index of the stored tree, compared with its leaf hash there; `None` beyond `size`.
+pub(crate) fn stored_entry(
+    store: &dyn TileStore,
+    size: u64,
+    index: u64,
+) -> Result<Option<Vec<u8>>, TreeError> {
+    let Some(leaf) = stored_leaf(store, size, index)? else {
+        return Ok(None);
+    };
+    let bytes = stored_tile(store, TileId::entries(index / u64::from(TILE_WIDTH)))?;
+    let position = u16::try_from(index % u64::from(TILE_WIDTH)).unwrap_or(TILE_WIDTH);
+    let entry = bundle::entry(&bytes, position)
+        .map_err(|error| TreeError::Tile(format!("the bundle of entry {index}: {error}")))?;
+    if leaf_hash(entry) != leaf {
+        return Err(TreeError::Entry { index });
+    }
+    Ok(Some(entry.to_vec()))
+}
+
+/// How a log ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct End {
+    /// Index of the rotation, the last entry.
+    pub(crate) index: u64,
+    /// vkey of the key that follows.
+    pub(crate) successor: String,
+}
+
+/// Whether the log of this key has ended: its last entry hands over to another key.
+pub(crate) fn end_of(
+    store: &dyn TileStore,
+    size: u64,
+    key: &VerifierKey,
+) -> Result<Option<End>, TreeError> {
+    let Some(index) = size.checked_sub(1) else {
+        return Ok(None);
+    };
+    let Some(bytes) = stored_entry(store, size, index)? else {
+        return Ok(None);
+    };
+    let Ok(Entry::KeyRotation(rotation)) = decode(&bytes) else {
+        return Ok(None);
+    };
+    let successor = rotation.successor_of(key).ok();
+    Ok(successor.map(|successor| End {
+        index,
+        successor: successor.to_string(),
+    }))
+}
+
+/// Most bundles that are looked through for a torn tail.
+const TAIL_BUNDLES_MAX: u64 = 1_024;
+
+/// Entries that lie in the store behind a tree of this size: written, and never covered by a checkpoint. They are no part
+/// of the log, and the next commit writes over them. Stops counting after 262,144.
+pub(crate) fn torn_tail(store: &dyn TileStore, size: u64) -> Result<u64, StoreError> {
+    let width = u64::from(TILE_WIDTH);
+    let (first, mut known) = (size / width, size % width);
+    let mut torn = 0_u64;
+    for index in first..first.saturating_add(TAIL_BUNDLES_MAX) {
+        let Some(bytes) = store.tile(TileId::entries(index))? else {
+            break;
+        };
+        let whole = u64::from(bundle::count(&bytes));
+        torn = torn.saturating_add(whole.saturating_sub(known));
+        if whole < width {
+            break;
+        }
+        known = 0;
+    }
+    Ok(torn)
+}
+
 /// The first `width` hashes of a tile. What the store has beyond them is not of this tree.
 pub(crate) fn stored_hashes(
     store: &dyn TileStore,
     id: TileId,
     width: u16,
 ) -> Result<Vec<Hash>, TreeError> {
-    let tile = stored_tile(store, id)?;
-    let hashes = hashes_prefix(&tile, width).and_then(|prefix| parse_hashes(prefix, width));
+    first_hashes(&stored_tile(store, id)?, id, width)
+}
+
+/// The first `width` hashes of the bytes of a tile.
+pub(crate) fn first_hashes(tile: &[u8], id: TileId, width: u16) -> Result<Vec<Hash>, TreeError> {
+    let hashes = hashes_prefix(tile, width).and_then(|prefix| parse_hashes(prefix, width));
     hashes.map_err(|error| TreeError::Tile(format!("{id:?}: {error}")))
 }
 

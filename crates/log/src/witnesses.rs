@@ -9,6 +9,7 @@ mod metrics;
 mod peer;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -101,6 +102,8 @@ struct Inner {
     peers: Vec<Peer>,
     fetcher: Fetcher,
     clock: Clock,
+    /// The newest time that the log's second key has signed: a clock that goes back gives that one again.
+    signed_at: AtomicU64,
     metrics: Metrics,
 }
 
@@ -110,6 +113,30 @@ impl Witnesses {
     /// # Errors
     /// They can never meet the policy, or one of them is the log itself.
     pub fn new(
+        config: WitnessesConfig,
+        fetcher: Fetcher,
+        clock: Clock,
+        registry: &mut Registry,
+    ) -> Result<Self, WitnessesError> {
+        let registry = registry.sub_registry_with_prefix("quorix_log_witness");
+        Self::counting(config, fetcher, clock, registry)
+    }
+
+    /// The same for the output log of the log's index, counted apart.
+    ///
+    /// # Errors
+    /// As [`Witnesses::new`].
+    pub fn of_index(
+        config: WitnessesConfig,
+        fetcher: Fetcher,
+        clock: Clock,
+        registry: &mut Registry,
+    ) -> Result<Self, WitnessesError> {
+        let registry = registry.sub_registry_with_prefix("quorix_log_index_witness");
+        Self::counting(config, fetcher, clock, registry)
+    }
+
+    fn counting(
         config: WitnessesConfig,
         fetcher: Fetcher,
         clock: Clock,
@@ -127,8 +154,17 @@ impl Witnesses {
                 peers,
                 fetcher,
                 clock,
+                signed_at: AtomicU64::new(0),
             }),
         })
+    }
+
+    /// Whether a note is a checkpoint of this log that meets the policy as it stands.
+    #[must_use]
+    pub fn accepts(&self, note: &[u8]) -> bool {
+        let config = &self.inner.config;
+        let keys: Vec<&LogKey> = config.log_keys.iter().collect();
+        SignedNote::parse(note).is_ok_and(|note| config.policy.verify_log(&note, &keys).is_ok())
     }
 
     /// Collects cosignatures on a head until the policy is met: the bytes of its checkpoint, followed by the log's second
@@ -223,7 +259,9 @@ impl Inner {
     ) -> Result<Vec<u8>, QuorumNotMet> {
         let unusable = |reason: String| QuorumNotMet::Checkpoint(reason);
         let own = self.config.own.as_ref();
-        let own = own.map(|key| key.cosign(checkpoint, (self.clock)()));
+        let now = (self.clock)();
+        let now = now.max(self.signed_at.fetch_max(now, Ordering::SeqCst));
+        let own = own.map(|key| key.cosign(checkpoint, now));
         let own = own.transpose().map_err(|e| unusable(e.to_string()))?;
         let mut signatures = note.signatures().to_vec();
         signatures.extend(own);

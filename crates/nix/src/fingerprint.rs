@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     hash::NarHash,
+    nix32,
     store_path::{StoreDir, StorePath},
 };
 
@@ -32,7 +33,17 @@ impl Fingerprint {
     /// SHA-256 of the text: the voted value.
     #[must_use]
     pub fn digest(&self) -> FingerprintDigest {
-        FingerprintDigest(Sha256::digest(self.to_string()).into())
+        self.parts().digest()
+    }
+
+    fn parts(&self) -> Parts<'_> {
+        Parts {
+            store_dir: &self.store_dir,
+            path: &self.path,
+            nar_hash: &self.nar_hash,
+            nar_size: self.nar_size,
+            references: &self.references,
+        }
     }
 
     /// Reads a fingerprint's text, in the one form in which Nix writes it.
@@ -68,19 +79,59 @@ impl Fingerprint {
 
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "1;{};{};{};",
-            self.store_dir.join(&self.path),
-            self.nar_hash,
-            self.nar_size
-        )?;
-        for (position, reference) in self.references.iter().enumerate() {
-            let comma = if position == 0 { "" } else { "," };
-            write!(f, "{comma}{}/{reference}", self.store_dir)?;
-        }
-        Ok(())
+        f.write_str(&self.parts().text())
     }
+}
+
+/// The facts of a [`Fingerprint`], borrowed: every log and every follower computes the digest of every entry.
+#[derive(Debug, Clone, Copy)]
+pub struct Parts<'a> {
+    /// The directory of the store.
+    pub store_dir: &'a StoreDir,
+    /// The path described.
+    pub path: &'a StorePath,
+    /// SHA-256 of its NAR.
+    pub nar_hash: &'a NarHash,
+    /// Bytes in its NAR.
+    pub nar_size: u64,
+    /// The paths it refers to.
+    pub references: &'a BTreeSet<StorePath>,
+}
+
+impl Parts<'_> {
+    /// SHA-256 of the text that the fingerprint of these facts has.
+    #[must_use]
+    pub fn digest(&self) -> FingerprintDigest {
+        FingerprintDigest(Sha256::digest(self.text()).into())
+    }
+
+    fn text(&self) -> String {
+        let dir = self.store_dir.as_str();
+        let absolute = |path: &StorePath| dir.len() + path.as_str().len() + 2;
+        let references: usize = self.references.iter().map(absolute).sum();
+        // Besides the paths: a hash of 59 characters, a number of at most 20, and what separates them.
+        let mut text = String::with_capacity(absolute(self.path) + references + 90);
+        text.push_str("1;");
+        put(&mut text, dir, self.path);
+        text.push_str(";sha256:");
+        text.push_str(&nix32::encode(self.nar_hash.as_bytes()));
+        text.push(';');
+        text.push_str(&self.nar_size.to_string());
+        text.push(';');
+        for (position, reference) in self.references.iter().enumerate() {
+            if position > 0 {
+                text.push(',');
+            }
+            put(&mut text, dir, reference);
+        }
+        text
+    }
+}
+
+fn put(text: &mut String, dir: &str, path: &StorePath) {
+    text.push_str(dir);
+    text.push('/');
+    text.push_str(path.as_str());
 }
 
 /// SHA-256 of a fingerprint: the value that votes agree or disagree on. Displays as 64 hex characters.

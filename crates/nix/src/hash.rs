@@ -13,7 +13,10 @@ use data_encoding::{BASE64, HEXLOWER, HEXLOWER_PERMISSIVE};
 pub use context::Context;
 pub use nar_hash::NarHash;
 
-use crate::nix32::{self, Nix32Error};
+use crate::{
+    base64,
+    nix32::{self, Nix32Error},
+};
 
 /// A hash function that Nix knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -250,11 +253,9 @@ pub enum HashError {
 }
 
 fn decode_base64(text: &str) -> Result<Vec<u8>, HashError> {
-    BASE64
-        .decode(text.as_bytes())
-        .map_err(|error| HashError::Base64 {
-            position: error.position,
-        })
+    base64::decode(text).map_err(|error| HashError::Base64 {
+        position: error.position,
+    })
 }
 
 #[cfg(test)]

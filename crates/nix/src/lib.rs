@@ -16,6 +16,7 @@
 
 #[cfg(test)]
 mod arbitrary;
+mod base64;
 pub mod cache_info;
 pub mod content_address;
 pub mod derivation;

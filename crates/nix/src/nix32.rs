@@ -8,16 +8,22 @@ const ALPHABET: [u8; 32] = *b"0123456789abcdfghijklmnpqrsvwxyz";
 /// Writes `bytes` as nix32: `ceil(8 * n / 5)` characters for `n` bytes.
 #[must_use]
 pub fn encode(bytes: &[u8]) -> String {
-    (0..encoded_len(bytes.len()))
-        .rev()
-        .map(|place| {
-            let (at, shift) = position(place);
-            let low = u16::from(bytes.get(at).copied().unwrap_or(0));
-            let high = u16::from(bytes.get(at + 1).copied().unwrap_or(0));
-            let digit = usize::from(((high << 8 | low) >> shift) & 31);
-            ALPHABET.get(digit).copied().map_or('0', char::from)
-        })
-        .collect()
+    let mut text = Vec::with_capacity(encoded_len(bytes.len()));
+    // Five bytes are eight characters; the last ones come first.
+    for chunk in bytes.chunks(5).rev() {
+        let number = chunk
+            .iter()
+            .rev()
+            .fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+        let characters = [35, 30, 25, 20, 15, 10, 5, 0].map(|shift| {
+            let digit = usize::try_from(number >> shift & 31).unwrap_or(0);
+            ALPHABET.get(digit).copied().unwrap_or(b'0')
+        });
+        let surplus = characters.len().saturating_sub(encoded_len(chunk.len()));
+        text.extend_from_slice(characters.get(surplus..).unwrap_or_default());
+    }
+    // All of the alphabet is ASCII.
+    String::from_utf8(text).unwrap_or_default()
 }
 
 /// Reads nix32 text back into the bytes it was written from.
@@ -82,6 +88,26 @@ pub(crate) fn encoded_len(bytes: usize) -> usize {
 }
 
 /// The value of one character of the alphabet.
+/// Whether each byte is a character of the alphabet.
+pub(crate) const IS_DIGIT: [bool; 256] = table_of(&ALPHABET);
+
+/// A table that says of each byte whether it is one of these ASCII characters.
+pub(crate) const fn table_of(allowed: &[u8]) -> [bool; 256] {
+    let (mut set, mut rest) = (0_u128, allowed);
+    while let [first, more @ ..] = rest {
+        set |= 1 << *first;
+        rest = more;
+    }
+    let mut table = [false; 256];
+    let mut places: &mut [bool] = &mut table;
+    while let [first, more @ ..] = places {
+        *first = set & 1 == 1;
+        set >>= 1;
+        places = more;
+    }
+    table
+}
+
 pub(crate) fn digit(character: u8) -> Option<u8> {
     match character {
         b'0'..=b'9' => Some(character - b'0'),

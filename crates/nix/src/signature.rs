@@ -9,7 +9,7 @@ use std::{fmt, str::FromStr};
 use data_encoding::BASE64;
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
 
-use crate::fingerprint::Fingerprint;
+use crate::{base64, fingerprint::Fingerprint};
 
 /// Longest key name, in bytes.
 pub const MAX_KEY_NAME: usize = 255;
@@ -306,9 +306,7 @@ fn split<const N: usize>(text: &str) -> Result<(KeyName, [u8; N]), SignatureErro
         let found = encoded.trim_end_matches('=').len().saturating_mul(3) / 4;
         return Err(SignatureError::Length { expected: N, found });
     }
-    let bytes = BASE64
-        .decode(encoded.as_bytes())
-        .map_err(|_| SignatureError::Base64)?;
+    let bytes = base64::decode(encoded).map_err(|_| SignatureError::Base64)?;
     let found = bytes.len();
     let bytes = bytes
         .try_into()

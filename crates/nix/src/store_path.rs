@@ -14,6 +14,7 @@ pub const MAX_NAME: usize = 211;
 
 const HASH_CHARS: usize = 32;
 const MAX_DIR: usize = 1024;
+const DEFAULT_DIR: &str = "/nix/store";
 
 /// The directory that a store's paths begin with; `/nix/store` nearly always.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,7 +30,7 @@ impl StoreDir {
     /// The absolute path of `path`.
     #[must_use]
     pub fn join(&self, path: &StorePath) -> String {
-        format!("{}/{path}", self.0)
+        [&self.0, "/", path.as_str()].concat()
     }
 
     /// Reads the absolute path of something directly in this directory.
@@ -80,7 +81,7 @@ impl StoreDir {
 
 impl Default for StoreDir {
     fn default() -> Self {
-        Self(String::from("/nix/store"))
+        Self(String::from(DEFAULT_DIR))
     }
 }
 
@@ -105,6 +106,10 @@ impl FromStr for StoreDir {
         let parts_are_normal = text
             .strip_prefix('/')
             .is_some_and(|rest| rest.split('/').all(|part| !matches!(part, "" | "." | "..")));
+        // What nearly every entry of every log has.
+        if text == DEFAULT_DIR {
+            return Ok(Self::default());
+        }
         let separates = |c: char| c.is_control() || matches!(c, ';' | ',' | ':');
         if !parts_are_normal || text.len() > MAX_DIR || text.contains(separates) {
             return Err(StorePathError::StoreDir);
@@ -177,7 +182,7 @@ impl StorePath {
     /// When `name` is no store path name.
     pub fn new(hash_part: &HashPart, name: &str) -> Result<Self, StorePathError> {
         check_name(name)?;
-        Ok(Self(format!("{hash_part}-{name}")))
+        Ok(Self([hash_part.as_str(), "-", name].concat()))
     }
 
     /// The digest.
@@ -286,9 +291,7 @@ pub enum StorePathError {
 
 /// Checks the part of a store path after its digest and dash; names of derivation outputs obey the same rule.
 pub(crate) fn check_name(name: &str) -> Result<(), StorePathError> {
-    let allowed =
-        |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.' | b'_' | b'?' | b'=');
-    if let Some((position, character)) = first_outside(name, allowed) {
+    if let Some((position, character)) = first_outside(name, &IN_NAME) {
         return Err(StorePathError::NameCharacter {
             character,
             position,
@@ -300,25 +303,29 @@ pub(crate) fn check_name(name: &str) -> Result<(), StorePathError> {
     if name.len() > MAX_NAME {
         return Err(StorePathError::LongName { length: name.len() });
     }
-    if matches!(name.split('-').next(), Some("." | "..")) {
+    if name.starts_with('.') && matches!(name.split('-').next(), Some("." | "..")) {
         return Err(StorePathError::DotName);
     }
     Ok(())
 }
 
-/// The first character that is not an allowed ASCII character, and its offset. Bytes are looked at first: every log
-/// entry has some of these texts.
-fn first_outside(text: &str, allowed: impl Fn(u8) -> bool) -> Option<(usize, char)> {
-    if text.bytes().all(&allowed) {
+/// Whether each byte may be in a name.
+const IN_NAME: [bool; 256] =
+    nix32::table_of(b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ+-._?=");
+
+/// The first character that is not an allowed ASCII character, and its offset. Bytes are looked at first, in a table:
+/// every log entry has some of these texts.
+fn first_outside(text: &str, allowed: &[bool; 256]) -> Option<(usize, char)> {
+    let is_allowed = |byte: u8| allowed.get(usize::from(byte)).copied().unwrap_or(false);
+    if text.bytes().all(is_allowed) {
         return None;
     }
     text.char_indices()
-        .find(|&(_, character)| !u8::try_from(character).is_ok_and(&allowed))
+        .find(|&(_, character)| !u8::try_from(character).is_ok_and(is_allowed))
 }
 
 fn check_hash_part(text: &str) -> Result<(), StorePathError> {
-    let allowed = |byte| nix32::digit(byte).is_some();
-    if let Some((position, character)) = first_outside(text, allowed) {
+    if let Some((position, character)) = first_outside(text, &nix32::IS_DIGIT) {
         return Err(StorePathError::HashCharacter {
             character,
             position,

@@ -8,6 +8,7 @@ mod append;
 mod disk;
 mod entries;
 mod figure;
+mod index;
 mod latency;
 mod proofs;
 mod read;
@@ -54,11 +55,18 @@ pub async fn log(bench: LogBench) -> Result<Exit, Failure> {
     if report.wants("log.tile") {
         read::tiles(&stand, &mut report).await?;
     }
+    let mut keys = None;
+    if report.wants("log.index") {
+        keys = Some(index::follow(&stand, &dir, bench.entries, &mut report).await?);
+    }
     stand.stop().await;
     remark("starting again on what was written");
     let stand = storage::restart(&dir, &mut report).await?;
     stand.stop().await;
     storage::sizes(&dir, &mut report)?;
+    if let Some(keys) = keys {
+        index::size(&dir, keys, &mut report)?;
+    }
     if report.wants("log.inclusion_proof") {
         proofs::inclusion(&dir, &mut report)?;
     }

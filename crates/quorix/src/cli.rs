@@ -1,6 +1,8 @@
 //! What can be typed. Texts only; what commands do is in `commands`.
 
 pub mod aggregator;
+pub mod audit;
+pub mod import;
 pub mod operate;
 
 use std::path::PathBuf;
@@ -48,6 +50,12 @@ pub enum Command {
     Serve(ConfigFile),
     /// May this store path be used under the policy, and why.
     Decide(Decide),
+    /// Look after this machine's aggregator.
+    #[command(subcommand)]
+    Aggregator(import::AggregatorCommand),
+    /// How what is installed here stands to what builders say.
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Play the whole story on this machine: three builders, one lie, one quorum.
     Demo(Demo),
     /// Measure this machine: one line a figure, with its target.
@@ -243,11 +251,41 @@ Examples:
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
+    /// End this machine's log, which must run: its last entry names the key that follows, signed by both.
+    #[command(after_help = "\
+Examples:
+  quorix key rotate --name logs.example.org/alice-2 /etc/quorix/log-2.key
+  quorix key rotate --yes /etc/quorix/log-2.key               a key that is there already
+
+For good: the log takes nothing new any more. What it said still counts wherever policies name it. The key that follows has
+another name and begins a log of its own; nobody follows it before a policy names it, which the answer tells how to do.
+
+Exit code 0: the log has ended; 1: not confirmed; 2: wrong use; 3: the log could not be asked.")]
+    Rotate {
+        /// The file of the key that follows. Where it is not there, the key is made and named by --name.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// The name of a key that is to be made, which is the origin of its log.
+        #[arg(long)]
+        name: Option<String>,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+        /// Print as JSON.
+        #[arg(long)]
+        json: bool,
+        /// Where the configuration is.
+        #[command(flatten)]
+        config: ConfigFile,
+    },
     /// Print the public key of a secret key file.
     Show {
         /// The secret key file.
         #[arg(value_name = "FILE")]
         file: PathBuf,
+        /// The key of the log's index instead: what a witness is told beside the log's own, so that it cosigns both.
+        #[arg(long)]
+        index: bool,
     },
 }
 
@@ -313,11 +351,12 @@ pub enum LogCommand {
         #[command(flatten)]
         config: ConfigFile,
     },
-    /// Copy this machine's log, which must be stopped, into a new folder. The copy is marked.
+    /// Copy this machine's log, running or stopped, into a new folder. The copy is marked.
     #[command(after_help = "\
 Examples:
   quorix log backup /backup/log-2026-11-25
 
+A running log makes the copy itself, so run this as its user or as root; what is submitted meanwhile may or may not be in it.
 A log goes on from a copy only once it is confirmed that nothing was signed since: by its witnesses, or by you with
 `quorix log adopt`. A log that signs on from an old copy contradicts itself for everybody to see.")]
     Backup {
@@ -332,9 +371,13 @@ A log goes on from a copy only once it is confirmed that nothing was signed sinc
     #[command(after_help = "\
 Examples:
   quorix log adopt --confirm-size 1234
+  quorix log adopt --confirm-size 0
 
 After a copy was restored, or the anchor was lost. Make sure first that nobody has seen a checkpoint of more entries: ask
-whoever follows the log. A database that its anchor shows to be an older copy is refused all the same.")]
+whoever follows the log. A database that its anchor or a witness shows to be an older copy is refused all the same.
+
+With size 0 a log is begun whose key was made elsewhere, so that nothing shows that it is new (`quorix key generate` leaves
+a mark beside the key). If the key has signed before, do not: bring the log's folder back.")]
     Adopt {
         /// How many entries the database holds, as the log said when it did not start.
         #[arg(long, value_name = "SIZE")]
@@ -344,35 +387,9 @@ whoever follows the log. A database that its anchor shows to be an older copy is
         config: ConfigFile,
     },
     /// What exactly a log says about an output, with proof that it says nothing else.
-    Lookup(Lookup),
-}
-
-/// `log lookup`
-#[derive(Args, Debug)]
-#[command(after_help = "\
-Examples:
-  quorix log lookup /nix/store/…-hello-2.12 --url http://127.0.0.1:8480
-  quorix log lookup /nix/store/…-hello-2.12 --log logs.example.org/alice+… --url https://logs.example.org/alice
-
-The log's index answers; every proof is verified here with the log's key.
-
-Exit code 0: the log says something about it; 1: it says nothing, or its answer does not verify; 3: it did not answer.")]
-pub struct Lookup {
-    /// Absolute store path.
-    #[arg(value_name = "PATH")]
-    pub path: String,
-    /// vkey of the log; without it this machine's own log.
-    #[arg(long, value_name = "VKEY", requires = "url")]
-    pub log: Option<String>,
-    /// Where the log is served.
-    #[arg(long, value_name = "URL")]
-    pub url: Option<String>,
-    /// Print as JSON.
-    #[arg(long)]
-    pub json: bool,
-    /// Where the configuration is.
-    #[command(flatten)]
-    pub config: ConfigFile,
+    Lookup(operate::Lookup),
+    /// Make the index of a log again from its entries, and compare it with what the log signed.
+    AuditIndex(operate::AuditIndex),
 }
 
 /// `attest`

@@ -2,10 +2,12 @@
 
 mod aggregator;
 mod attest;
+mod audit;
 mod backup;
 mod config;
 mod decide;
 mod hook;
+mod import;
 mod key;
 pub(crate) mod log;
 mod lookup;
@@ -13,11 +15,13 @@ mod mirror;
 mod paper;
 mod policy;
 mod progress;
+mod rotate;
 mod serve;
 mod token;
 mod verify;
 mod witnesses;
 
+use crate::cli::import::AggregatorCommand;
 use crate::cli::operate::VerifyCommand;
 use crate::cli::{
     BenchCommand, Cli, Command, ConfigCommand, HookCommand, KeyCommand, LogCommand, PolicyCommand,
@@ -44,6 +48,10 @@ pub fn run(cli: Cli) -> Exit {
     let result = match cli.command {
         Command::Serve(file) => blocking(serve::serve(&file.config)),
         Command::Decide(arguments) => blocking(decide::decide(arguments)),
+        Command::Aggregator(AggregatorCommand::ImportObservations(arguments)) => {
+            blocking(import::import(arguments))
+        }
+        Command::Audit(command) => blocking(audit::audit(command)),
         Command::Demo(arguments) => blocking(demo::demo(arguments)),
         Command::Bench(BenchCommand::Log {
             entries,
@@ -76,7 +84,20 @@ pub fn run(cli: Cli) -> Exit {
         Command::Key(KeyCommand::Generate { kind, name, file }) => {
             key::generate(kind, &name, &file)
         }
-        Command::Key(KeyCommand::Show { file }) => key::show(&file),
+        Command::Key(KeyCommand::Show { file, index }) => key::show(&file, index),
+        Command::Key(KeyCommand::Rotate {
+            file,
+            name,
+            yes,
+            json,
+            config,
+        }) => blocking(rotate::rotate(&rotate::Rotate {
+            file,
+            name,
+            yes,
+            json,
+            config: config.config,
+        })),
         Command::Token(TokenCommand::Generate { log, name, file }) => {
             token::generate(&log, &name, &file)
         }
@@ -85,12 +106,15 @@ pub fn run(cli: Cli) -> Exit {
             json,
             config,
         }) => blocking(log::status(aggregator, json, &config.config)),
-        Command::Log(LogCommand::Backup { dir, config }) => backup::backup(&dir, &config.config),
+        Command::Log(LogCommand::Backup { dir, config }) => {
+            blocking(backup::backup(&dir, &config.config))
+        }
         Command::Log(LogCommand::Adopt {
             confirm_size,
             config,
-        }) => backup::adopt(confirm_size, &config.config),
+        }) => blocking(backup::adopt(confirm_size, &config.config)),
         Command::Log(LogCommand::Lookup(arguments)) => blocking(lookup::run(arguments)),
+        Command::Log(LogCommand::AuditIndex(arguments)) => blocking(log::audit::audit(arguments)),
         Command::Log(LogCommand::Export(arguments)) => blocking(log::export::export(arguments)),
         Command::Log(LogCommand::Fsck(arguments)) => blocking(log::fsck::fsck(arguments)),
         Command::Log(LogCommand::Proof(arguments)) => blocking(log::proof::proof(arguments)),

@@ -130,9 +130,12 @@ pub struct BuilderSection {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AggregatorSection {
-    /// Where it answers gRPC: `127.0.0.1:8481` where not told.
+    /// Where it answers gRPC, grpc-web and JSON: `127.0.0.1:8481` where not told.
     #[serde(default = "aggregator_address")]
     pub listen: Listens,
+    /// Origins (`https://example.org`) whose pages may read what is answered over HTTP; none where not told.
+    #[serde(default)]
+    pub allow_origins: Vec<String>,
     /// Answers everybody who reaches a `tls://` listener, also without a certificate of `client_ca`.
     #[serde(default)]
     pub public: bool,

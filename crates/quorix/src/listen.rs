@@ -5,10 +5,13 @@
 
 mod accept;
 mod connection;
+pub mod deadline;
+mod idle;
+mod places;
 pub mod tls;
 
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,14 +20,16 @@ use axum::Router;
 use futures::StreamExt as _;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::transport::Server;
 
 use self::accept::Connections;
+use self::idle::{Counted, Open};
+pub use self::places::Door;
 use self::tls::{Clients, ServerTls};
 use crate::config::{Listen, Listens};
 use crate::output::Failure;
@@ -38,6 +43,9 @@ const HEADER_PATIENCE: Duration = Duration::from_secs(15);
 /// The most HTTP/2 requests of one connection at once.
 const STREAMS_MAX: u32 = 256;
 
+/// The longest HTTP/2 frame that is taken over gRPC: batches of entries come in a few pieces instead of dozens.
+const FRAME_BYTES_MAX: u32 = 256 << 10;
+
 /// What the network may say over gRPC.
 const GRPC: &[&str] = &["h2"];
 /// What the network may say over HTTP.
@@ -47,6 +55,8 @@ const HTTP: &[&str] = &["h2", "http/1.1"];
 pub struct Bound {
     socket: Socket,
     tls: Option<Handshake>,
+    /// Who may use a socket that everybody can open.
+    door: Option<Door>,
 }
 
 enum Socket {
@@ -67,6 +77,7 @@ impl From<TcpListener> for Bound {
         Self {
             socket: Socket::Tcp(listener),
             tls: None,
+            door: None,
         }
     }
 }
@@ -80,11 +91,11 @@ pub async fn http(
     listens: &Listens,
     tls: Option<&Arc<ServerTls>>,
 ) -> Result<Vec<Bound>, Failure> {
-    bind_all(key, listens, tls, (Clients::Everyone, HTTP), 0o600).await
+    bind_all(key, listens, tls, (Clients::Everyone, HTTP), None).await
 }
 
-/// Binds addresses for gRPC; `clients` says which certificates a `tls://` listener asks for, `others` whether a socket
-/// can be opened by other users than its owner. One that a dead process left behind is replaced.
+/// Binds addresses for gRPC; `clients` says which certificates a `tls://` listener asks for, `others` which users may use a
+/// socket besides its owner: without it nobody else can open it. One that a dead process left behind is replaced.
 ///
 /// # Errors
 /// An address is taken or cannot be made, or TLS is asked for and there is no certificate.
@@ -93,10 +104,22 @@ pub async fn grpc(
     listens: &Listens,
     tls: Option<&Arc<ServerTls>>,
     clients: Clients,
-    others: bool,
+    others: Option<Door>,
 ) -> Result<Vec<Bound>, Failure> {
-    let mode = if others { 0o666 } else { 0o600 };
-    bind_all(key, listens, tls, (clients, GRPC), mode).await
+    bind_all(key, listens, tls, (clients, GRPC), others).await
+}
+
+/// The same for gRPC, grpc-web and HTTP on one address.
+///
+/// # Errors
+/// As [`grpc`].
+pub async fn web(
+    key: &str,
+    listens: &Listens,
+    tls: Option<&Arc<ServerTls>>,
+    clients: Clients,
+) -> Result<Vec<Bound>, Failure> {
+    bind_all(key, listens, tls, (clients, HTTP), None).await
 }
 
 async fn bind_all(
@@ -104,8 +127,9 @@ async fn bind_all(
     listens: &Listens,
     tls: Option<&Arc<ServerTls>>,
     (clients, protocols): (Clients, &'static [&'static str]),
-    mode: u32,
+    others: Option<Door>,
 ) -> Result<Vec<Bound>, Failure> {
+    let mode = if others.is_some() { 0o666 } else { 0o600 };
     let mut all = Vec::new();
     for listen in listens.iter() {
         all.push(match listen {
@@ -117,6 +141,7 @@ async fn bind_all(
                         .map_err(|error| taken(key, &path.display().to_string(), &error))?,
                 ),
                 tls: None,
+                door: others.clone(),
             },
             Listen::Tls(host) => {
                 let tls = tls.cloned().ok_or_else(|| {
@@ -130,7 +155,11 @@ async fn bind_all(
                     clients,
                     protocols,
                 });
-                Bound { socket, tls }
+                Bound {
+                    socket,
+                    tls,
+                    door: None,
+                }
             }
         });
     }
@@ -149,7 +178,14 @@ async fn unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
     }
-    if std::fs::symlink_metadata(path).is_ok() {
+    if let Ok(found) = std::fs::symlink_metadata(path) {
+        // A key, say, refuses connections as a dead socket does.
+        if !found.file_type().is_socket() {
+            return Err(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                "there is a file that is no socket; it was left as it is. Name another path, or move it away",
+            ));
+        }
         match UnixStream::connect(path).await {
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
             Err(error) => return Err(error),
@@ -189,8 +225,8 @@ pub async fn serve_http(
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS_MAX)
         .keep_alive_interval(Some(HEADER_PATIENCE));
-    let graceful = GracefulShutdown::new();
     let mut connections = Connections::of(bound.into());
+    let mut served = JoinSet::new();
     loop {
         let accepted = tokio::select! {
             accepted = connections.next() => accepted,
@@ -199,17 +235,34 @@ pub async fn serve_http(
         let Some(Ok(connection)) = accepted else {
             break;
         };
-        let service = TowerToHyperService::new(router.clone());
+        while served.try_join_next().is_some() {}
+        let (router, open) = (router.clone(), Open::none());
+        let service = TowerToHyperService::new(Counted {
+            router,
+            open: open.clone(),
+        });
         let connection = server.serve_connection(TokioIo::new(connection), service);
-        let connection = graceful.watch(connection.into_owned());
-        tokio::spawn(async move {
-            // A connection that ends badly is its client's business.
-            let _ = connection.await;
+        let (connection, stop) = (connection.into_owned(), stop.clone());
+        served.spawn(async move {
+            tokio::pin!(connection);
+            tokio::select! {
+                // A connection that ends badly is its client's business.
+                _ = connection.as_mut() => return,
+                () = open.idle() => {}
+                () = stop.cancelled() => {}
+            }
+            connection.as_mut().graceful_shutdown();
+            // What is open is answered to its end; who stays after that without asking is let go.
+            tokio::select! {
+                _ = connection.as_mut() => {}
+                () = open.idle() => {}
+            }
         });
     }
     drop(connections);
     // What is not done by then ends with the process.
-    let _ = tokio::time::timeout(GRACE, graceful.shutdown()).await;
+    let ending = async { while served.join_next().await.is_some() {} };
+    let _ = tokio::time::timeout(GRACE, ending).await;
     Ok(())
 }
 
@@ -231,6 +284,24 @@ pub async fn serve_grpc_at(
         .collect()
 }
 
+/// Serves gRPC, grpc-web and HTTP/1.1 on several addresses until `stop`.
+///
+/// # Errors
+/// The first failure of a listener.
+pub async fn serve_web_at(
+    bound: Vec<Bound>,
+    routes: Routes,
+    stop: CancellationToken,
+) -> Result<(), Failure> {
+    let serving = bound
+        .into_iter()
+        .map(|bound| serve(bound, routes.clone(), stop.clone(), true));
+    futures::future::join_all(serving)
+        .await
+        .into_iter()
+        .collect()
+}
+
 /// Serves gRPC until `stop`.
 ///
 /// # Errors
@@ -240,11 +311,22 @@ pub async fn serve_grpc(
     routes: Routes,
     stop: CancellationToken,
 ) -> Result<(), Failure> {
+    serve(bound, routes, stop, false).await
+}
+
+async fn serve(
+    bound: Bound,
+    routes: Routes,
+    stop: CancellationToken,
+    http1: bool,
+) -> Result<(), Failure> {
     let stopped = stop.clone();
     let serving = Server::builder()
+        .accept_http1(http1)
         .timeout(Duration::from_secs(60))
         .concurrency_limit_per_connection(256)
         .max_concurrent_streams(STREAMS_MAX)
+        .max_frame_size(FRAME_BYTES_MAX)
         .http2_keepalive_interval(Some(Duration::from_secs(30)))
         .add_routes(routes)
         .serve_with_incoming_shutdown(Connections::of(bound), stop.cancelled_owned());

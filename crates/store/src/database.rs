@@ -3,6 +3,7 @@
 //! Knows nothing of what is stored. Never repairs: a database that is damaged, of another role or of a newer version
 //! is not opened.
 
+mod tail;
 mod tuning;
 
 use std::path::{Path, PathBuf};
@@ -11,10 +12,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use quorix_trust::ports::StoreError;
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
-    ColumnFamily, ColumnFamilyDescriptor, DB, Direction, ErrorKind, IteratorMode, WriteBatch,
-    WriteOptions,
+    ColumnFamily, ColumnFamilyDescriptor, DB, DBPinnableSlice, Direction, ErrorKind, IteratorMode,
+    ReadOptions, ReadTier, WriteBatch, WriteOptions,
 };
 
+pub use tail::TornTail;
 pub(crate) use tuning::Shape;
 
 /// Name of the column family that every database has. Holds the schema and a few small values.
@@ -71,6 +73,10 @@ pub(crate) struct Database {
     db: DB,
     /// Held from the check of a precondition until the write that depends on it is durable.
     writer: Mutex<()>,
+    /// What was dropped when it was opened.
+    torn: Option<TornTail>,
+    /// Reads nothing from the disk.
+    at_hand: ReadOptions,
 }
 
 impl Database {
@@ -81,17 +87,41 @@ impl Database {
             reason,
         };
         make_dir(dir).map_err(|error| failed(error.to_string()))?;
+        Self::open_as(dir, layout, false)
+    }
+
+    /// Opens the database in `dir` as it is on the disk now, also while another process writes it. Nothing is ever
+    /// written; a database that is not there is not made.
+    pub(crate) fn open_to_read(dir: &Path, layout: &Layout) -> Result<Self, OpenError> {
+        if !dir.join("CURRENT").exists() {
+            return Err(OpenError::Failed {
+                dir: dir.to_path_buf(),
+                reason: "there is none yet".to_owned(),
+            });
+        }
+        Self::open_as(dir, layout, true)
+    }
+
+    fn open_as(dir: &Path, layout: &Layout, only_to_read: bool) -> Result<Self, OpenError> {
         let options = tuning::database();
         check_columns(dir, layout, &options)?;
-        let cache = tuning::cache();
+        let caches = tuning::Caches::new();
         let columns = std::iter::once((META, Shape::Small)).chain(layout.columns.iter().copied());
         let columns = columns
-            .map(|(name, shape)| ColumnFamilyDescriptor::new(name, tuning::column(shape, &cache)));
-        let db = DB::open_cf_descriptors(&options, dir, columns)
-            .map_err(|error| open_error(dir, &error))?;
+            .map(|(name, shape)| ColumnFamilyDescriptor::new(name, tuning::column(shape, &caches)));
+        let torn = if only_to_read { None } else { tail::look(dir) };
+        let db = if only_to_read {
+            DB::open_cf_descriptors_read_only(&options, dir, columns, false)
+        } else {
+            DB::open_cf_descriptors(&options, dir, columns)
+        };
+        let mut at_hand = ReadOptions::default();
+        at_hand.set_read_tier(ReadTier::BlockCache);
         let database = Self {
-            db,
+            db: db.map_err(|error| open_error(dir, &error))?,
             writer: Mutex::new(()),
+            torn,
+            at_hand,
         };
         database.check_schema(dir, layout)?;
         Ok(database)
@@ -128,6 +158,11 @@ impl Database {
         batch.commit("writing the schema").map_err(failed)
     }
 
+    /// The unfinished write that was dropped when it was opened, if there was one.
+    pub(crate) const fn torn(&self) -> Option<&TornTail> {
+        self.torn.as_ref()
+    }
+
     /// The value of a key.
     pub(crate) fn get(
         &self,
@@ -138,6 +173,41 @@ impl Database {
         self.db
             .get_cf(self.column(column)?, key)
             .map_err(|error| store_error(operation, &error))
+    }
+
+    /// The values of many keys, in their order.
+    pub(crate) fn get_many(
+        &self,
+        column: &str,
+        keys: &[Vec<u8>],
+        operation: &str,
+    ) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        let values = self
+            .db
+            .batched_multi_get_cf(self.column(column)?, keys, false);
+        let values = values.into_iter();
+        let value = |value: Result<Option<DBPinnableSlice<'_>>, _>| match value {
+            Ok(value) => Ok(value.map(|value| value.to_vec())),
+            Err(error) => Err(store_error(operation, &error)),
+        };
+        values.map(value).collect()
+    }
+
+    /// The value of a key if it is in memory; `None` if it is empty, not there or not in memory.
+    pub(crate) fn get_at_hand(
+        &self,
+        column: &str,
+        key: &[u8],
+        operation: &str,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let column = self.column(column)?;
+        match self.db.get_cf_opt(column, key, &self.at_hand) {
+            Err(error) if error.kind() == ErrorKind::Incomplete => Ok(None),
+            // Where not even the file is open RocksDB says that there is a value, and gives an empty one.
+            value => value
+                .map(|value| value.filter(|value| !value.is_empty()))
+                .map_err(|error| store_error(operation, &error)),
+        }
     }
 
     /// Keys and values from `from` on, ascending.
@@ -232,6 +302,14 @@ impl Batch<'_> {
         Ok(())
     }
 
+    /// Where many keys of one column family are set.
+    pub(crate) fn column(&mut self, name: &str) -> Result<Column<'_>, StoreError> {
+        Ok(Column {
+            column: self.database.column(name)?,
+            batch: &mut self.batch,
+        })
+    }
+
     /// Removes a key.
     pub(crate) fn delete(&mut self, column: &str, key: &[u8]) -> Result<(), StoreError> {
         self.batch.delete_cf(self.database.column(column)?, key);
@@ -255,6 +333,19 @@ impl Batch<'_> {
             .db
             .write_opt(self.batch, &durable)
             .map_err(|error| store_error(operation, &error))
+    }
+}
+
+/// One column family in a batch.
+pub(crate) struct Column<'a> {
+    column: &'a ColumnFamily,
+    batch: &'a mut WriteBatch,
+}
+
+impl Column<'_> {
+    /// Sets a key.
+    pub(crate) fn put(&mut self, key: &[u8], value: &[u8]) {
+        self.batch.put_cf(self.column, key, value);
     }
 }
 
@@ -289,6 +380,14 @@ fn make_dir(dir: &Path) -> std::io::Result<()> {
         std::fs::File::open(parent)?.sync_all()?;
     }
     Ok(())
+}
+
+/// Makes the name of a file or folder durable.
+pub(crate) fn sync_parent(of: &Path) -> std::io::Result<()> {
+    match of.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => std::fs::File::open(parent)?.sync_all(),
+        _ => std::fs::File::open(".")?.sync_all(),
+    }
 }
 
 /// A newer version may have column families that this one does not know; RocksDB's own message would not say so.

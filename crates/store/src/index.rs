@@ -80,6 +80,17 @@ impl RocksIndex {
         })
     }
 
+    /// Opens the index in this directory as it is on the disk now, only to read it, also while an aggregator has it
+    /// open. Every write fails.
+    ///
+    /// # Errors
+    /// There is none, it is of another role or version, damaged, or the file system refuses.
+    pub fn open_to_read(dir: &Path) -> Result<Self, OpenError> {
+        Ok(Self {
+            database: Arc::new(Database::open_to_read(dir, &LAYOUT)?),
+        })
+    }
+
     fn read_counts(&self) -> Result<Counts, StoreError> {
         const OPERATION: &str = "reading the counts";
         let Some(bytes) = self.database.get(META, COUNTS, OPERATION)? else {
@@ -123,6 +134,7 @@ impl IndexStore for RocksIndex {
             prefix: &prefix,
         };
         tree.check_size(expected)?;
+        tree.check_full_tiles(expected, &batch.tree)?;
         let mut step = Step::of_log(tree, origin, &batch.tree.leaves, &batch.facts);
         for statement in &batch.statements {
             step.add(statement)?;
@@ -146,6 +158,14 @@ impl IndexStore for RocksIndex {
     }
 
     fn observe(&self, statement: &IndexedStatement) -> Result<Option<StandingChange>, StoreError> {
+        let changes = self.observe_all(std::slice::from_ref(statement))?;
+        Ok(changes.into_iter().next())
+    }
+
+    fn observe_all(
+        &self,
+        statements: &[IndexedStatement],
+    ) -> Result<Vec<StandingChange>, StoreError> {
         let _writer = self.database.lock();
         let prefix = prefix_of("");
         let mut step = Step::of_log(
@@ -157,14 +177,16 @@ impl IndexStore for RocksIndex {
             &[],
             &[],
         );
-        step.add(statement)?;
+        for statement in statements {
+            step.add(statement)?;
+        }
         if !step.has_changes() {
-            return Ok(None);
+            return Ok(Vec::new());
         }
         let mut writes = self.database.batch();
         let changes = step.write(&mut writes, self.read_counts()?)?;
-        writes.commit("committing an observation")?;
-        Ok(changes.into_iter().next())
+        writes.commit("committing observations")?;
+        Ok(changes)
     }
 
     fn statements(&self, output: &HashPart) -> Result<Vec<IndexedStatement>, StoreError> {

@@ -19,10 +19,11 @@ mod database;
 mod index;
 mod log;
 mod log_index;
+mod reopening;
 mod tree;
 mod witness;
 
-pub use database::OpenError;
+pub use database::{OpenError, TornTail};
 pub use index::{DumpError, RocksIndex};
 pub use log::RocksLog;
 pub use log_index::RocksLogIndex;

@@ -10,7 +10,7 @@ use quorix_tlog::tile::TileId;
 use quorix_trust::attestation::BlobId;
 use quorix_trust::ports::{CommitError, Head, LogBatch, LogStore, StoreError, TileStore};
 
-use crate::database::{Database, Layout, META, OpenError, Shape, corrupt};
+use crate::database::{Database, Layout, META, OpenError, Shape, TornTail, corrupt, sync_parent};
 use crate::tree::{self, Tree, split_u64};
 
 /// `<leaf hash>` → index of the newest retraction that names it.
@@ -49,34 +49,21 @@ impl RocksLog {
         })
     }
 
-    /// Makes a copy of the log as it is now in `dir`, which must not exist yet, and marks it: a log goes on from a copy
-    /// only once it is confirmed that nothing was signed since.
+    /// Opens the log in this directory only to read what is in its files now. Needs no lock and no room on the disk; for the
+    /// time in which [`open`](Self::open) fails. Commits to it fail.
     ///
     /// # Errors
-    /// The folder exists, the disk is full, or RocksDB refuses. An unmarked copy is never left behind under this name.
-    pub fn backup(&self, dir: &Path) -> Result<(), StoreError> {
-        const OPERATION: &str = "making a copy of the log";
-        let failed = |reason: String| StoreError {
-            operation: OPERATION.to_owned(),
-            reason,
-        };
-        if dir.exists() {
-            return Err(failed(format!("{} exists already", dir.display())));
-        }
-        // Marked under another name, so that what bears the name of a copy is marked.
-        let mut unmarked = dir.as_os_str().to_owned();
-        unmarked.push(".unfinished");
-        let unmarked = Path::new(&unmarked);
-        {
-            let _writer = self.database.lock();
-            self.database.copy(unmarked, OPERATION)?;
-        }
-        let copy = Self::open(unmarked).map_err(|error| failed(error.to_string()))?;
-        let mut writes = copy.database.batch();
-        writes.put(META, COPY, b"")?;
-        writes.commit(OPERATION)?;
-        drop(copy);
-        std::fs::rename(unmarked, dir).map_err(|error| failed(error.to_string()))
+    /// It is of another role or version, damaged, or the file system refuses.
+    pub fn open_to_read(dir: &Path) -> Result<Self, OpenError> {
+        Ok(Self {
+            database: Database::open_to_read(dir, &LAYOUT)?,
+        })
+    }
+
+    /// The unfinished write that was dropped when the log was opened: of a crash or a power cut, and never acknowledged.
+    #[must_use]
+    pub const fn torn(&self) -> Option<&TornTail> {
+        self.database.torn()
     }
 
     /// Bytes on disk of each part of the database, by its name: `hashes`, `bundles`, `leaves`, `blobs`, `retractions`.
@@ -115,6 +102,14 @@ impl TileStore for RocksLog {
     fn index_of(&self, leaf: &Hash) -> Result<Option<u64>, StoreError> {
         Ok(self.tree().leaf(leaf)?.map(|(index, _)| index))
     }
+
+    fn indices_of(&self, leaves: &[Hash]) -> Result<Vec<Option<u64>>, StoreError> {
+        self.tree().leaves(leaves)
+    }
+
+    fn tile_at_hand(&self, id: TileId) -> Result<Option<Vec<u8>>, StoreError> {
+        self.tree().tile_at_hand(id)
+    }
 }
 
 impl LogStore for RocksLog {
@@ -134,6 +129,7 @@ impl LogStore for RocksLog {
     fn commit(&self, expected: u64, batch: &LogBatch) -> Result<(), CommitError> {
         let _writer = self.database.lock();
         self.tree().check_size(expected)?;
+        self.tree().check_full_tiles(expected, &batch.tree)?;
         let mut writes = self.database.batch();
         self.tree()
             .write(&mut writes, &batch.tree, |_| Vec::new())?;
@@ -164,6 +160,42 @@ impl LogStore for RocksLog {
         writes.write("noting what is published")
     }
 
+    fn backup(&self, dir: &Path) -> Result<u64, StoreError> {
+        const OPERATION: &str = "making a copy of the log";
+        let failed = |reason: String| StoreError {
+            operation: OPERATION.to_owned(),
+            reason,
+        };
+        if dir.exists() {
+            return Err(failed(format!("{} exists already", dir.display())));
+        }
+        // Marked under another name, so that what bears the name of a copy is marked.
+        let mut unmarked = dir.as_os_str().to_owned();
+        unmarked.push(".unfinished");
+        let unmarked = Path::new(&unmarked);
+        if unmarked.exists() {
+            return Err(failed(format!(
+                "{} is left over from a copy that was not finished, or is being made; remove it if no copy is being made",
+                unmarked.display()
+            )));
+        }
+        // RocksDB copies one state of all column families; commits go on meanwhile.
+        let copied = self
+            .database
+            .copy(unmarked, OPERATION)
+            .and_then(|()| mark_as_copy(unmarked, OPERATION))
+            .and_then(|size| {
+                let renamed = std::fs::rename(unmarked, dir).and_then(|()| sync_parent(dir));
+                renamed.map_err(|error| failed(error.to_string()))?;
+                Ok(size)
+            });
+        if copied.is_err() {
+            // Made by this call, and of no use. What matters is why it failed.
+            let _ = std::fs::remove_dir_all(unmarked);
+        }
+        copied
+    }
+
     fn is_copy(&self) -> Result<bool, StoreError> {
         let mark = self
             .database
@@ -177,6 +209,18 @@ impl LogStore for RocksLog {
         writes.delete(META, COPY)?;
         writes.commit("taking the mark of a copy away")
     }
+}
+
+/// Marks a database as a copy, and gives the number of its entries.
+fn mark_as_copy(dir: &Path, operation: &str) -> Result<u64, StoreError> {
+    let copy = RocksLog::open(dir).map_err(|error| StoreError {
+        operation: operation.to_owned(),
+        reason: error.to_string(),
+    })?;
+    let mut writes = copy.database.batch();
+    writes.put(META, COPY, b"")?;
+    writes.commit(operation)?;
+    Ok(copy.head()?.map_or(0, |head| head.size))
 }
 
 #[cfg(test)]

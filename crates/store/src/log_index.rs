@@ -14,6 +14,7 @@ use quorix_trust::ports::{
 };
 
 use crate::database::{Database, Layout, OpenError, Shape, corrupt};
+use crate::reopening::Reopening;
 use crate::tree::{self, Tree, split_u64};
 
 /// `<bits of the prefix> <prefix>` → page.
@@ -39,9 +40,9 @@ const LAYOUT: Layout = Layout {
     ],
 };
 
-/// The store of a log's index.
+/// The store of a log's index. After a failed write it is opened anew.
 pub struct RocksLogIndex {
-    database: Database,
+    database: Reopening,
 }
 
 impl RocksLogIndex {
@@ -51,25 +52,39 @@ impl RocksLogIndex {
     /// It is open elsewhere, of another role or version, damaged, or the file system refuses.
     pub fn open(dir: &Path) -> Result<Self, OpenError> {
         Ok(Self {
-            database: Database::open(dir, &LAYOUT)?,
+            database: Reopening::open(dir, &LAYOUT)?,
         })
     }
 
-    fn tree(&self) -> Tree<'_> {
-        Tree {
-            database: &self.database,
-            prefix: b"",
-        }
+    /// Bytes on disk of each part of the database, by its name. What was written since the database was opened may still
+    /// be in the write-ahead log, which is not counted.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub fn sizes(&self) -> Result<Vec<(&'static str, u64)>, StoreError> {
+        self.database.read(|database| {
+            let parts = LAYOUT.columns.iter();
+            parts
+                .map(|(name, _)| Ok((*name, database.bytes_on_disk(name)?)))
+                .collect()
+        })
+    }
+}
+
+const fn tree(database: &Database) -> Tree<'_> {
+    Tree {
+        database,
+        prefix: b"",
     }
 }
 
 impl TileStore for RocksLogIndex {
     fn head(&self) -> Result<Option<Head>, StoreError> {
-        self.tree().head()
+        self.database.read(|database| tree(database).head())
     }
 
     fn tile(&self, id: TileId) -> Result<Option<Vec<u8>>, StoreError> {
-        self.tree().tile(id)
+        self.database.read(|database| tree(database).tile(id))
     }
 
     fn blob(&self, _: &BlobId) -> Result<Option<Vec<u8>>, StoreError> {
@@ -84,12 +99,15 @@ impl TileStore for RocksLogIndex {
 impl LogIndexStore for RocksLogIndex {
     fn page(&self, id: &PageId) -> Result<Option<Vec<u8>>, StoreError> {
         self.database
-            .get(PAGES.0, &id.to_bytes(), "reading a page of the index")
+            .read(|database| database.get(PAGES.0, &id.to_bytes(), "reading a page of the index"))
     }
 
     fn list(&self, key: &Key) -> Result<Option<StoredList>, StoreError> {
         const OPERATION: &str = "reading the list of a key";
-        let Some(bytes) = self.database.get(LISTS.0, key.as_bytes(), OPERATION)? else {
+        let bytes = self
+            .database
+            .read(|database| database.get(LISTS.0, key.as_bytes(), OPERATION))?;
+        let Some(bytes) = bytes else {
             return Ok(None);
         };
         let (length, rest) =
@@ -104,25 +122,30 @@ impl LogIndexStore for RocksLogIndex {
 
     fn indices(&self, key: &Key, limit: usize) -> Result<Vec<u64>, StoreError> {
         const OPERATION: &str = "reading the entries of a key";
-        let mut indices = Vec::new();
-        for row in self.database.scan(INDICES.0, key.as_bytes(), OPERATION)? {
-            let (row, _) = row?;
-            let Some(rest) = row.strip_prefix(key.as_bytes()) else {
-                break;
-            };
-            if indices.len() >= limit {
-                break;
+        self.database.read(|database| {
+            let mut indices = Vec::new();
+            for row in database.scan(INDICES.0, key.as_bytes(), OPERATION)? {
+                let (row, _) = row?;
+                let Some(rest) = row.strip_prefix(key.as_bytes()) else {
+                    break;
+                };
+                if indices.len() >= limit {
+                    break;
+                }
+                let (index, _) = split_u64(rest)
+                    .ok_or_else(|| corrupt(OPERATION, "the stored index is cut off"))?;
+                indices.push(index);
             }
-            let (index, _) =
-                split_u64(rest).ok_or_else(|| corrupt(OPERATION, "the stored index is cut off"))?;
-            indices.push(index);
-        }
-        Ok(indices)
+            Ok(indices)
+        })
     }
 
     fn key_of(&self, leaf: &Hash) -> Result<Option<Key>, StoreError> {
         const OPERATION: &str = "looking up the key of an entry";
-        let Some(bytes) = self.database.get(KEYS.0, leaf.as_bytes(), OPERATION)? else {
+        let bytes = self
+            .database
+            .read(|database| database.get(KEYS.0, leaf.as_bytes(), OPERATION))?;
+        let Some(bytes) = bytes else {
             return Ok(None);
         };
         let key = <[u8; 32]>::try_from(bytes.as_slice())
@@ -131,30 +154,41 @@ impl LogIndexStore for RocksLogIndex {
     }
 
     fn advance(&self, expected: u64, batch: &LogIndexBatch) -> Result<(), CommitError> {
-        let _writer = self.database.lock();
-        self.tree().check_size(expected)?;
-        let mut rows = self.database.batch();
-        for (id, page) in &batch.pages {
-            rows.put(PAGES.0, &id.to_bytes(), page)?;
-        }
-        for growth in &batch.lists {
-            let mut list = growth.list.length.to_be_bytes().to_vec();
-            for node in &growth.list.nodes {
-                list.extend_from_slice(node.as_bytes());
-            }
-            rows.put(LISTS.0, growth.key.as_bytes(), &list)?;
-            for index in &growth.added {
-                let row = [growth.key.as_bytes().as_slice(), &index.to_be_bytes()].concat();
-                rows.put(INDICES.0, &row, b"")?;
-            }
-        }
-        for (leaf, key) in &batch.leaves {
-            rows.put(KEYS.0, leaf.as_bytes(), key.as_bytes())?;
-        }
-        self.tree()
-            .write(&mut rows, &batch.output, |_| Vec::new())?;
-        Ok(rows.commit("writing a step of the index")?)
+        self.database
+            .write(|database| advance(database, expected, batch))
     }
+}
+
+fn advance(database: &Database, expected: u64, batch: &LogIndexBatch) -> Result<(), CommitError> {
+    let _writer = database.lock();
+    tree(database).check_size(expected)?;
+    tree(database).check_full_tiles(expected, &batch.output)?;
+    let mut rows = database.batch();
+    let mut pages = rows.column(PAGES.0)?;
+    for (id, page) in &batch.pages {
+        pages.put(&id.to_bytes(), page);
+    }
+    let mut lists = rows.column(LISTS.0)?;
+    for growth in &batch.lists {
+        let mut list = growth.list.length.to_be_bytes().to_vec();
+        for node in &growth.list.nodes {
+            list.extend_from_slice(node.as_bytes());
+        }
+        lists.put(growth.key.as_bytes(), &list);
+    }
+    let mut indices = rows.column(INDICES.0)?;
+    for growth in &batch.lists {
+        for index in &growth.added {
+            let row = [growth.key.as_bytes().as_slice(), &index.to_be_bytes()].concat();
+            indices.put(&row, b"");
+        }
+    }
+    let mut keys = rows.column(KEYS.0)?;
+    for (leaf, key) in &batch.leaves {
+        keys.put(leaf.as_bytes(), key.as_bytes());
+    }
+    tree(database).write(&mut rows, &batch.output, |_| Vec::new())?;
+    Ok(rows.commit("writing a step of the index")?)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! in keys are big-endian, so that neighbours lie together. Never looks into an entry.
 
 use quorix_tlog::hash::Hash;
-use quorix_tlog::tile::{TileId, TileLevel};
+use quorix_tlog::tile::{TILE_WIDTH, TileId, TileLevel};
 use quorix_trust::attestation::BlobId;
 use quorix_trust::ports::{CommitError, Head, StoreError, TreeBatch};
 
@@ -46,6 +46,13 @@ impl Tree<'_> {
         self.database.get(column, &key, &format!("reading {id:?}"))
     }
 
+    /// The same if it is in memory.
+    pub(crate) fn tile_at_hand(&self, id: TileId) -> Result<Option<Vec<u8>>, StoreError> {
+        let (column, key) = self.tile_key(id);
+        self.database
+            .get_at_hand(column, &key, "reading a tile from memory")
+    }
+
     /// A blob.
     pub(crate) fn blob(&self, id: &BlobId) -> Result<Option<Vec<u8>>, StoreError> {
         self.database.get(BLOBS.0, id, "reading a blob")
@@ -63,11 +70,45 @@ impl Tree<'_> {
         Ok(Some((index, rest.to_vec())))
     }
 
+    /// Indices of the newest entries with these leaf hashes, in their order.
+    pub(crate) fn leaves(&self, leaves: &[Hash]) -> Result<Vec<Option<u64>>, StoreError> {
+        const OPERATION: &str = "looking up leaf hashes";
+        let keys: Vec<_> = leaves
+            .iter()
+            .map(|leaf| self.key(leaf.as_bytes()))
+            .collect();
+        let index = |bytes: Option<Vec<u8>>| match bytes {
+            None => Ok(None),
+            Some(bytes) => match split_u64(&bytes) {
+                Some((index, _)) => Ok(Some(index)),
+                None => Err(corrupt(OPERATION, "the stored index is cut off")),
+            },
+        };
+        let found = self.database.get_many(LEAVES.0, &keys, OPERATION)?;
+        found.into_iter().map(index).collect()
+    }
+
     /// Refuses unless the stored tree has `expected` entries. The caller holds the database's lock.
     pub(crate) fn check_size(&self, expected: u64) -> Result<(), CommitError> {
         let found = self.head()?.map_or(0, |head| head.size);
         if found != expected {
             return Err(CommitError::Conflict { expected, found });
+        }
+        Ok(())
+    }
+
+    /// Refuses a batch that changes a tile which is full in a tree of `expected` entries. The same bytes again are none. Costs
+    /// nothing where no such tile is in the batch, as always in a log that works.
+    pub(crate) fn check_full_tiles(
+        &self,
+        expected: u64,
+        batch: &TreeBatch,
+    ) -> Result<(), CommitError> {
+        for (id, tile) in &batch.tiles {
+            let is_full = id.width_at(expected) == TILE_WIDTH;
+            if is_full && self.tile(*id)?.is_some_and(|stored| stored != *tile) {
+                return Err(CommitError::Immutable { tile: *id });
+            }
         }
         Ok(())
     }
@@ -83,9 +124,19 @@ impl Tree<'_> {
             let (column, key) = self.tile_key(*id);
             batch.put(column, &key, tile)?;
         }
-        for (leaf, index) in &tree.leaves {
-            let value = [index.to_be_bytes().as_slice(), &beside(*index)].concat();
-            batch.put(LEAVES.0, &self.key(leaf.as_bytes()), &value)?;
+        // In the order of their keys each finds its place near the one before. Of the same leaf twice the newest comes
+        // last, and stays.
+        let mut leaves: Vec<_> = tree.leaves.iter().collect();
+        leaves.sort_unstable();
+        let mut column = batch.column(LEAVES.0)?;
+        let (mut key, mut value) = (self.prefix.to_vec(), Vec::new());
+        for (leaf, index) in leaves {
+            key.truncate(self.prefix.len());
+            key.extend_from_slice(leaf.as_bytes());
+            value.clear();
+            value.extend_from_slice(&index.to_be_bytes());
+            value.extend_from_slice(&beside(*index));
+            column.put(&key, &value);
         }
         for (id, blob) in &tree.blobs {
             batch.put(BLOBS.0, id, blob)?;

@@ -10,6 +10,7 @@ use quorix_tlog::witness::Cosigned;
 use quorix_trust::ports::{StoreError, WitnessRecord, WitnessStore};
 
 use crate::database::{Database, Layout, OpenError, Shape, corrupt};
+use crate::reopening::Reopening;
 use crate::tree::split_u64;
 
 /// `<origin>` → size, root, time, note.
@@ -20,9 +21,9 @@ const LAYOUT: Layout = Layout {
     columns: &[COSIGNED],
 };
 
-/// The store of a witness.
+/// The store of a witness. After a failed write it is opened anew before anything else is cosigned.
 pub struct RocksWitness {
-    database: Database,
+    database: Reopening,
 }
 
 impl RocksWitness {
@@ -32,39 +33,47 @@ impl RocksWitness {
     /// It is open elsewhere, of another role or version, damaged, or the file system refuses.
     pub fn open(dir: &Path) -> Result<Self, OpenError> {
         Ok(Self {
-            database: Database::open(dir, &LAYOUT)?,
+            database: Reopening::open(dir, &LAYOUT)?,
         })
     }
 }
 
 impl WitnessStore for RocksWitness {
     fn record(&self, origin: &str) -> Result<Option<WitnessRecord>, StoreError> {
-        const OPERATION: &str = "reading what was cosigned";
-        let bytes = self
-            .database
-            .get(COSIGNED.0, origin.as_bytes(), OPERATION)?;
-        bytes
-            .map(|bytes| {
-                decode(&bytes).ok_or_else(|| corrupt(OPERATION, "the stored record is cut off"))
-            })
-            .transpose()
+        self.database.read(|database| record(database, origin))
     }
 
     fn replace(
         &self,
         origin: &str,
         expected: Option<&Cosigned>,
-        record: &WitnessRecord,
+        new: &WitnessRecord,
     ) -> Result<bool, StoreError> {
-        let _writer = self.database.lock();
-        if self.record(origin)?.map(|found| found.cosigned).as_ref() != expected {
-            return Ok(false);
-        }
-        let mut writes = self.database.batch();
-        writes.put(COSIGNED.0, origin.as_bytes(), &encode(record))?;
-        writes.commit("keeping what was cosigned")?;
-        Ok(true)
+        self.database.write(|database| {
+            let _writer = database.lock();
+            if record(database, origin)?
+                .map(|found| found.cosigned)
+                .as_ref()
+                != expected
+            {
+                return Ok(false);
+            }
+            let mut writes = database.batch();
+            writes.put(COSIGNED.0, origin.as_bytes(), &encode(new))?;
+            writes.commit("keeping what was cosigned")?;
+            Ok(true)
+        })
     }
+}
+
+fn record(database: &Database, origin: &str) -> Result<Option<WitnessRecord>, StoreError> {
+    const OPERATION: &str = "reading what was cosigned";
+    let bytes = database.get(COSIGNED.0, origin.as_bytes(), OPERATION)?;
+    bytes
+        .map(|bytes| {
+            decode(&bytes).ok_or_else(|| corrupt(OPERATION, "the stored record is cut off"))
+        })
+        .transpose()
 }
 
 fn encode(record: &WitnessRecord) -> Vec<u8> {
@@ -130,9 +139,12 @@ mod tests {
         };
         let mut row = encode(&record);
         row.pop();
-        let mut writes = store.database.batch();
-        writes.put(COSIGNED.0, b"o", &row).unwrap();
-        writes.commit("breaking a row").unwrap();
+        let broken = store.database.write(|database| {
+            let mut writes = database.batch();
+            writes.put(COSIGNED.0, b"o", &row)?;
+            writes.commit("breaking a row")
+        });
+        assert_eq!(broken, Ok(()));
         assert!(store.record("o").is_err());
         assert!(store.replace("o", None, &record).is_err());
     }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use quorix_tlog::hash::Hash;
@@ -168,6 +169,14 @@ impl FaultyLog {
         control.always.clear();
     }
 
+    /// How many faults of this step were queued up and have not happened.
+    #[must_use]
+    pub fn queued(&self, step: Step) -> usize {
+        let control = self.control();
+        let queue = control.faults.get(&step);
+        queue.map_or(0, |queue| queue.iter().flatten().count())
+    }
+
     /// Commits wait from now on until [`release`](Self::release).
     pub fn hold(&self) {
         self.control().held = true;
@@ -293,6 +302,10 @@ impl LogStore for FaultyLog {
             Some(_) => Err(Step::Note.error()),
             None => Ok(()),
         }
+    }
+
+    fn backup(&self, dir: &Path) -> Result<u64, StoreError> {
+        self.inner.backup(dir)
     }
 
     fn is_copy(&self) -> Result<bool, StoreError> {

@@ -9,10 +9,11 @@ mod log_index;
 mod witness;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use quorix_tlog::hash::Hash;
-use quorix_tlog::tile::TileId;
+use quorix_tlog::tile::{TILE_WIDTH, TileId};
 use quorix_trust::attestation::BlobId;
 use quorix_trust::ports::{
     CommitError, Head, LogBatch, LogStore, StoreError, TileStore, TreeBatch,
@@ -131,6 +132,10 @@ impl TileStore for MemoryLog {
     fn index_of(&self, leaf: &Hash) -> Result<Option<u64>, StoreError> {
         Ok(self.disk().now.tree.leaves.get(leaf).copied())
     }
+
+    fn tile_at_hand(&self, id: TileId) -> Result<Option<Vec<u8>>, StoreError> {
+        self.tile(id)
+    }
 }
 
 impl LogStore for MemoryLog {
@@ -152,6 +157,13 @@ impl LogStore for MemoryLog {
     fn note_published(&self, head: Option<&Head>) -> Result<(), StoreError> {
         self.disk().unsynced().published = head.cloned();
         Ok(())
+    }
+
+    fn backup(&self, _dir: &Path) -> Result<u64, StoreError> {
+        Err(StoreError {
+            operation: "making a copy of the log".to_owned(),
+            reason: "a log in memory has no files".to_owned(),
+        })
     }
 
     fn is_copy(&self) -> Result<bool, StoreError> {
@@ -180,6 +192,12 @@ impl Tree {
         let found = self.head.as_ref().map_or(0, |head| head.size);
         if found != expected {
             return Err(CommitError::Conflict { expected, found });
+        }
+        for (id, tile) in &batch.tiles {
+            let is_full = id.width_at(expected) == TILE_WIDTH;
+            if is_full && self.tiles.get(id).is_some_and(|stored| stored != tile) {
+                return Err(CommitError::Immutable { tile: *id });
+            }
         }
         self.tiles.extend(batch.tiles.iter().cloned());
         self.blobs.extend(batch.blobs.iter().cloned());

@@ -87,6 +87,30 @@ pub fn prefix(bundle: &[u8], count: u16) -> Result<&[u8], BundleError> {
     })
 }
 
+/// The entry at a position (0 to 255) of a bundle, of whatever width it is.
+///
+/// # Errors
+/// The bundle holds fewer entries or is cut.
+pub fn entry(bundle: &[u8], position: u16) -> Result<&[u8], BundleError> {
+    let count = position.saturating_add(1);
+    let (entries, _) = take(bundle, count)?;
+    let last = entries.last().copied();
+    last.ok_or(BundleError::Truncated { position, count })
+}
+
+/// How many whole entries there are, at most 256; what is cut off after them is not counted.
+#[must_use]
+pub fn count(bundle: &[u8]) -> u16 {
+    let (mut whole, mut rest) = (0, bundle);
+    while whole < TILE_WIDTH
+        && let Ok((_, after)) = take(rest, 1)
+    {
+        whole = whole.saturating_add(1);
+        rest = after;
+    }
+    whole
+}
+
 /// The first `count` entries and the bytes after them.
 fn take(bundle: &[u8], count: u16) -> Result<(Vec<&[u8]>, &[u8]), BundleError> {
     if count == 0 || count > TILE_WIDTH {
@@ -189,6 +213,26 @@ mod tests {
                 count: 2
             })
         );
+    }
+
+    #[test]
+    fn whole_entries_are_counted_and_what_is_cut_off_is_not() {
+        let bytes = bundle(&[b"ab", b"", b"c"]);
+        assert_eq!(count(&bytes), 3);
+        assert_eq!(count(&bytes[..bytes.len() - 1]), 2);
+        assert_eq!((count(b""), count(b"\0")), (0, 0));
+        assert_eq!(
+            (entry(&bytes, 0), entry(&bytes, 2)),
+            (Ok(b"ab".as_slice()), Ok(b"c".as_slice()))
+        );
+        assert_eq!(
+            entry(&bytes, 3),
+            Err(BundleError::Truncated {
+                position: 3,
+                count: 4
+            })
+        );
+        assert_eq!(count(&bundle(&[b"a".as_slice(); 300])), 256);
     }
 
     proptest! {

@@ -8,6 +8,8 @@ use std::{fmt, str::FromStr};
 use data_encoding::{BASE64, HEXLOWER};
 use sha2::{Digest, Sha256};
 
+use crate::base64;
+
 /// Length of every hash in bytes.
 pub const HASH_LENGTH: usize = 32;
 
@@ -85,7 +87,7 @@ impl FromStr for Hash {
         if text.len() != BASE64.encode_len(HASH_LENGTH) {
             return Err(refused);
         }
-        let bytes = BASE64.decode(text.as_bytes()).map_err(|_| refused)?;
+        let bytes = base64::decode(text).map_err(|_| refused)?;
         Ok(Self(bytes.try_into().map_err(|_| refused)?))
     }
 }

@@ -35,6 +35,7 @@ pub mod tlog_policy;
 pub mod tlog_proof;
 pub mod witness;
 
+mod base64;
 mod decimal;
 
 #[cfg(test)]

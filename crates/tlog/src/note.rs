@@ -9,6 +9,8 @@ use std::fmt;
 
 use data_encoding::BASE64;
 
+use crate::base64;
+
 mod key;
 mod key_text;
 
@@ -239,7 +241,7 @@ impl NoteSignature {
     #[must_use]
     pub fn parse(line: &str) -> Option<Self> {
         let (name, encoded) = line.strip_prefix(SIGNATURE_PREFIX)?.split_once(' ')?;
-        let bytes = BASE64.decode(encoded.as_bytes()).ok()?;
+        let bytes = base64::decode(encoded).ok()?;
         let (id, signature) = bytes.split_first_chunk::<KEY_ID_LENGTH>()?;
         if signature.is_empty() {
             return None;

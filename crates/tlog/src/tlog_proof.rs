@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use data_encoding::BASE64;
 
 use crate::{
+    base64,
     checkpoint::{Checkpoint, CheckpointError, MAX_SIGNED_CHECKPOINT_LENGTH},
     decimal,
     hash::Hash,
@@ -181,9 +182,7 @@ fn decode_extra(encoded: &str) -> Result<Vec<u8>, TlogProofError> {
     if encoded.len() > BASE64.encode_len(MAX_EXTRA_LENGTH) {
         return Err(TlogProofError::BadExtra);
     }
-    let extra = BASE64
-        .decode(encoded.as_bytes())
-        .map_err(|_| TlogProofError::BadExtra)?;
+    let extra = base64::decode(encoded).map_err(|_| TlogProofError::BadExtra)?;
     // The longest text in base64 can stand for up to two bytes more.
     if extra.len() > MAX_EXTRA_LENGTH {
         return Err(TlogProofError::BadExtra);

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use quorix_nix::content_address::ContentAddress;
-use quorix_nix::fingerprint::{Fingerprint, FingerprintDigest};
+use quorix_nix::fingerprint::{Fingerprint, FingerprintDigest, Parts};
 use quorix_nix::hash::NarHash;
 use quorix_nix::signature::{PublicKey, Signature};
 use quorix_nix::store_path::{StoreDir, StorePath};
@@ -106,26 +106,42 @@ impl Claim {
         references: Option<&BTreeSet<StorePath>>,
     ) -> Result<Option<Fingerprint>, ClaimError> {
         let references = match (&self.references, references) {
-            (References::Inline(inline), _) => inline.clone(),
-            (References::Blob(_), Some(blob)) => blob.clone(),
+            (References::Inline(inline), _) => inline,
+            (References::Blob(_), Some(blob)) => blob,
             (References::Blob(_), None) => return Ok(None),
         };
-        let facts = Fingerprint {
+        self.check(references)?;
+        Ok(Some(Fingerprint {
             store_dir: self.store_dir.clone(),
             path: self.path.clone(),
             nar_hash: self.nar_hash,
             nar_size: self.nar_size,
+            references: references.clone(),
+        }))
+    }
+
+    /// Checks that the facts with these references have the digest that is voted; what [`Claim::facts`] does, without
+    /// giving the facts.
+    ///
+    /// # Errors
+    /// [`ClaimError::DigestMismatch`] if they do not.
+    pub fn check(&self, references: &BTreeSet<StorePath>) -> Result<(), ClaimError> {
+        let facts = Parts {
+            store_dir: &self.store_dir,
+            path: &self.path,
+            nar_hash: &self.nar_hash,
+            nar_size: self.nar_size,
             references,
         };
         let computed = facts.digest();
-        if computed != self.fingerprint {
-            return Err(ClaimError::DigestMismatch {
-                path: self.path.clone(),
-                computed,
-                stated: self.fingerprint,
-            });
+        if computed == self.fingerprint {
+            return Ok(());
         }
-        Ok(Some(facts))
+        Err(ClaimError::DigestMismatch {
+            path: self.path.clone(),
+            computed,
+            stated: self.fingerprint,
+        })
     }
 }
 

@@ -11,6 +11,8 @@ pub use follow::{
 };
 pub use log_index::{ListGrowth, LogIndexBatch, LogIndexStore, StoredList};
 
+use std::path::Path;
+
 use quorix_nix::fingerprint::FingerprintDigest;
 use quorix_nix::store_path::{HashPart, StorePath};
 use quorix_tlog::hash::Hash;
@@ -39,6 +41,12 @@ pub enum CommitError {
         expected: u64,
         /// Size that the store has.
         found: u64,
+    },
+    /// The batch would change a tile that is full: nothing was written. Readers keep such tiles for ever.
+    #[error("{tile:?} is full and was published as it is; this batch would change it")]
+    Immutable {
+        /// Which.
+        tile: TileId,
     },
     /// The store failed: whether the batch was written is not known.
     #[error(transparent)]
@@ -96,6 +104,24 @@ pub trait TileStore: Send + Sync + 'static {
     /// # Errors
     /// The store failed.
     fn index_of(&self, leaf: &Hash) -> Result<Option<u64>, StoreError>;
+
+    /// The same for many leaf hashes, in their order. Stores that can look them up together do.
+    ///
+    /// # Errors
+    /// The store failed.
+    fn indices_of(&self, leaves: &[Hash]) -> Result<Vec<Option<u64>>, StoreError> {
+        leaves.iter().map(|leaf| self.index_of(leaf)).collect()
+    }
+
+    /// A tile or bundle as [`tile`](Self::tile) gives it, if that takes no wait for the disk; `None` says nothing, not
+    /// even that it is not there.
+    ///
+    /// # Errors
+    /// The store failed.
+    fn tile_at_hand(&self, id: TileId) -> Result<Option<Vec<u8>>, StoreError> {
+        let _ = id;
+        Ok(None)
+    }
 }
 
 /// What one commit adds to one's own log.
@@ -119,7 +145,7 @@ pub trait LogStore: TileStore {
     /// `expected` (0 with no head).
     ///
     /// # Errors
-    /// [`CommitError::Conflict`]: nothing was written. [`CommitError::Store`]: the outcome is not known; the
+    /// [`CommitError::Conflict`], [`CommitError::Immutable`]: nothing was written. [`CommitError::Store`]: the outcome is not known; the
     /// caller must read the head again before it does anything else.
     fn commit(&self, expected: u64, batch: &LogBatch) -> Result<(), CommitError>;
 
@@ -135,6 +161,13 @@ pub trait LogStore: TileStore {
     /// # Errors
     /// The store failed; whether it is noted is not known.
     fn note_published(&self, head: Option<&Head>) -> Result<(), StoreError>;
+
+    /// Makes a marked copy of what is durable in a folder that does not exist yet, while the log goes on. Gives the number
+    /// of entries in the copy.
+    ///
+    /// # Errors
+    /// The folder exists, the disk is full, or the store has no files to copy. No unmarked copy is left under this name.
+    fn backup(&self, dir: &Path) -> Result<u64, StoreError>;
 
     /// Whether this is a copy that a backup made and that nobody has confirmed since.
     ///
@@ -407,6 +440,22 @@ pub trait IndexStore: Send + Sync + 'static {
     /// # Errors
     /// The store failed.
     fn observe(&self, statement: &IndexedStatement) -> Result<Option<StandingChange>, StoreError>;
+
+    /// Keeps many such signatures, in one durable commit where the store can. As if each was observed by itself.
+    ///
+    /// # Errors
+    /// The store failed.
+    fn observe_all(
+        &self,
+        statements: &[IndexedStatement],
+    ) -> Result<Vec<StandingChange>, StoreError> {
+        let changes = statements.iter().map(|statement| self.observe(statement));
+        Ok(changes
+            .collect::<Result<Vec<_>, _>>()?
+            .into_iter()
+            .flatten()
+            .collect())
+    }
 
     /// Everything that is kept of what was said of outputs with this hash part ([`room_for`] says what is not), in
     /// ascending order.

@@ -15,17 +15,21 @@ use crate::token::Token;
 
 mod aggregator;
 mod error;
+mod pushback;
 mod signer;
 
 use signer::Signer;
 
 pub use aggregator::AggregatorClient;
 pub use error::ClientError;
+pub use pushback::{PUSHBACK_MAX, PUSHBACK_MIN, jittered};
 
 /// Largest gRPC message that is taken, in bytes.
 pub const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Most entries in one submission.
 pub const SUBMITTED_MAX: usize = 1024;
+/// How often [`LogClient::submit_patiently`] asks.
+const ATTEMPTS: u32 = 5;
 
 /// The write side of a log.
 #[derive(Clone, Debug)]
@@ -83,21 +87,28 @@ impl LogClient {
             Some(signer) => self.send_signed(signer, request).await?,
         };
         let answer = answer.map_err(|status| log_error(&status))?;
-        if answer.receipts.len() != expected
-            || answer.checkpoint.len() > MAX_SIGNED_CHECKPOINT_LENGTH
-        {
-            let found = answer.receipts.len();
-            let message = format!("the log answered {found} receipts for {expected} entries");
-            return Err(ClientError::InvalidAnswer(message));
+        submitted(answer, expected)
+    }
+
+    /// As [`submit`](Self::submit), coming again when the log asks to be left alone for a while: at most five times, and
+    /// never sooner than it says.
+    ///
+    /// # Errors
+    /// As [`submit`](Self::submit); [`ClientError::Pushback`] if it is busy after all.
+    pub async fn submit_patiently(
+        &self,
+        entries: Vec<Vec<u8>>,
+        blobs: Vec<Vec<u8>>,
+    ) -> Result<Submitted, ClientError> {
+        for _ in 1..ATTEMPTS {
+            match self.submit(entries.clone(), blobs.clone()).await {
+                Err(ClientError::Pushback { wait, .. }) => {
+                    tokio::time::sleep(jittered(wait)).await;
+                }
+                answer => return answer,
+            }
         }
-        let indices = answer
-            .receipts
-            .iter()
-            .map(|receipt| (receipt.index, receipt.duplicate));
-        Ok(Submitted {
-            indices: indices.collect(),
-            checkpoint: answer.checkpoint,
-        })
+        self.submit(entries, blobs).await
     }
 
     async fn send(
@@ -126,6 +137,31 @@ impl LogClient {
         }
     }
 
+    /// Ends the log with the canonical bytes of a key rotation. The same again is answered with its index, so this may be
+    /// repeated.
+    ///
+    /// # Errors
+    /// The log refuses it or does not answer; without an answer it is not known whether it took it.
+    pub async fn rotate(&self, entry: Vec<u8>) -> Result<Submitted, ClientError> {
+        let request = pb::RotateRequest { entry };
+        let answer = self.service.clone().rotate(request).await;
+        let answer = answer.map_err(|status| log_error(&status))?.into_inner();
+        submitted(answer, 1)
+    }
+
+    /// Has a log on this machine make a marked copy of itself in this folder, an absolute path that does not exist yet.
+    /// Gives the number of entries in it.
+    ///
+    /// # Errors
+    /// The asker is not the log's owner, the log cannot write there, or does not answer.
+    pub async fn backup(&self, dir: String) -> Result<u64, ClientError> {
+        let answer = self.service.clone().backup(pb::BackupRequest { dir }).await;
+        Ok(answer
+            .map_err(|status| log_error(&status))?
+            .into_inner()
+            .size)
+    }
+
     /// What the log is and how far it has come, as it says.
     ///
     /// # Errors
@@ -140,8 +176,33 @@ impl LogClient {
     }
 }
 
+/// An answer with a receipt for each entry.
+fn submitted(answer: pb::SubmitResponse, expected: usize) -> Result<Submitted, ClientError> {
+    if answer.receipts.len() != expected || answer.checkpoint.len() > MAX_SIGNED_CHECKPOINT_LENGTH {
+        let found = answer.receipts.len();
+        let message = format!("the log answered {found} receipts for {expected} entries");
+        return Err(ClientError::InvalidAnswer(message));
+    }
+    let indices = answer
+        .receipts
+        .iter()
+        .map(|receipt| (receipt.index, receipt.duplicate));
+    Ok(Submitted {
+        indices: indices.collect(),
+        checkpoint: answer.checkpoint,
+    })
+}
+
 fn log_error(status: &Status) -> ClientError {
-    ClientError::from_status("the log", status)
+    match (
+        ClientError::from_status("the log", status),
+        pushback::of(status),
+    ) {
+        (ClientError::ResourceExhausted(message), Some(wait)) => {
+            ClientError::Pushback { message, wait }
+        }
+        (error, _) => error,
+    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! Bounded reading of files by URL: HTTP, `file://` and plain directories, all untrusted.
 //!
 //! Every read has a limit on bytes, on each wait and on the whole; nothing is retried here, and nothing that is
-//! fetched is believed: the caller checks hashes. Asks for `Accept-Encoding: identity` and undoes gzip where a
-//! server sends it all the same (C2SP tlog-tiles); any other encoding is an error.
+//! fetched is believed: the caller checks hashes. Asks for entry bundles with zstd or gzip and for all else as it is;
+//! undoes gzip where a server sends it all the same (C2SP tlog-tiles). What was not asked for otherwise is an error. The
+//! limit on bytes is on what comes out of a decoder.
 
 use std::path::Path;
 use std::time::Duration;
@@ -30,6 +31,15 @@ use location::Location;
 
 /// Most redirects that are followed.
 pub const REDIRECTS_MAX: usize = 3;
+
+/// Encodings that are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Accept {
+    /// As it is.
+    Identity,
+    /// With zstd or gzip.
+    Compressed,
+}
 
 /// How long a fetch may take, and how it reaches servers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,14 +123,21 @@ impl Fetcher {
     /// # Errors
     /// What happened, with the URL.
     pub async fn get(&self, url: &str, max_bytes: u64) -> Result<Bytes, FetchError> {
-        let limit = self.limits.total_timeout;
-        timeout(limit, self.get_untimed(url, max_bytes))
-            .await
-            .unwrap_or_else(|_| Err(FetchError::timeout(url, Waiting::Whole, limit)))
+        self.get_as(url, max_bytes, Accept::Identity).await
     }
 
-    async fn get_untimed(&self, url: &str, max_bytes: u64) -> Result<Bytes, FetchError> {
-        whole(url, self.get_stream(url).await?, max_bytes).await
+    /// The same, in an encoding. The limit is on the decoded bytes.
+    pub(crate) async fn get_as(
+        &self,
+        url: &str,
+        max_bytes: u64,
+        accept: Accept,
+    ) -> Result<Bytes, FetchError> {
+        let limit = self.limits.total_timeout;
+        let get = async { whole(url, self.open(url, accept).await?, max_bytes).await };
+        timeout(limit, get)
+            .await
+            .unwrap_or_else(|_| Err(FetchError::timeout(url, Waiting::Whole, limit)))
     }
 
     /// Posts `body` to an `http://` or `https://` address and gives the status and the answer, at most `max_bytes` of
@@ -145,19 +162,28 @@ impl Fetcher {
     /// # Errors
     /// What happened until the body began, with the URL.
     pub async fn get_stream(&self, url: &str) -> Result<Fetched, FetchError> {
+        self.open(url, Accept::Identity).await
+    }
+
+    async fn open(&self, url: &str, accept: Accept) -> Result<Fetched, FetchError> {
         match Location::parse(url)? {
-            Location::Http(parsed) => self.http_stream(url, parsed).await,
+            Location::Http(parsed) => self.http_stream(url, parsed, accept).await,
             Location::File(path) => file_stream(url, &path).await,
         }
     }
 
-    async fn http_stream(&self, url: &str, parsed: reqwest::Url) -> Result<Fetched, FetchError> {
+    async fn http_stream(
+        &self,
+        url: &str,
+        parsed: reqwest::Url,
+        accept: Accept,
+    ) -> Result<Fetched, FetchError> {
         let deadline = Instant::now() + self.limits.stream_timeout;
         let limit = self.limits.first_byte_timeout;
         let request = self
             .http
             .get(parsed)
-            .header(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+            .header(ACCEPT_ENCODING, HeaderValue::from_static(accept.header()));
         let response = timeout(limit, request.send())
             .await
             .map_err(|_| FetchError::timeout(url, Waiting::FirstByte, limit))?
@@ -176,7 +202,7 @@ impl Fetcher {
                 });
             }
         }
-        self.body_of(url, response, deadline)
+        self.body_of(url, response, deadline, accept)
     }
 
     fn body_of(
@@ -184,6 +210,7 @@ impl Fetcher {
         url: &str,
         response: Response,
         deadline: Instant,
+        accept: Accept,
     ) -> Result<Fetched, FetchError> {
         let length = response.content_length();
         let encoding = response.headers().get(CONTENT_ENCODING).cloned();
@@ -203,10 +230,23 @@ impl Fetcher {
                 length: None,
                 body: body::gunzip(body),
             }),
+            b"zstd" if accept == Accept::Compressed => Ok(Fetched {
+                length: None,
+                body: body::unzstd(body),
+            }),
             other => Err(FetchError::Encoding {
                 url: location::shown(url),
                 encoding: String::from_utf8_lossy(other).chars().take(50).collect(),
             }),
+        }
+    }
+}
+
+impl Accept {
+    const fn header(self) -> &'static str {
+        match self {
+            Self::Identity => "identity",
+            Self::Compressed => "zstd, gzip",
         }
     }
 }

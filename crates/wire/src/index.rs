@@ -6,7 +6,7 @@
 
 mod client;
 
-pub use client::{LogLookup, LookupError, Said, lookup};
+pub use client::{Cosigned, Fresh, LogLookup, LookupError, Said, Witnessed, lookup};
 
 use std::collections::BTreeSet;
 

@@ -9,8 +9,10 @@
 //! - [`client`]: the log and the aggregator over gRPC; [`address`], [`channel`] and [`tls`] lead there
 //! - [`token`]: who may submit to a log, and what they sign
 //! - [`fetch`]: bounded GETs, and the tiles of a log; [`cache`]: binary caches; [`decompress`]
+//! - [`compress`]: what a log serves, as its reader accepts it
 //! - [`index`]: what a log says about one output, and nothing else, with proof
 //! - [`scan`]: whole logs read and verified, for fsck, export, mirror and tail
+//! - [`json`]: the aggregator's service as JSON, and its OpenAPI document
 //! - [`convert`]: decisions and other views as protobuf
 //! - [`content`]: what is asked of whoever can recompute content-addressed paths
 
@@ -28,6 +30,7 @@ pub mod address;
 pub mod cache;
 pub mod channel;
 pub mod client;
+pub mod compress;
 pub mod content;
 pub mod convert;
 pub mod decompress;
@@ -35,6 +38,7 @@ pub mod entry;
 pub mod evidence;
 pub mod fetch;
 pub mod index;
+pub mod json;
 pub mod scan;
 pub mod tls;
 pub mod token;

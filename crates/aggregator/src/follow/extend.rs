@@ -418,12 +418,21 @@ fn end_of(
     size: u64,
     key: &VerifierKey,
 ) -> Result<Option<u64>, StoreError> {
+    Ok(successor_in(mirror, size, key)?.map(|(index, _)| index))
+}
+
+/// The last mirrored entry and the key that follows, if that entry is the rotation of the log's key.
+pub(super) fn successor_in(
+    mirror: &Arc<dyn TileStore>,
+    size: u64,
+    key: &VerifierKey,
+) -> Result<Option<(u64, VerifierKey)>, StoreError> {
     let Some(last) = size.checked_sub(1) else {
         return Ok(None);
     };
     let bytes = Entries::new(Arc::clone(mirror)).entry(last)?;
     Ok(match read(&bytes, key.name().as_str(), last, &[]).0 {
-        Added::Rotation(rotation) => rotation.successor_of(key).is_ok().then_some(last),
+        Added::Rotation(rotation) => rotation.successor_of(key).ok().map(|key| (last, key)),
         _ => None,
     })
 }

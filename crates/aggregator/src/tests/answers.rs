@@ -145,7 +145,10 @@ async fn decisions_come_in_the_order_of_the_paths_in_any_spelling() {
         a_path("nothing").to_string(),
     ];
     let answer = client(&world)
-        .decide_many(pb::DecideManyRequest { paths })
+        .decide_many(pb::DecideManyRequest {
+            paths,
+            closure: false,
+        })
         .await
         .unwrap()
         .into_inner();
@@ -327,6 +330,7 @@ async fn a_bad_argument_is_refused_by_name() {
         client
             .decide_many(pb::DecideManyRequest {
                 paths: paths.clone(),
+                closure: false,
             })
             .await
             .unwrap_err(),
@@ -342,7 +346,10 @@ async fn a_bad_argument_is_refused_by_name() {
     );
     let paths = vec![a_path("app").to_string(); 10_001];
     let refused = client
-        .decide_many(pb::DecideManyRequest { paths })
+        .decide_many(pb::DecideManyRequest {
+            paths,
+            closure: false,
+        })
         .await
         .unwrap_err();
     invalid(
@@ -418,6 +425,7 @@ async fn where_all_say_about_the_same_too_much_is_an_error_and_no_log_is_left_ou
     let paths: Vec<String> = names.iter().map(|name| a_path(name).to_string()).collect();
     let request = pb::DecideManyRequest {
         paths: paths.clone(),
+        closure: false,
     };
     let refused = client(&world).decide_many(request).await.unwrap_err();
     assert_eq!(refused.code(), Code::ResourceExhausted);

@@ -508,3 +508,27 @@ async fn after_a_start_it_is_known_when_every_log_was_looked_at_even_one_that_do
     assert_eq!(world.state("alice"), LogState::Live);
     assert_ne!(world.state("bob"), LogState::Live);
 }
+
+#[tokio::test]
+async fn a_clock_that_is_put_back_by_a_day_keeps_no_silent_log_alive() {
+    let log = FakeLog::start("alice").await;
+    log.append(&[an_attestation().bytes()]);
+    let mut world = World::of(&[&log]);
+    assert!(world.look("alice").await);
+    let day = 24 * 60 * 60;
+    let then = world.clock.now_s();
+    // Put right by a second, as clocks are all the time.
+    world.clock.set(then - 1);
+    assert_eq!(world.state("alice"), LogState::Live);
+    world.clock.set(then - day);
+    let reason =
+        format!("the clock of this machine was put back by {day} s, and it has not answered since");
+    assert_eq!(world.stale_reason("alice"), reason);
+    // It answers, and its age counts from there: silent from then on, it does not live for a day.
+    assert!(world.look("alice").await);
+    assert_eq!(world.state("alice"), LogState::Live);
+    let stale_after = config().stale_after.as_secs();
+    world.clock.advance(stale_after + 1);
+    let reason = format!("no verified answer for {} s", stale_after + 1);
+    assert_eq!(world.stale_reason("alice"), reason);
+}

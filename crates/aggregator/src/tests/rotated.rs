@@ -54,3 +54,24 @@ async fn a_rotation_that_is_not_signed_by_the_logs_key_ends_nothing() {
     assert!(world.look("alice").await);
     assert_eq!(world.head(&log).unwrap().size, 3);
 }
+
+#[tokio::test]
+async fn a_log_that_ended_says_so_and_what_to_put_into_the_policy_also_after_a_restart() {
+    let log = FakeLog::start("alice").await;
+    log.append(&[an_attestation().bytes()]);
+    let mut world = World::of(&[&log]);
+    assert!(world.look("alice").await);
+    assert_eq!(world.reason("alice"), "");
+    log.append(&[a_rotation(&log.key)]);
+    let next = log_key("alice.example/next").verifier().to_string();
+    let words = format!(
+        "it has ended: its entry 1 hands over to the key {next}. What it said counts on. Nobody follows that key unless the \
+         policy names it: keep the line of this log and add `builder NAME {next} URL operator=alice`"
+    );
+    for _ in 0..2 {
+        assert!(world.look("alice").await);
+        assert_eq!(world.state("alice"), LogState::Live);
+        assert_eq!(world.reason("alice"), words);
+        world = world.restarted();
+    }
+}

@@ -147,6 +147,14 @@ impl World {
             .state
     }
 
+    /// What is told of a log beside its state.
+    pub(crate) fn reason(&self, name: &str) -> String {
+        let mut logs = self.aggregator.shared.logs.iter();
+        let log = logs.find(|log| log.name == name).unwrap();
+        let standing = log.standing(self.clock.now_s(), self.config.stale_after);
+        standing.reason().to_owned()
+    }
+
     /// Why a log is stale.
     pub(crate) fn stale_reason(&self, name: &str) -> String {
         let LogState::Stale { reason } = self.state(name) else {

@@ -4,6 +4,8 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::time::Duration;
 
+use quorix_wire::client::jittered;
+
 /// Counts failures in a row.
 #[derive(Debug)]
 pub(super) struct BackOff {
@@ -23,6 +25,14 @@ impl BackOff {
 
     pub(super) fn reset(&mut self) {
         self.failures = 0;
+    }
+
+    /// The pause after a failure: what the log asks for, where it says; it knows better when it has room.
+    pub(super) fn after(&mut self, asked: Option<Duration>) -> Duration {
+        match asked {
+            Some(wait) => jittered(wait.min(self.max)),
+            None => self.next_pause(),
+        }
     }
 
     pub(super) fn next_pause(&mut self) -> Duration {
@@ -61,5 +71,19 @@ mod tests {
         }
         back_off.reset();
         assert!(back_off.next_pause() <= min);
+    }
+
+    #[test]
+    fn a_log_that_says_when_to_come_back_is_left_alone_that_long_and_no_longer_than_the_limit() {
+        let (min, max) = (Duration::from_secs(1), Duration::from_secs(10));
+        let mut back_off = BackOff::new(min, max);
+        for (asked, least) in [(200, 200), (5_000, 5_000), (60_000, 10_000)] {
+            let least = Duration::from_millis(least);
+            let pause = back_off.after(Some(Duration::from_millis(asked)));
+            assert!(pause >= least && pause <= least * 3 / 2, "{pause:?}");
+        }
+        // A busy log is no failing log: the doubling has not begun.
+        let pause = back_off.after(None);
+        assert!(pause >= min / 2 && pause <= min, "{pause:?}");
     }
 }

@@ -112,6 +112,20 @@ impl LogService for FakeLog {
         }))
     }
 
+    async fn rotate(
+        &self,
+        _: Request<pb::RotateRequest>,
+    ) -> Result<Response<pb::SubmitResponse>, Status> {
+        Err(Status::unimplemented("not asked"))
+    }
+
+    async fn backup(
+        &self,
+        _: Request<pb::BackupRequest>,
+    ) -> Result<Response<pb::BackupResponse>, Status> {
+        Err(Status::unimplemented("not asked"))
+    }
+
     async fn get_status(
         &self,
         _: Request<pb::GetStatusRequest>,

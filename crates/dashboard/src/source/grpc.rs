@@ -39,9 +39,11 @@ impl From<ClientError> for SourceError {
     fn from(error: ClientError) -> Self {
         match error {
             ClientError::Unavailable(reason) => Self::Away(reason),
-            ClientError::InvalidRequest(reason) | ClientError::ResourceExhausted(reason) => {
-                Self::Refused(reason)
-            }
+            ClientError::InvalidRequest(reason)
+            | ClientError::ResourceExhausted(reason)
+            | ClientError::Pushback {
+                message: reason, ..
+            } => Self::Refused(reason),
             ClientError::InvalidAnswer(reason) | ClientError::Other(reason) => Self::Broken(reason),
         }
     }

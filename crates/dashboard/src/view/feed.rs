@@ -1,6 +1,7 @@
 //! Events as an Atom feed (RFC 4287), for feed readers. All text from outside is bounded and escaped; the feed has no
 //! markup of others and leads nowhere but to this dashboard.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use quorix_wire::pb;
@@ -22,16 +23,25 @@ pub fn atom(events: &[pb::Event], now_s: u64) -> String {
          <author><name>Quorix aggregator</name></author>\n<link rel=\"self\" href=\"/events.atom\"/>\n",
         datetime(updated)
     );
+    let mut told = BTreeSet::new();
     for event in events.iter().take(ENTRIES_MAX) {
         let (word, href) = about(event);
+        let id = format!(
+            "urn:quorix:event:{}:{}:{}",
+            event.at_s,
+            word.replace(' ', "-"),
+            segment(&event.subject)
+        );
+        // No two entries of a feed may have one id; what happened twice in a second is told once.
+        if !told.insert(id.clone()) {
+            continue;
+        }
         // Writing to a string does not fail.
         let _ = write!(
             feed,
-            "<entry>\n<title>{word}: {}</title>\n<id>urn:quorix:event:{}:{word}:{}</id>\n<updated>{}</updated>\n\
+            "<entry>\n<title>{word}: {}</title>\n<id>{id}</id>\n<updated>{}</updated>\n\
              <link href=\"{}\"/>\n<summary>{}</summary>\n</entry>\n",
             escaped(Shown::line(&event.subject).as_str()),
-            event.at_s,
-            segment(&event.subject),
             datetime(event.at_s),
             escaped(&href),
             escaped(Shown::line(&event.message).as_str()),

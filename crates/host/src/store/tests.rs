@@ -300,3 +300,22 @@ fn a_database_that_cannot_be_locked_is_read_with_a_warning() {
         .unwrap();
     assert!(status.success());
 }
+
+#[test]
+fn all_paths_are_all_but_derivations() {
+    let (_dir, location) = a_store(&format!(
+        "{}{}{}",
+        insert(&format!(
+            "'/nix/store/{A}', '{HASH}', 7, NULL, 120, 1, NULL, NULL"
+        )),
+        insert(&format!(
+            "'/nix/store/{B}.drv', '{HASH}', 7, NULL, 120, 1, NULL, NULL"
+        )),
+        insert(&format!(
+            "'/nix/store/{B}', '{HASH}', 7, NULL, 120, 0, NULL, NULL"
+        )),
+    ));
+    let all = Store::open(location).unwrap().all().unwrap();
+    let paths: Vec<_> = all.keys().cloned().collect();
+    assert_eq!(paths, [path(A), path(B)]);
+}

@@ -14,6 +14,7 @@ use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::server::NamedService;
 use tonic::{Code, Status};
 
+use super::room::Room;
 use crate::access::{Access, Peer, Refusal};
 
 /// The time since some fixed moment, which never goes back.
@@ -29,6 +30,8 @@ pub(super) const PUSHBACK: &str = "grpc-retry-pushback-ms";
 pub(super) struct Gate<S> {
     pub(super) access: Arc<Access>,
     pub(super) clock: Monotonic,
+    /// What is being sent takes room of it.
+    pub(super) room: Room,
     /// Takes submissions.
     pub(super) submit: S,
     /// Takes everything else.
@@ -67,7 +70,16 @@ where
         let now = (self.clock)();
         match self.access.admit(peer, authorization.as_deref(), now) {
             Ok(admitted) => {
+                let reserved = match self.room.enter(&admitted) {
+                    Ok(reserved) => reserved,
+                    Err(status) => {
+                        let response = status.into_http();
+                        return Box::pin(async { Ok(response) });
+                    }
+                };
                 request.extensions_mut().insert(admitted);
+                request.extensions_mut().insert(reserved.clone());
+                let request = request.map(|body| reserved.metered(body));
                 Box::pin(self.submit.call(request))
             }
             Err(refusal) => refuse(&refusal),

@@ -107,3 +107,59 @@ fn what_passes_is_told_apart_from_what_stays() {
         Code::Unavailable
     );
 }
+
+/// The answer to a request for a copy by this peer.
+async fn backup(service: &Service, peer: Option<Peer>, dir: &str) -> Status {
+    let mut request = Request::new(pb::BackupRequest {
+        dir: dir.to_owned(),
+    });
+    if let Some(peer) = peer {
+        request.extensions_mut().insert(peer);
+    }
+    service.backup(request).await.map(drop).unwrap_err()
+}
+
+#[tokio::test]
+async fn only_the_owner_of_a_log_has_it_copied() {
+    let doors = crate::access::Doors {
+        // 1000 owns the log; 1001 may submit.
+        users: [(1000, "owner".to_owned()), (1001, "ci".to_owned())].into(),
+        unlimited: vec![1000],
+        ..Default::default()
+    };
+    let mut registry = Registry::default();
+    let access = Access::new(
+        [1; 16],
+        doors,
+        crate::access::Grants::default(),
+        &mut registry,
+    );
+    let clock: Monotonic = Arc::new(|| std::time::Duration::ZERO);
+    let guarded = Service {
+        access: Some((Arc::new(access), clock)),
+        ..service()
+    };
+    let process = |uid| Some(Peer::Process { uid, gid: uid });
+    let network = Some(Peer::Network { certificate: None });
+    for stranger in [process(1001), process(1002), network, None] {
+        let refused = backup(&guarded, stranger, "/backup/log").await;
+        assert_eq!(refused.code(), Code::PermissionDenied);
+        assert_eq!(
+            refused.message(),
+            "only the owner of a log copies it, through the Unix socket of its machine: run the command there, as the user \
+             that runs the log or as root"
+        );
+    }
+    for owner in [0, 1000] {
+        let relative = backup(&guarded, process(owner), "backup/log").await;
+        assert_eq!(relative.code(), Code::InvalidArgument);
+        // They get as far as the store, which in this test has no files.
+        let asked = backup(&guarded, process(owner), "/backup/log").await;
+        let words = "making a copy of the log: a log in memory has no files";
+        assert_eq!((asked.code(), asked.message()), (Code::Aborted, words));
+    }
+    // Inside one process nobody says who asks.
+    let open = service();
+    let refused = backup(&open, process(0), "/backup/log").await;
+    assert_eq!(refused.code(), Code::PermissionDenied);
+}

@@ -58,6 +58,15 @@ impl TileReader for Main<'_> {
 }
 
 impl Main<'_> {
+    /// The bundle of this number as it is in the tree of the first `size` entries, which are published, and how many
+    /// entries it has there.
+    pub(super) fn bundle(&self, number: u64, size: u64) -> Result<(u16, Vec<u8>), StoreError> {
+        let id = TileId::entries(number);
+        let width = id.width_at(size);
+        let bytes = self.0.tile(TilePath { id, width })?;
+        Ok((width, bytes.ok_or_else(|| failed("it is not published"))?))
+    }
+
     /// Entries from `first` to before `end`, which are published and in one bundle.
     pub(super) fn entries(&self, first: u64, end: u64) -> Result<Vec<Vec<u8>>, StoreError> {
         let width = u64::from(TILE_WIDTH);

@@ -4,30 +4,29 @@ use std::str::FromStr;
 
 use axum::Router;
 use axum::extract::{Path, State};
-use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue, RETRY_AFTER};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use quorix_tlog::index::Key;
 use quorix_tlog::index::proven::MAX_ENTRIES;
 use quorix_tlog::tile::TilePath;
-use quorix_trust::ports::StoreError;
 use tower_http::set_header::SetResponseHeaderLayer;
 
-use super::LogIndex;
+use super::{LogIndex, NoAnswer};
+use crate::routes::{self, BYTES, IMMUTABLE, TEXT};
 
-const TEXT: &str = "text/plain; charset=utf-8";
-const BYTES: &str = "application/octet-stream";
-const IMMUTABLE: &str = "max-age=604800, immutable";
+/// Seconds after which it is worth asking again.
+const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("5");
 
-/// The routes below `/index/`: `checkpoint`, `tile/…`, `status`, `lookup/<key>/<known size>` and
-/// `entries/<size>/<index>,<index>,…`.
+/// The routes below `/index/`: `checkpoint`, `tile/…`, `status`,
+/// `lookup/<key>/<known size of the log>/<known size of the index>` and `entries/<size>/<index>,<index>,…`.
 pub fn router(index: &LogIndex) -> Router {
     Router::new()
         .route("/index/checkpoint", get(checkpoint))
         .route("/index/status", get(status))
         .route("/index/tile/{*path}", get(tile))
-        .route("/index/lookup/{key}/{since}", get(lookup))
+        .route("/index/lookup/{key}/{since}/{index_since}", get(lookup))
         .route("/index/entries/{size}/{list}", get(entries))
         .layer(SetResponseHeaderLayer::overriding(
             ACCESS_CONTROL_ALLOW_ORIGIN,
@@ -37,23 +36,22 @@ pub fn router(index: &LogIndex) -> Router {
 }
 
 async fn checkpoint(State(index): State<LogIndex>) -> Response {
-    answered(
-        TEXT,
-        "no-cache",
-        blocking(move || index.checkpoint().map(Some)).await,
-    )
+    read(&index, TEXT, "no-cache", LogIndex::checkpoint).await
 }
 
 async fn status(State(index): State<LogIndex>) -> Response {
     let status = index.status();
     let mut text = format!(
-        "covered {}\nbehind {}\nbehind_seconds {}\nkeys {}\n",
-        status.covered, status.behind, status.behind_s, status.keys
+        "covered {}\nbehind {}\nbehind_seconds {}\nkeys {}\nanswering {}\n",
+        status.covered, status.behind, status.behind_s, status.keys, status.answering
     );
-    if let Some(reason) = status.stopped {
-        text.push_str("stopped ");
-        text.push_str(&reason);
-        text.push('\n');
+    // One of them is the other where it has stopped.
+    let lines = match (status.stopped, status.problem) {
+        (Some(reason), _) => Some(("stopped", reason)),
+        (None, problem) => problem.map(|reason| ("problem", reason)),
+    };
+    if let Some((word, reason)) = lines {
+        text.push_str(&format!("{word} {}\n", reason.replace('\n', " ")));
     }
     answer(StatusCode::OK, TEXT, "no-cache", text.into_bytes())
 }
@@ -61,22 +59,25 @@ async fn status(State(index): State<LogIndex>) -> Response {
 async fn tile(State(index): State<LogIndex>, uri: Uri) -> Response {
     let path = uri.path().strip_prefix("/index/").unwrap_or_default();
     match TilePath::from_str(path) {
-        Ok(path) => answered(BYTES, IMMUTABLE, blocking(move || index.tile(path)).await),
+        Ok(path) => read(&index, BYTES, IMMUTABLE, move |index| index.tile(path)).await,
         Err(error) => bad(&error.to_string()),
     }
 }
 
 async fn lookup(
     State(index): State<LogIndex>,
-    Path((key, since)): Path<(String, String)>,
+    Path((key, since, index_since)): Path<(String, String, String)>,
 ) -> Response {
-    let (Some(key), Some(since)) = (Key::from_hex(&key), number(&since)) else {
+    let asked = (Key::from_hex(&key), number(&since), number(&index_since));
+    let (Some(key), Some(since), Some(index_since)) = asked else {
         return bad(
-            "a look-up is /index/lookup/<64 hexadecimal digits>/<known size of the log, or 0>",
+            "a look-up is /index/lookup/<64 hexadecimal digits>/<known size of the log, or 0>/<known size of its index, or 0>",
         );
     };
-    let read = move || Ok(index.answer(&key, since)?.map(|answer| answer.to_bytes()));
-    answered(BYTES, "no-cache", blocking(read).await)
+    read(&index, BYTES, "no-cache", move |index| {
+        Ok(index.answer(&key, since, index_since)?.to_bytes())
+    })
+    .await
 }
 
 async fn entries(
@@ -88,16 +89,18 @@ async fn entries(
         .take(MAX_ENTRIES.saturating_add(1))
         .map(number)
         .collect();
+    let asked =
+        asked.filter(|asked| asked.len() <= MAX_ENTRIES && asked.is_sorted_by(|a, b| a < b));
     let (Some(size), Some(asked)) = (number(&size), asked) else {
         return bad(
-            "entries are /index/entries/<size of the log>/<index>,<index>,…, at most 64 of them",
+            "entries are /index/entries/<size of the log>/<index>,<index>,…, ascending, at most 64 of them",
         );
     };
-    answered(
-        BYTES,
-        IMMUTABLE,
-        blocking(move || index.entries(size, &asked)).await,
-    )
+    // How many are answered depends on nothing but the log.
+    read(&index, BYTES, IMMUTABLE, move |index| {
+        index.entries(size, &asked)
+    })
+    .await
 }
 
 /// A number in the one spelling that it has.
@@ -106,32 +109,44 @@ fn number(text: &str) -> Option<u64> {
     (value.to_string() == text).then_some(value)
 }
 
-async fn blocking(
-    read: impl FnOnce() -> Result<Option<Vec<u8>>, StoreError> + Send + 'static,
-) -> Result<Option<Vec<u8>>, String> {
-    match tokio::task::spawn_blocking(read).await {
-        Ok(read) => read.map_err(|error| error.to_string()),
-        Err(error) => Err(error.to_string()),
+/// Reads beside the threads that serve, a few at the same time, and answers.
+async fn read(
+    index: &LogIndex,
+    content_type: &'static str,
+    cache_control: &'static str,
+    read: impl FnOnce(&LogIndex) -> Result<Vec<u8>, NoAnswer> + Send + 'static,
+) -> Response {
+    let place = index.inner.reads.acquire().await;
+    let reading = index.clone();
+    let answered = tokio::task::spawn_blocking(move || read(&reading)).await;
+    drop(place);
+    match answered {
+        Ok(Ok(body)) => answer(StatusCode::OK, content_type, cache_control, body),
+        Ok(Err(NoAnswer::Store(error))) => unreadable(&error.to_string()),
+        Ok(Err(error)) => refused(&error),
+        Err(error) => unreadable(&error.to_string()),
     }
 }
 
-fn answered(
-    content_type: &'static str,
-    cache_control: &'static str,
-    read: Result<Option<Vec<u8>>, String>,
-) -> Response {
-    match read {
-        Ok(Some(body)) => answer(StatusCode::OK, content_type, cache_control, body),
-        Ok(None) => sentence(
-            StatusCode::NOT_FOUND,
-            "the published log or its index does not cover this",
-        ),
-        Err(error) => {
-            tracing::error!(%error, "the log's index could not be read");
-            let told = "the log's index could not be read; try again later";
-            sentence(StatusCode::INTERNAL_SERVER_ERROR, told)
-        }
+fn refused(error: &NoAnswer) -> Response {
+    let status = match error {
+        NoAnswer::NotReady { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        // Not 404, which is what a log without an index answers.
+        NoAnswer::Beyond => StatusCode::CONFLICT,
+        NoAnswer::TooMany { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+        NoAnswer::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    let mut response = sentence(status, &error.to_string());
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_S);
     }
+    response
+}
+
+fn unreadable(error: &str) -> Response {
+    tracing::error!(%error, "the log's index could not be read");
+    let told = "the log's index could not be read; try again later";
+    sentence(StatusCode::INTERNAL_SERVER_ERROR, told)
 }
 
 fn bad(reason: &str) -> Response {
@@ -148,6 +163,5 @@ fn answer(
     cache_control: &'static str,
     body: Vec<u8>,
 ) -> Response {
-    let headers = [(CONTENT_TYPE, content_type), (CACHE_CONTROL, cache_control)];
-    (status, headers, body).into_response()
+    (status, routes::answer(content_type, cache_control, body)).into_response()
 }

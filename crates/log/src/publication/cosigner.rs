@@ -9,6 +9,7 @@ use quorix_tlog::proof::TileReader;
 use quorix_tlog::tile::TileId;
 use quorix_trust::ports::Head;
 
+use crate::error::TreeError;
 use crate::storage::Reopenable;
 use crate::tree::stored_hashes;
 use crate::witnesses::{Seen, Witnesses};
@@ -25,6 +26,13 @@ pub trait Cosigner: Send + Sync + 'static {
     /// # Errors
     /// The policy is not met: why.
     async fn cosign(&self, head: &Head, tree: &CommittedTree) -> Result<Vec<u8>, NotCosigned>;
+
+    /// Has *every* witness that the policy counts cosign a stored head, to learn that none of them has cosigned a later
+    /// one. Whoever counts in no policy is not asked; where nobody counts, nobody can vouch.
+    ///
+    /// # Errors
+    /// One of them does not cosign it, or there is none.
+    async fn vouch(&self, head: &Head, tree: &CommittedTree) -> Result<(), NotCosigned>;
 }
 
 /// The witness policy is not met, so nothing new is published.
@@ -44,23 +52,36 @@ pub struct Witnessing {
     pub seen: Seen,
 }
 
-/// The tiles of everything that is durable, for proofs of consistency up to the head to be cosigned. Reading blocks.
+/// The tiles up to the head to be cosigned, for proofs of consistency. Reading blocks.
 #[derive(Clone)]
 pub struct CommittedTree {
-    store: Arc<Reopenable>,
+    read: Arc<ReadHashes>,
 }
 
+/// Reads the first so many hashes of a tile.
+type ReadHashes = dyn Fn(TileId, u16) -> Result<Vec<Hash>, TreeError> + Send + Sync;
+
 impl CommittedTree {
-    pub(crate) const fn new(store: Arc<Reopenable>) -> Self {
-        Self { store }
+    /// Everything that is durable.
+    pub(crate) fn new(store: Arc<Reopenable>) -> Self {
+        Self::read_by(move |id, width| stored_hashes(&*store, id, width))
+    }
+
+    /// What this reads.
+    pub(crate) fn read_by(
+        read: impl Fn(TileId, u16) -> Result<Vec<Hash>, TreeError> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            read: Arc::new(read),
+        }
     }
 }
 
 impl TileReader for CommittedTree {
-    type Error = crate::error::TreeError;
+    type Error = TreeError;
 
     fn hashes(&self, id: TileId, width: u16) -> Result<Vec<Hash>, Self::Error> {
-        stored_hashes(&*self.store, id, width)
+        (self.read)(id, width)
     }
 }
 
@@ -70,5 +91,11 @@ impl Cosigner for Witnesses {
         self.collect(head, tree).await.map_err(|error| NotCosigned {
             reason: error.to_string(),
         })
+    }
+
+    async fn vouch(&self, head: &Head, tree: &CommittedTree) -> Result<(), NotCosigned> {
+        self.all_cosign(head, tree)
+            .await
+            .map_err(|reason| NotCosigned { reason })
     }
 }

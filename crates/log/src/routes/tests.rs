@@ -6,6 +6,7 @@ use axum::body::Body;
 use axum::http::{Method, Request};
 use http_body_util::BodyExt;
 use prometheus_client::registry::Registry;
+use quorix_nix::narinfo::Compression;
 use quorix_testkit::entries::{a_small_entry, an_attestation, log_key};
 use quorix_testkit::memory::{MemoryAnchor, MemoryLog};
 use quorix_tlog::bundle;
@@ -13,6 +14,8 @@ use quorix_tlog::checkpoint::SignedCheckpoint;
 use quorix_tlog::hash::{Hash, leaf_hash};
 use quorix_tlog::proof::{TileReader, prove_inclusion, verify_inclusion};
 use quorix_tlog::tile::{TileId, parse_hashes, tiles_of};
+use quorix_wire::decompress::decompress;
+use tokio::io::AsyncReadExt as _;
 use tower::ServiceExt;
 
 use super::*;
@@ -49,11 +52,15 @@ impl Answer {
 }
 
 async fn ask(router: &Router, method: Method, path: &str) -> Answer {
-    let request = Request::builder()
-        .method(method)
-        .uri(path)
-        .body(Body::empty())
-        .unwrap();
+    ask_accepting(router, method, path, &[]).await
+}
+
+async fn ask_accepting(router: &Router, method: Method, path: &str, accept: &[&str]) -> Answer {
+    let mut request = Request::builder().method(method).uri(path);
+    for encoding in accept {
+        request = request.header("accept-encoding", *encoding);
+    }
+    let request = request.body(Body::empty()).unwrap();
     let response = router.clone().oneshot(request).await.unwrap();
     let headers = response.headers().iter();
     let headers = headers
@@ -352,4 +359,61 @@ async fn trustix_no_answer_grows_with_the_log() {
         asked.body,
         get_path(&router, "/tile/entries/000").await.body
     );
+}
+
+#[tokio::test]
+async fn bundles_are_compressed_as_their_reader_accepts_and_nothing_else_is() {
+    let router = router(&log_of(300).await);
+    let plain = get_path(&router, "/tile/entries/000").await;
+    let found = (plain.header("vary"), plain.header("content-encoding"));
+    assert_eq!(found, ("accept-encoding", ""));
+    for (accept, encoding) in [
+        (&["gzip"][..], "gzip"),
+        (&["zstd, gzip"], "zstd"),
+        (&["br"], ""),
+        (&["gzip", "zstd"], ""),
+    ] {
+        let answer = ask_accepting(&router, Method::GET, "/tile/entries/000", accept).await;
+        answer.assert_is(200, "application/octet-stream", "max-age=604800, immutable");
+        assert_eq!(answer.header("vary"), "accept-encoding");
+        assert_eq!(answer.header("content-encoding"), encoding);
+        let compression = match encoding {
+            "" => Compression::None,
+            "zstd" => Compression::Zstd,
+            _ => Compression::Gzip,
+        };
+        let smaller = answer.body.len() < plain.body.len();
+        assert_eq!(smaller, !encoding.is_empty());
+        let body = std::io::Cursor::new(answer.body);
+        let mut back = Vec::new();
+        let mut reader = decompress(body, &compression).unwrap();
+        reader.read_to_end(&mut back).await.unwrap();
+        assert_eq!(back, plain.body);
+    }
+    for path in ["/tile/0/000", "/checkpoint"] {
+        let answer = ask_accepting(&router, Method::GET, path, &["zstd, gzip"]).await;
+        let found = (answer.header("vary"), answer.header("content-encoding"));
+        assert_eq!(found, ("", ""), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn beyond_what_is_compressed_at_once_bundles_are_sent_as_they_are() {
+    let log = log_of(300).await;
+    let none_free = Arc::new(Semaphore::new(0));
+    let shown = Shown {
+        origin: ORIGIN.into(),
+        published: log.published(),
+        compressing: none_free,
+    };
+    let router = Router::new()
+        .route("/tile/{*path}", get(tile))
+        .with_state(shown);
+    let answer = ask_accepting(&router, Method::GET, "/tile/entries/000", &["gzip"]).await;
+    assert_eq!(
+        (answer.status, answer.header("content-encoding")),
+        (200, "")
+    );
+    assert_eq!(answer.header("vary"), "accept-encoding");
+    bundle::parse(&answer.body, 256).unwrap();
 }

@@ -10,10 +10,12 @@ use quorix_trust::ports::{CommitError, Head, LogBatch, LogStore as _, TreeBatch}
 
 use super::{Sequencer, staging};
 use crate::error::SubmitError;
+use crate::tree::End;
 
 impl Sequencer {
     /// Makes what is staged durable under a new checkpoint, and hands that on to be published.
     pub(super) fn extend(&mut self, staged: staging::Staged) -> Result<(), SubmitError> {
+        let end = staged.end.clone();
         let batch = self.append(staged)?;
         let started = Instant::now();
         match self.store.commit(self.committed.size, &batch) {
@@ -23,7 +25,7 @@ impl Sequencer {
                 let reason = error.to_string();
                 return Err(SubmitError::Unavailable { reason });
             }
-            Err(conflict @ CommitError::Conflict { .. }) => {
+            Err(conflict @ (CommitError::Conflict { .. } | CommitError::Immutable { .. })) => {
                 return Err(self.stop(not_alone(&conflict)));
             }
         }
@@ -36,6 +38,9 @@ impl Sequencer {
             return Err(SubmitError::Unavailable { reason });
         }
         self.advance(batch.tree.head);
+        if let Some(end) = end {
+            self.end(end);
+        }
         Ok(())
     }
 
@@ -44,6 +49,18 @@ impl Sequencer {
         self.metrics.commits.inc();
         self.committed = Arc::new(head);
         self.publication.committed(&self.committed);
+    }
+
+    /// The last entry is durable: nothing new is taken any more. The checkpoint is published on as before.
+    pub(super) fn end(&self, end: End) {
+        if self.ended.get().is_none() {
+            tracing::warn!(
+                index = end.index,
+                successor = end.successor,
+                "the log has ended"
+            );
+            self.ended.get_or_init(|| end);
+        }
     }
 
     /// Appends to the tree in memory and signs the new checkpoint.

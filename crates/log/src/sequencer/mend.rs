@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::commit::not_alone;
 use super::{Message, Sequencer, refuse};
 use crate::error::{SubmitError, TreeError};
-use crate::tree::Tree;
+use crate::tree::{Tree, end_of};
 
 /// The longest pause between two attempts.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
@@ -102,7 +102,7 @@ impl Sequencer {
         loop {
             let message = async { tokio::time::timeout_at(until, queue.recv()).await };
             match self.timer.block_on(message) {
-                Ok(Some(Message::Submit(job))) => refuse(vec![job], refusal),
+                Ok(Some(Message::Submit(job))) => refuse([job.reply], refusal),
                 Ok(Some(Message::Shutdown)) => queue.close(),
                 Ok(Some(Message::Failed(_))) => {}
                 Ok(None) => return false,
@@ -130,14 +130,19 @@ impl Sequencer {
                 )));
             }
         };
-        self.tree = Tree::load(&*self.store, &head).map_err(|error| match error {
+        let damaged = |error: TreeError| match error {
             TreeError::Store(error) => Failure::Again(error),
             damage => Failure::Stop(format!(
                 "after a failed write the database is damaged: {damage}. Restore a backup that is not older than the newest \
                  published checkpoint"
             )),
-        })?;
+        };
+        self.tree = Tree::load(&*self.store, &head).map_err(damaged)?;
+        let end = end_of(&*self.store, head.size, self.key.verifier()).map_err(damaged)?;
         self.anchor.write(&head.checkpoint)?;
+        if let Some(end) = end {
+            self.end(end);
+        }
         if head != *self.committed {
             self.advance(head);
         }
@@ -149,7 +154,7 @@ impl Sequencer {
         match self.store.commit(self.committed.size, batch) {
             Ok(()) => Ok(batch.tree.head.clone()),
             Err(CommitError::Store(error)) => Err(Failure::Again(error)),
-            Err(conflict @ CommitError::Conflict { .. }) => {
+            Err(conflict @ (CommitError::Conflict { .. } | CommitError::Immutable { .. })) => {
                 Err(Failure::Stop(not_alone(&conflict)))
             }
         }

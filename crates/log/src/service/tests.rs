@@ -1,9 +1,12 @@
 //! The running log over stores in memory: order, durability, restarts and faults.
 
 mod again;
+mod beginning;
 mod blobs;
+mod boundaries;
 mod faults;
 mod matrix;
+mod rotation;
 mod start;
 mod witness;
 
@@ -14,7 +17,7 @@ use quorix_testkit::entries::{
     a_retraction_of, a_retraction_of_leaves, a_small_entry, an_attestation, bytes_of, log_key,
     nix_key,
 };
-use quorix_testkit::faults::{FaultyLog, Step};
+use quorix_testkit::faults::{Fault, FaultyLog, Step};
 use quorix_testkit::memory::MemoryLog;
 use quorix_testkit::tree::{blob_id, naive_bundle, naive_root, naive_tile};
 use quorix_tlog::checkpoint::{Checkpoint, SignedCheckpoint};

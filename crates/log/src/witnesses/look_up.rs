@@ -5,10 +5,11 @@
 use data_encoding::HEXLOWER;
 use futures::future::join_all;
 use quorix_tlog::checkpoint::{Checkpoint, MAX_SIGNED_CHECKPOINT_LENGTH};
-use quorix_tlog::hash::EMPTY_ROOT;
 use quorix_tlog::log_key::LogKey;
 use quorix_tlog::note::SignedNote;
-use quorix_wire::fetch::join;
+use quorix_tlog::proof::TileReader;
+use quorix_trust::ports::Head;
+use quorix_wire::fetch::{FetchError, join};
 use sha2::{Digest as _, Sha256};
 
 use super::Witnesses;
@@ -26,12 +27,21 @@ pub struct Contradiction {
 }
 
 /// What the witnesses have seen of a log.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
-    /// The newest checkpoint, signed by the log, that one of them has cosigned; of size 0 where none shows any.
-    pub newest: Checkpoint,
-    /// Whether every witness that the policy counts has answered. Only then is what is not shown known not to be there.
-    pub complete: bool,
+    /// Every checkpoint, signed by the log, that one of them shows, ascending by size and each once.
+    pub shown: Vec<Checkpoint>,
+    /// The smallest size that a witness shows which the policy counts. `None` unless there are such witnesses and each of
+    /// them shows a checkpoint: who shows none may know more than can be read where it was asked.
+    pub least: Option<u64>,
+}
+
+impl Seen {
+    /// The size of the newest checkpoint that one of them shows; 0 where none shows any.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.shown.last().map_or(0, |newest| newest.size)
+    }
 }
 
 impl Witnesses {
@@ -45,36 +55,65 @@ impl Witnesses {
         let origin = origin.map(ToString::to_string).unwrap_or_default();
         let name = format!("{}/checkpoint", HEXLOWER.encode(&Sha256::digest(&origin)));
         let answers = join_all(inner.peers.iter().map(|peer| self.shown(peer, &name))).await;
-        let mut newest = Checkpoint {
-            origin,
-            size: 0,
-            root: EMPTY_ROOT,
-            extensions: Vec::new(),
-        };
-        let mut silent = inner.config.policy.counted();
-        for (peer, shown) in inner.peers.iter().zip(answers) {
-            let shown = match shown {
-                Ok(shown) => shown,
+        let mut shown: Vec<Checkpoint> = Vec::new();
+        let mut sizes = vec![None; inner.config.policy.witnesses.len()];
+        for (peer, answer) in inner.peers.iter().zip(answers) {
+            match answer {
+                Ok(checkpoint) => {
+                    if let Some(size) = sizes.get_mut(peer.index) {
+                        *size = Some(checkpoint.size);
+                    }
+                    shown.push(checkpoint);
+                }
                 Err(reason) => {
-                    tracing::warn!(witness = %peer.name, %reason, "a witness does not say what it has seen of this log");
-                    continue;
+                    tracing::warn!(witness = %peer.name, %reason, "a witness does not show what it has seen of this log");
                 }
-            };
-            silent.retain(|index| *index != peer.index);
-            match shown {
-                Some(shown) if shown.size == newest.size && shown.root != newest.root => {
-                    return Err(Contradiction { size: shown.size });
-                }
-                Some(shown) if shown.size > newest.size => newest = shown,
-                _ => {}
             }
         }
-        let complete = silent.is_empty();
-        Ok(Seen { newest, complete })
+        shown.sort_by_key(|checkpoint| checkpoint.size);
+        shown.dedup_by(|one, other| (one.size, one.root) == (other.size, other.root));
+        for (one, other) in shown.iter().zip(shown.iter().skip(1)) {
+            if one.size == other.size {
+                return Err(Contradiction { size: one.size });
+            }
+        }
+        let counted = inner.config.policy.counted();
+        let counted = counted.iter().map(|index| sizes.get(*index).copied()?);
+        let least = counted.collect::<Option<Vec<u64>>>();
+        let least = least.and_then(|sizes| sizes.into_iter().min());
+        Ok(Seen { shown, least })
     }
 
-    /// What one witness shows; `None` if it has cosigned nothing of this log.
-    async fn shown(&self, peer: &Peer, name: &str) -> Result<Option<Checkpoint>, String> {
+    /// Has every witness that the policy counts cosign this head.
+    pub(crate) async fn all_cosign<R>(&self, head: &Head, tree: &R) -> Result<(), String>
+    where
+        R: TileReader + Clone + Send + Sync + 'static,
+        R::Error: std::fmt::Display + Send,
+    {
+        let inner = &self.inner;
+        let note = SignedNote::parse(&head.checkpoint).map_err(|error| error.to_string())?;
+        let checkpoint = Checkpoint::parse(note.text()).map_err(|error| error.to_string())?;
+        let mut silent = inner.config.policy.counted();
+        if silent.is_empty() {
+            return Err("the policy counts no witness".to_owned());
+        }
+        let peers = inner.peers.iter();
+        let counted = peers.filter(|peer| silent.contains(&peer.index));
+        let asked = counted.map(|peer| inner.ask(peer, &checkpoint, &note, tree));
+        for (peer, answer) in join_all(asked).await {
+            answer.map_err(|reason| format!("{}: {reason}", peer.name))?;
+            silent.retain(|index| *index != peer.index);
+        }
+        if silent.is_empty() {
+            Ok(())
+        } else {
+            Err("a witness that the policy counts has no address in it".to_owned())
+        }
+    }
+
+    /// What one witness shows, or why that is not known. Having nothing to show where it was asked is no answer: the
+    /// address is that of submissions, and a witness may be read elsewhere, or not at all.
+    async fn shown(&self, peer: &Peer, name: &str) -> Result<Checkpoint, String> {
         let inner = &self.inner;
         let url = join(&peer.url, name).map_err(|error| error.to_string())?;
         let limit = u64::try_from(MAX_SIGNED_CHECKPOINT_LENGTH).unwrap_or(u64::MAX);
@@ -82,7 +121,9 @@ impl Witnesses {
         let answer = tokio::time::timeout(inner.config.patience, asked).await;
         let bytes = match answer {
             Ok(Ok(bytes)) => bytes,
-            Ok(Err(quorix_wire::fetch::FetchError::NotFound { .. })) => return Ok(None),
+            Ok(Err(FetchError::NotFound { .. })) => {
+                return Err("it shows nothing of it at this address".to_owned());
+            }
             Ok(Err(error)) => return Err(error.to_string()),
             Err(_) => return Err("no answer in time".to_owned()),
         };
@@ -93,7 +134,7 @@ impl Witnesses {
             keys.any(|key| key.verifies(&checkpoint, signature))
         });
         if is_ours {
-            Ok(Some(checkpoint))
+            Ok(checkpoint)
         } else {
             Err("it shows a checkpoint that this log has not signed".to_owned())
         }

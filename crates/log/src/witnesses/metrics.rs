@@ -1,4 +1,4 @@
-//! What a log counts about its witnesses: `quorix_log_witness_…`.
+//! What a log counts about its witnesses: `quorix_log_witness_…`, and of those of its index `quorix_log_index_witness_…`.
 
 use std::time::Duration;
 
@@ -17,13 +17,13 @@ pub(super) struct Metrics {
 }
 
 impl Metrics {
-    pub(super) fn register(registry: &mut Registry) -> Self {
+    /// Into a registry that has the prefix.
+    pub(super) fn register(witness: &mut Registry) -> Self {
         let metrics = Self {
             answers: Family::default(),
             time: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
             quorum: Gauge::default(),
         };
-        let witness = registry.sub_registry_with_prefix("quorix_log_witness");
         witness.register(
             "answers",
             "Answers of witnesses by whether they cosigned",

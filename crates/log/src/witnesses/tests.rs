@@ -428,13 +428,58 @@ async fn a_policy_that_can_never_be_met_or_names_the_log_itself_is_refused_at_th
 }
 
 #[tokio::test]
+async fn a_clock_that_goes_back_keeps_a_log_from_publishing_while_it_is_wrong_and_signs_no_earlier_time()
+ {
+    let mut world = World::new();
+    let (one, _) = world.honest(1).await;
+    let (two, _) = world.honest(2).await;
+    let (head, tiles) = (world.grow(5), world.tiles());
+    let (now, clock) = (world.clock.now_s(), ManualClock::default());
+    let second =
+        CosignerSigningKey::from_seed(ORIGIN.parse().unwrap(), Algorithm::MlDsa44, [5; 32]);
+    let known = second.verifier().clone();
+    let config = WitnessesConfig {
+        policy: policy(&[one, two]),
+        log_keys: vec![log_key(ORIGIN).verifier().clone().into()],
+        own: Some(second),
+        patience: Duration::from_secs(5),
+    };
+    let registry = &mut Registry::default();
+    let witnesses = Witnesses::new(config, fetcher(), clock.as_fn(), registry).unwrap();
+    // The times that the log's second key has signed.
+    let own_time = |note: &[u8]| {
+        let note = SignedNote::parse(note).unwrap();
+        let checkpoint = Checkpoint::parse(note.text()).unwrap();
+        let mut lines = note
+            .signatures()
+            .iter()
+            .filter(|line| known.is_named_by(line));
+        known.verify(&checkpoint, lines.next().unwrap()).unwrap()
+    };
+    clock.set(now);
+    let note = witnesses.collect(&head, &tiles).await.unwrap();
+    assert_eq!(own_time(&note), now);
+    clock.set(now - 600);
+    let note = witnesses.collect(&head, &tiles).await.unwrap();
+    assert_eq!(own_time(&note), now);
+    clock.set(now - 601);
+    let refused = witnesses.collect(&head, &tiles).await.unwrap_err();
+    let sentence = format!("its time is {now}, which differs by more than 600 s from ours");
+    assert!(refused.to_string().contains(&sentence), "{refused}");
+    clock.set(now + 1);
+    let note = witnesses.collect(&head, &tiles).await.unwrap();
+    assert_eq!(own_time(&note), now + 1);
+}
+
+#[tokio::test]
 async fn what_witnesses_have_seen_is_asked_and_believed_only_with_the_logs_signature() {
     let mut world = World::new();
     let (one, store) = world.honest(1).await;
     let (two, _) = world.honest(2).await;
     let sites = [one, two];
     let seen = world.witnesses(&sites).seen().await.unwrap();
-    assert_eq!((seen.newest.size, seen.complete), (0, true));
+    // None shows any: that says nothing, not even that there is none.
+    assert_eq!(seen, Seen::default());
 
     let old = world.grow(5);
     world
@@ -447,10 +492,11 @@ async fn what_witnesses_have_seen_is_asked_and_believed_only_with_the_logs_signa
     // Only one of them gets the newer one.
     let _ = world.witnesses(&lone).collect(&newer, &world.tiles()).await;
     let seen = world.witnesses(&sites).seen().await.unwrap();
-    assert_eq!((seen.newest.size, seen.complete), (9, true));
-    assert_eq!(seen.newest.root, newer.root);
+    let sizes: Vec<u64> = seen.shown.iter().map(|shown| shown.size).collect();
+    assert_eq!((sizes, seen.least), (vec![5, 9], Some(5)));
+    assert_eq!(seen.shown[1].root, newer.root);
     let seen = world.witnesses(&lone).seen().await.unwrap();
-    assert_eq!((seen.newest.size, seen.complete), (9, false));
+    assert_eq!((seen.size(), seen.least), (9, None));
 
     // A witness cannot make a checkpoint up.
     let mut record = store.record(ORIGIN).unwrap().unwrap();
@@ -464,7 +510,52 @@ async fn what_witnesses_have_seen_is_asked_and_believed_only_with_the_logs_signa
     record.note = forged.to_bytes();
     assert!(store.replace(ORIGIN, Some(&before), &record).unwrap());
     let seen = world.witnesses(&sites).seen().await.unwrap();
-    assert_eq!((seen.newest.size, seen.complete), (5, false));
+    assert_eq!((seen.size(), seen.least), (5, None));
+}
+
+#[tokio::test]
+async fn a_witness_vouches_with_its_cosignature_and_not_where_it_has_cosigned_more() {
+    let mut world = World::new();
+    let (one, _) = world.honest(1).await;
+    let (two, _) = world.honest(2).await;
+    let sites = [one, two];
+    let old = world.grow(5);
+    let witnesses = world.witnesses(&sites);
+    assert_eq!(witnesses.all_cosign(&old, &world.tiles()).await, Ok(()));
+    let newer = world.grow(4);
+    let lone = [sites[0].clone(), down(2).await];
+    let tiles = world.tiles();
+    let without = world.witnesses(&lone);
+    let refused = without.all_cosign(&newer, &tiles).await.unwrap_err();
+    assert!(refused.starts_with("w2: "), "{refused}");
+    // The first one has cosigned the newer one by now.
+    let again = world.witnesses(&sites);
+    let refused = again.all_cosign(&old, &tiles).await.unwrap_err();
+    assert!(
+        refused.starts_with("w1: it says that it has cosigned 9 entries of this log"),
+        "{refused}"
+    );
+    // Where nobody counts, nobody vouches.
+    let config = WitnessesConfig {
+        policy: TlogPolicy::parse(
+            format!(
+                "witness w1 {} {}\nquorum none\n",
+                witness_key(1).verifier(),
+                sites[0].1
+            )
+            .as_bytes(),
+        )
+        .unwrap(),
+        log_keys: vec![log_key(ORIGIN).verifier().clone().into()],
+        own: None,
+        patience: PATIENCE,
+    };
+    let registry = &mut Registry::default();
+    let nobody = Witnesses::new(config, fetcher(), world.clock.as_fn(), registry).unwrap();
+    let refused = nobody.all_cosign(&newer, &world.tiles()).await;
+    assert_eq!(refused, Err("the policy counts no witness".to_owned()));
+    let seen = nobody.seen().await.unwrap();
+    assert_eq!((seen.size(), seen.least), (9, None));
 }
 
 #[tokio::test]

@@ -210,6 +210,7 @@ async fn closure(
     for (name, target) in [("cold", 500.0), ("warm", 50.0)] {
         let request = pb::DecideManyRequest {
             paths: paths.clone(),
+            closure: false,
         };
         let begun = Instant::now();
         let answer = client

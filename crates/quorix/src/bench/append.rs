@@ -91,13 +91,11 @@ async fn append(stand: &Stand, from: u64, to: u64, progress: &ProgressBar) -> Re
                     return Ok(());
                 }
                 let end = begin.saturating_add(batch).min(to);
-                let entries: Vec<_> = (begin..end)
-                    .map(|number| made.get(number))
-                    .collect::<Result<_, _>>()?;
                 loop {
-                    match client.submit(entries.clone(), Vec::new()).await {
+                    let entries = (begin..end).map(|number| made.get(number)).collect();
+                    match client.submit(entries, Vec::new()).await {
                         Ok(_) => break,
-                        Err(ClientError::ResourceExhausted(_)) => {
+                        Err(ClientError::ResourceExhausted(_) | ClientError::Pushback { .. }) => {
                             tokio::time::sleep(Duration::from_millis(5)).await;
                         }
                         Err(error) => return Err(Failure::unknown(error)),
@@ -145,7 +143,7 @@ fn resident_kib() -> u64 {
 }
 
 /// Processor time of this process so far, of user and system together.
-fn processor_seconds() -> f64 {
+pub(super) fn processor_seconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let after_name = stat.rsplit(')').next().unwrap_or_default();
     let ticks = after_name.split_whitespace().skip(11).take(2);

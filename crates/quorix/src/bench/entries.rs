@@ -3,13 +3,14 @@
 //! The load generator shares the machine with what is measured, so it does not encode each entry anew: it cuts other
 //! hash parts and hashes of the same length into one that was encoded. What comes out decodes, or it is not used.
 
-use std::collections::BTreeSet;
-
 use quorix_nix::fingerprint::Fingerprint;
 use quorix_nix::hash::NarHash;
 use quorix_nix::store_path::{HashPart, StoreDir, StorePath};
+use quorix_tlog::index::Key;
 use quorix_trust::attestation::{Build, Claim, Entry, Environment, Provenance, References};
 use quorix_wire::entry::{decode, encode};
+use quorix_wire::index::output_key;
+use sha2::{Digest as _, Sha256};
 
 use crate::output::Failure;
 
@@ -31,17 +32,19 @@ pub(super) struct Entries {
     text: Text,
 }
 
-/// The text that is fingerprinted, in the parts that stay.
+/// The text that is fingerprinted.
 #[derive(Clone)]
 struct Text {
-    references: BTreeSet<StorePath>,
-    nar_size: u64,
+    bytes: Vec<u8>,
+    /// Where the hash part of the output stands.
+    path: usize,
+    nar_hash: usize,
 }
 
 impl Entries {
     /// Encodes the one that all others are made from, and checks that they decode.
     pub(super) fn new() -> Result<Self, Failure> {
-        let facts = facts(0, &Text::new()?)?;
+        let facts = facts(0)?;
         let build = Build {
             claim: Claim {
                 store_dir: facts.store_dir.clone(),
@@ -63,57 +66,57 @@ impl Entries {
             environment: Environment::default(),
         };
         let bytes = encode(&Entry::Build(Box::new(build))).map_err(Failure::unknown)?;
+        let text = facts.to_string().into_bytes();
         let hash_part = HashPart::from_bytes(&spread(0));
-        let only = |found: Vec<usize>| {
-            let missing = || Failure::unknown("the entry to measure with is not as expected");
-            found.first().copied().ok_or_else(missing)
-        };
         let entries = Self {
             paths: places(&bytes, hash_part.as_str().as_bytes()),
-            nar_hash: only(places(&bytes, &nar_hash(0)))?,
-            fingerprint: only(places(&bytes, facts.digest().as_bytes()))?,
+            nar_hash: only(&bytes, &nar_hash(0))?,
+            fingerprint: only(&bytes, facts.digest().as_bytes())?,
             bytes,
-            text: Text::new()?,
+            text: Text {
+                path: only(&text, hash_part.as_str().as_bytes())?,
+                nar_hash: only(&text, facts.nar_hash.nix32().as_bytes())?,
+                bytes: text,
+            },
         };
         for number in [0, 1, u64::MAX] {
-            decode(&entries.get(number)?).map_err(Failure::unknown)?;
+            decode(&entries.get(number)).map_err(Failure::unknown)?;
         }
         Ok(entries)
     }
 
     /// The canonical bytes of the attestation with this number; the same number gives the same bytes.
-    pub(super) fn get(&self, number: u64) -> Result<Vec<u8>, Failure> {
-        let facts = facts(number, &self.text)?;
-        let hash_part = HashPart::from_bytes(&spread(number));
+    pub(super) fn get(&self, number: u64) -> Vec<u8> {
+        let (hash_part, nar_hash) = (HashPart::from_bytes(&spread(number)), nar_hash(number));
+        let mut text = self.text.bytes.clone();
+        put(&mut text, self.text.path, hash_part.as_str().as_bytes());
+        let nix32 = NarHash::from_bytes(nar_hash).nix32();
+        put(&mut text, self.text.nar_hash, nix32.as_bytes());
         let mut bytes = self.bytes.clone();
         for place in &self.paths {
             put(&mut bytes, *place, hash_part.as_str().as_bytes());
         }
-        put(&mut bytes, self.nar_hash, &nar_hash(number));
-        put(&mut bytes, self.fingerprint, facts.digest().as_bytes());
-        Ok(bytes)
+        put(&mut bytes, self.nar_hash, &nar_hash);
+        put(&mut bytes, self.fingerprint, &Sha256::digest(&text));
+        bytes
+    }
+
+    /// Key of the output that the attestation with this number is about, in the log's index.
+    pub(super) fn key(number: u64) -> Result<Key, Failure> {
+        Ok(output_key(&StoreDir::default(), &path(number, NAME)?))
     }
 }
 
-impl Text {
-    fn new() -> Result<Self, Failure> {
-        let references = OTHERS.iter().map(|other| other.parse());
-        Ok(Self {
-            references: references
-                .collect::<Result<_, _>>()
-                .map_err(Failure::unknown)?,
-            nar_size: 1_234_567,
-        })
-    }
-}
-
-fn facts(number: u64, text: &Text) -> Result<Fingerprint, Failure> {
+fn facts(number: u64) -> Result<Fingerprint, Failure> {
+    let references = OTHERS.iter().map(|other| other.parse());
     Ok(Fingerprint {
         store_dir: StoreDir::default(),
         path: path(number, NAME)?,
         nar_hash: NarHash::from_bytes(nar_hash(number)),
-        nar_size: text.nar_size,
-        references: text.references.clone(),
+        nar_size: 1_234_567,
+        references: references
+            .collect::<Result<_, _>>()
+            .map_err(Failure::unknown)?,
     })
 }
 
@@ -125,6 +128,14 @@ fn nar_hash(number: u64) -> [u8; 32] {
     spread(number ^ 0xa5a5_a5a5)
 }
 
+fn only(bytes: &[u8], part: &[u8]) -> Result<usize, Failure> {
+    let missing = || Failure::unknown("the entry to measure with is not as expected");
+    match places(bytes, part).as_slice() {
+        [place] => Ok(*place),
+        _ => Err(missing()),
+    }
+}
+
 fn places(bytes: &[u8], part: &[u8]) -> Vec<usize> {
     let windows = bytes.windows(part.len().max(1)).enumerate();
     windows
@@ -134,8 +145,10 @@ fn places(bytes: &[u8], part: &[u8]) -> Vec<usize> {
 }
 
 fn put(bytes: &mut [u8], place: usize, part: &[u8]) {
-    let target = bytes.iter_mut().skip(place);
-    target.zip(part).for_each(|(to, from)| *to = *from);
+    let target = bytes.get_mut(place..).unwrap_or_default();
+    if let Some(target) = target.get_mut(..part.len()) {
+        target.copy_from_slice(part);
+    }
 }
 
 /// Bytes that look random, as the hash parts of store paths do (the finaliser of `SplitMix64`).
@@ -162,9 +175,7 @@ mod tests {
     #[test]
     fn every_number_is_an_entry_that_decodes_and_no_two_are_the_same() {
         let entries = Entries::new().unwrap();
-        let made: BTreeSet<_> = (0..1_000)
-            .map(|number| entries.get(number).unwrap())
-            .collect();
+        let made: BTreeSet<_> = (0..1_000).map(|number| entries.get(number)).collect();
         assert_eq!(made.len(), 1_000);
         assert!(made.iter().all(|bytes| decode(bytes).is_ok()));
     }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
@@ -13,6 +13,7 @@ use crate::output::Failure;
 const CONNECTIONS: u64 = 16;
 const TIME: Duration = Duration::from_secs(5);
 const TILE_BYTES: usize = 8192;
+const ANSWER_BYTES_MAX: usize = 2 * TILE_BYTES;
 
 /// Reads full tiles of level 0 from all over the log for some seconds.
 pub(super) async fn tiles(stand: &Stand, report: &mut Report) -> Result<(), Failure> {
@@ -47,10 +48,9 @@ async fn read_until(
     full: u64,
     until: Instant,
 ) -> std::io::Result<u64> {
-    let stream = TcpStream::connect(address).await?;
+    let mut stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
-    let mut stream = BufReader::with_capacity(16 * 1024, stream);
-    let (mut requests, mut place, mut body) = (0_u64, seed, vec![0; TILE_BYTES]);
+    let (mut requests, mut place, mut buffer) = (0_u64, seed, vec![0; ANSWER_BYTES_MAX]);
     while Instant::now() < until {
         place = place
             .wrapping_mul(6_364_136_223_846_793_005)
@@ -61,34 +61,43 @@ async fn read_until(
             width: quorix_tlog::tile::TILE_WIDTH,
         };
         let request = format!("GET /{path} HTTP/1.1\r\nhost: bench\r\n\r\n");
-        stream.get_mut().write_all(request.as_bytes()).await?;
-        read_answer(&mut stream, &mut body).await?;
+        stream.write_all(request.as_bytes()).await?;
+        read_answer(&mut stream, &mut buffer).await?;
         requests = requests.saturating_add(1);
     }
     Ok(requests)
 }
 
-async fn read_answer(stream: &mut BufReader<TcpStream>, body: &mut [u8]) -> std::io::Result<()> {
-    let mut line = String::new();
-    let (mut is_first, mut length) = (true, None);
+/// Reads one answer, which has to be a full tile, and nothing beyond it.
+async fn read_answer(stream: &mut TcpStream, buffer: &mut [u8]) -> std::io::Result<()> {
+    let mut filled = 0;
     loop {
-        line.clear();
-        stream.read_line(&mut line).await?;
-        if std::mem::take(&mut is_first) && !line.starts_with("HTTP/1.1 200") {
-            return Err(std::io::Error::other(format!("answered {}", line.trim())));
+        let rest = buffer.get_mut(filled..).unwrap_or_default();
+        let read = stream.read(rest).await?;
+        if read == 0 {
+            return Err(std::io::Error::other("the answer is cut off, or too long"));
         }
-        if line == "\r\n" {
-            break;
+        filled = filled.saturating_add(read);
+        let answer = buffer.get(..filled).unwrap_or_default();
+        let Some(head) = answer.windows(4).position(|end| end == b"\r\n\r\n") else {
+            continue;
+        };
+        if filled < head.saturating_add(4 + TILE_BYTES) {
+            continue;
         }
-        if let Some((name, value)) = line.split_once(':')
-            && name.eq_ignore_ascii_case("content-length")
-        {
-            length = value.trim().parse::<usize>().ok();
+        let is_tile = |head: &[u8]| {
+            head.starts_with(b"HTTP/1.1 200 ") && contains(head, b"\r\ncontent-length: 8192\r\n")
+        };
+        let whole = filled == head.saturating_add(4 + TILE_BYTES);
+        if !whole || !answer.get(..head.saturating_add(2)).is_some_and(is_tile) {
+            let head = String::from_utf8_lossy(answer.get(..head).unwrap_or_default());
+            let message = format!("this is not the answer with a full tile: {head}");
+            return Err(std::io::Error::other(message));
         }
+        return Ok(());
     }
-    if length != Some(body.len()) {
-        return Err(std::io::Error::other("a full tile has 8,192 bytes"));
-    }
-    stream.read_exact(body).await?;
-    Ok(())
+}
+
+fn contains(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len()).any(|window| window == part)
 }

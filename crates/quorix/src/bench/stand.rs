@@ -86,9 +86,7 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
 
 /// The log without listeners.
 pub(super) fn start_log(dir: &Path) -> Result<Log, Failure> {
-    let name: KeyName = ORIGIN.parse().map_err(Failure::unknown)?;
-    // A key that protects nothing: whoever measures may know it.
-    let key = SigningKey::from_seed(name, [7; 32]);
+    let key = signing_key()?;
     let anchor = AnchorFile::open(&dir.join("log.anchor")).map_err(Failure::unknown)?;
     let database = dir.join("log");
     let open = move || {
@@ -105,4 +103,10 @@ pub(super) fn start_log(dir: &Path) -> Result<Log, Failure> {
         &mut Registry::default(),
     )
     .map_err(Failure::unknown)
+}
+
+/// A key that protects nothing: whoever measures may know it.
+pub(super) fn signing_key() -> Result<SigningKey, Failure> {
+    let name: KeyName = ORIGIN.parse().map_err(Failure::unknown)?;
+    Ok(SigningKey::from_seed(name, [7; 32]))
 }

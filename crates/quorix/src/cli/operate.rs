@@ -1,4 +1,5 @@
-//! What can be typed to look after logs: `log export`, `fsck`, `tail`, `proof`, `retract`, `mirror` and `verify`.
+//! What can be typed to look after logs: `log export`, `fsck`, `tail`, `proof`, `retract`, `lookup`, `audit-index`, `mirror`
+//! and `verify`.
 
 use std::path::PathBuf;
 
@@ -180,6 +181,74 @@ pub struct Proof {
     /// Where to write it, instead of standard output. An existing file is not overwritten.
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// Which log.
+    #[command(flatten)]
+    pub which: WhichLog,
+}
+
+/// `log lookup`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  quorix log lookup /nix/store/…-hello-2.12          this machine's log, which runs
+  quorix log lookup /nix/store/…-hello-2.12 --log logs.example.org/alice+… --url https://logs.example.org/alice
+  quorix log lookup /nix/store/…-hello-2.12 --log \"$VKEY\" --url URL --policy witnesses.policy --remember alice.known
+
+The log's index answers; every proof is verified here with the log's key. With --policy enough witnesses have to have
+cosigned both the log and its index; with --remember the log and its index have to extend what they showed before.
+
+Exit code 0: the log says something about it; 1: it says nothing, or its answer does not verify; 3: it did not answer,
+or keeps no index.")]
+pub struct Lookup {
+    /// Absolute store path.
+    #[arg(value_name = "PATH")]
+    pub path: String,
+    /// vkey of the log; without it this machine's own log.
+    #[arg(long, value_name = "VKEY", requires = "url")]
+    pub log: Option<String>,
+    /// Where the log is served, instead of where the configuration says.
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    /// Who has to have cosigned the log and its index (C2SP tlog-policy).
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// The cosignatures may be at most this many seconds old.
+    #[arg(long, value_name = "SECONDS", requires = "policy")]
+    pub max_age: Option<u64>,
+    /// Compare with the checkpoints in this file, and keep those of the answer there.
+    #[arg(long, value_name = "FILE")]
+    pub remember: Option<PathBuf>,
+    /// Print as JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub config: ConfigFile,
+}
+
+/// `log audit-index`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  quorix log audit-index                             this machine's log, running or stopped
+  quorix log audit-index --log \"$VKEY\" --url https://logs.example.org/alice
+  quorix log audit-index --log \"$VKEY\" --url https://logs.example.org/alice --policy witnesses.policy
+
+Reads the whole log, checks every entry against its checkpoint, makes the index again and compares every state of the
+map that the log signed. The first that is not what the entries give is named; the signed leaf is the evidence.
+
+Exit code 0: the index is right; 1: it is not, or the log is not what its key signed; 2: wrong use; 3: it could not be
+found out.")]
+pub struct AuditIndex {
+    /// Who has to have cosigned the index (C2SP tlog-policy).
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// Where the index is made and removed again: a folder with room, instead of that for temporary files.
+    #[arg(long, value_name = "FOLDER")]
+    pub scratch: Option<PathBuf>,
+    /// Print as JSON.
+    #[arg(long)]
+    pub json: bool,
     /// Which log.
     #[command(flatten)]
     pub which: WhichLog,

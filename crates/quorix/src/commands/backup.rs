@@ -1,18 +1,20 @@
-//! `quorix log backup` and `quorix log adopt`: copies of a stopped log, and going on from one.
+//! `quorix log backup` and `quorix log adopt`: copies of a log, and going on from one.
 
 use std::path::{Path, PathBuf};
 
 use quorix_log::service::adopt as adopt_log;
-use quorix_store::RocksLog;
-use quorix_trust::ports::TileStore as _;
+use quorix_store::{OpenError, RocksLog};
+use quorix_trust::ports::LogStore as _;
+use quorix_wire::client::LogClient;
 
-use super::configuration;
+use super::log::own_socket;
+use super::{channel_to, configuration};
 use crate::config::{Config, LogSection};
 use crate::output::{self, Exit, Failure};
 use crate::wiring::{keys, log};
 
-/// Copies the database of a stopped log, and marks the copy.
-pub(super) fn backup(dir: &Path, file: &Path) -> Result<Exit, Failure> {
+/// Copies the database of a stopped log, or has a running one copy it, and marks the copy.
+pub(super) async fn backup(dir: &Path, file: &Path) -> Result<Exit, Failure> {
     let (config, section) = section(file)?;
     let dir = std::path::absolute(dir).map_err(Failure::wrong)?;
     if dir.exists() {
@@ -22,11 +24,11 @@ pub(super) fn backup(dir: &Path, file: &Path) -> Result<Exit, Failure> {
         )));
     }
     let database = database(&config)?;
-    let store = RocksLog::open(&database)
-        .map_err(|error| Failure::unknown(format!("{error}. Stop the log before you copy it")))?;
-    let head = store.head().map_err(Failure::unknown)?;
-    let size = head.map_or(0, |head| head.size);
-    store.backup(&dir).map_err(Failure::unknown)?;
+    let size = match RocksLog::open(&database) {
+        Ok(store) => store.backup(&dir).map_err(Failure::unknown)?,
+        Err(OpenError::Locked { .. }) => by_the_running_log(&section, &dir, file).await?,
+        Err(error) => return Err(Failure::unknown(error)),
+    };
     output::answer(format_args!(
         "The log {} was copied to {}, with {size} entries.\n\n\
          The copy is marked: a log goes on from it only once it is confirmed that nothing was signed since.\n\
@@ -41,13 +43,33 @@ pub(super) fn backup(dir: &Path, file: &Path) -> Result<Exit, Failure> {
     Ok(Exit::Yes)
 }
 
-/// Takes what a stopped log's database holds for its newest state.
-pub(super) fn adopt(confirmed: u64, file: &Path) -> Result<Exit, Failure> {
+/// Asks the process that has the database open; it asks the system who asks.
+async fn by_the_running_log(section: &LogSection, dir: &Path, file: &Path) -> Result<u64, Failure> {
+    let text = dir.to_str().ok_or_else(|| {
+        Failure::wrong("the name of the folder must be UTF-8 where a running log makes the copy")
+    })?;
+    let address = own_socket(section)?;
+    let client = LogClient::new(channel_to(&address, file)?);
+    let copied = client.backup(text.to_owned()).await;
+    copied.map_err(|error| Failure::unknown(format!("{error} (the log at {address})")))
+}
+
+/// Takes what a stopped log's database holds for its newest state; with size 0, begins a log whose key is not marked as new.
+pub(super) async fn adopt(confirmed: u64, file: &Path) -> Result<Exit, Failure> {
     let (config, section) = section(file)?;
-    database(&config)?;
+    if confirmed > 0 {
+        database(&config)?;
+    }
     let key = keys::log_key(&section.key, &section.origin)?;
-    let storage = log::storage(&config, &section)?;
-    let size = adopt_log(storage, &key, &section.origin, confirmed).map_err(Failure::unknown)?;
+    let seen = log::seen(&config, &section, &key).await?;
+    let storage = log::storage(&config, &section, &key)?;
+    let size = adopt_log(storage, &key, &section.origin, seen.as_ref(), confirmed)
+        .map_err(Failure::unknown)?;
+    if seen.is_some_and(|seen| seen.least.is_none()) {
+        output::remark(
+            "Not every witness shows what it has seen of this log; they were asked in vain.",
+        );
+    }
     output::answer(format_args!(
         "The log {} goes on from {size} entries.\n\n\
          If it has ever shown anybody a checkpoint of more entries, its next one will contradict that: whoever has both \

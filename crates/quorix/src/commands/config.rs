@@ -39,9 +39,7 @@ pub(super) fn check(file: &Path) -> Result<Exit, Failure> {
     roles.extend(config.dashboard.as_ref().map(|_| "dashboard"));
     if let Some(mirror) = &config.mirror {
         wiring::mirror::logs(mirror)?;
-        if let Some(key) = &mirror.key {
-            keys::cosigner_key(key)?;
-        }
+        wiring::mirror::key(&config, mirror)?;
         roles.push("mirror");
     }
     output::answer(format_args!(

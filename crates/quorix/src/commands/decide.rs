@@ -1,6 +1,6 @@
 //! `quorix decide`: may this be used, and why.
 
-mod json;
+pub(super) mod json;
 
 use std::path::Path;
 use std::str::FromStr as _;

@@ -5,8 +5,10 @@ use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
+use quorix_log::beginning::NewKey;
 use quorix_nix::signature::SecretKey;
 use quorix_tlog::cosignature::{Algorithm, CosignerSigningKey};
+use quorix_tlog::index::verifier_of;
 use quorix_tlog::note::SigningKey;
 
 use crate::cli::KeyKind;
@@ -19,12 +21,14 @@ pub(super) fn generate(kind: KeyKind, name: &str, file: &Path) -> Result<Exit, F
         .map_err(|error| Failure::unknown(format!("no randomness from the system: {error}")))?;
     let bad_name =
         |error: String| Failure::wrong(format!("`{name}` cannot be the name of a key: {error}"));
+    let mut mark = None;
     let (secret, public) = match kind {
         KeyKind::Log => {
             let name = name
                 .parse()
                 .map_err(|error: quorix_tlog::note::KeyError| bad_name(error.to_string()))?;
             let key = SigningKey::from_seed(name, seed);
+            mark = Some(NewKey::beside(file, key.verifier()));
             (key.to_text(), key.verifier().to_string())
         }
         KeyKind::Witness | KeyKind::WitnessPq => {
@@ -56,6 +60,15 @@ pub(super) fn generate(kind: KeyKind, name: &str, file: &Path) -> Result<Exit, F
         )),
         _ => Failure::wrong(format!("{} was not made: {error}", file.display())),
     })?;
+    if let Some(mark) = mark {
+        // Without it the first start of the log asks for a word of its operator.
+        mark.mark().map_err(|error| {
+            let (file, mark) = (file.display(), mark.path().display());
+            Failure::unknown(format!(
+                "{file} was made, but not {mark} beside it, which says that it is new: {error}"
+            ))
+        })?;
+    }
     output::remark(format_args!(
         "Wrote the secret key to {}. The public key:",
         file.display()
@@ -64,8 +77,17 @@ pub(super) fn generate(kind: KeyKind, name: &str, file: &Path) -> Result<Exit, F
     Ok(Exit::Yes)
 }
 
-pub(super) fn show(file: &Path) -> Result<Exit, Failure> {
+pub(super) fn show(file: &Path, of_index: bool) -> Result<Exit, Failure> {
     match keys::any_key(file)? {
+        AnyKey::Log(key) if of_index => {
+            output::answer(verifier_of(key.verifier()).map_err(Failure::wrong)?);
+        }
+        _ if of_index => {
+            let file = file.display();
+            return Err(Failure::wrong(format!(
+                "{file} is not the key of a log, and only logs have an index"
+            )));
+        }
         AnyKey::Log(key) => output::answer(key.verifier()),
         AnyKey::Cosigner(key) => output::answer(key.verifier()),
         AnyKey::Nix(key) => output::answer(key.public_key()),

@@ -1,5 +1,6 @@
 //! `quorix log status`, and the other commands about logs in a file each.
 
+pub(super) mod audit;
 pub(crate) mod export;
 mod find;
 pub(super) mod fsck;
@@ -17,12 +18,13 @@ use quorix_wire::pb;
 use quorix_wire::pb::aggregator_service_client::AggregatorServiceClient;
 use serde_json::json;
 
+use super::progress::number;
 use super::{aggregator_address, channel_to, configuration, now_s, witnesses};
 use crate::config::LogSection;
 use crate::output::{self, Exit, Failure};
 
 /// Where this machine's own log takes entries from this machine.
-fn own_socket(log: &LogSection) -> Result<Address, Failure> {
+pub(super) fn own_socket(log: &LogSection) -> Result<Address, Failure> {
     log.listen.submit.local().ok_or_else(|| {
         Failure::wrong("log.listen.submit: this log has no Unix socket to be asked through; add unix:PATH to the list")
     })
@@ -81,18 +83,96 @@ async fn own(
         if let (Some(cosigned), Some(value)) = (&cosigned, value.as_object_mut()) {
             value.insert("witness_quorum".into(), witnesses::json(cosigned));
         }
+        if let (Some(index), Some(value)) = (&status.index, value.as_object_mut()) {
+            value.insert("index".into(), index_json(index));
+        }
+        if let Some(value) = value.as_object_mut() {
+            let recovery = status.recovery.as_ref().map(|found| {
+                json!({"anchored": found.anchored, "kept": found.kept, "dropped": found.dropped})
+            });
+            value.insert("recovery".into(), recovery.into());
+            let successor = Some(&status.successor).filter(|successor| !successor.is_empty());
+            value.insert("successor".into(), successor.cloned().into());
+        }
         output::answer(format_args!("{value:#}"));
     } else {
         output::answer(format_args!(
             "The log {} has {} entries.\n\n{}",
             status.origin, status.size, status.vkey
         ));
+        if !status.successor.is_empty() {
+            output::answer(format_args!(
+                "\nIt has ended. The key that follows: {}",
+                status.successor
+            ));
+        }
+        if let Some(found) = &status.recovery {
+            output::answer(format_args!("\n{}", left_over(found)));
+        }
         if let Some(cosigned) = &cosigned {
             let line = witnesses::line(cosigned, now_s());
             output::answer(format_args!("\n{line}"));
         }
+        if let Some(index) = &status.index {
+            output::answer(format_args!("\n{}", index_line(index)));
+        }
     }
     Ok(Exit::Yes)
+}
+
+/// How far the index has come, for people.
+fn index_line(index: &pb::IndexStatus) -> String {
+    let (covered, behind) = (number(index.covered), number(index.behind));
+    let mut line = format!("Its index covers {covered} entries, {behind} are behind it");
+    if index.behind_s > 0 {
+        line.push_str(&format!(", for {} s", number(index.behind_s)));
+    }
+    line.push_str(if index.answering {
+        "; it answers look-ups."
+    } else {
+        "; it does not answer look-ups."
+    });
+    if !index.problem.is_empty() {
+        let word = if index.stopped {
+            "It has stopped"
+        } else {
+            "It tries again"
+        };
+        line.push_str(&format!("\n  {word}: {}", index.problem));
+    }
+    line
+}
+
+fn index_json(index: &pb::IndexStatus) -> serde_json::Value {
+    json!({
+        "covered": index.covered,
+        "behind": index.behind,
+        "behind_s": index.behind_s,
+        "keys": index.keys,
+        "answering": index.answering,
+        "problem": index.problem,
+        "stopped": index.stopped,
+    })
+}
+
+/// What the log's start found, in words.
+fn left_over(found: &pb::Recovery) -> String {
+    let kept = found.kept.saturating_sub(found.anchored);
+    let mut sentences = Vec::new();
+    if kept > 0 {
+        sentences.push(format!(
+            "Its start found the end of a run that was cut off: the last {kept} of {} entries were durable and not \
+             acknowledged yet; they are whole and are kept.",
+            found.kept
+        ));
+    }
+    if found.dropped > 0 {
+        sentences.push(format!(
+            "Its start found {} entries behind entry {} that no checkpoint covers and nobody was told of; they are dropped.",
+            found.dropped, found.kept
+        ));
+    }
+    sentences.join("\n")
 }
 
 fn table(logs: &[pb::LogStatus]) {
@@ -124,7 +204,7 @@ fn table(logs: &[pb::LogStatus]) {
                 lift.reason.escape_debug()
             ));
         }
-        if !log.reason.is_empty() && log.state() != pb::LogState::Live {
+        if !log.reason.is_empty() {
             output::answer(format_args!("    {}", log.reason));
         }
         if log.opaque > 0 {

@@ -1,34 +1,39 @@
 //! `quorix log lookup`: what exactly a log says about an output, verified here.
 
+mod remembered;
+
 use quorix_nix::store_path::{StoreDir, StorePath};
 use quorix_tlog::note::VerifierKey;
-use quorix_trust::attestation::Entry;
-use quorix_wire::entry;
+use quorix_tlog::tlog_policy::Verified;
 use quorix_wire::fetch::{FetchLimits, Fetcher};
-use quorix_wire::index::{LogLookup, Said, lookup};
-use serde_json::json;
+use quorix_wire::index::{Fresh, LogLookup, LookupError, Said, Witnessed, lookup};
+use serde_json::{Value, json};
 
-use super::configuration;
-use crate::cli::Lookup;
+use super::log::told::{as_json, told};
+use super::log::which;
+use super::{configuration, now_s, witnesses};
+use crate::cli::operate::Lookup;
+use crate::config::Config;
 use crate::output::{self, Exit, Failure};
-use crate::wiring::keys;
+use crate::wiring::witness::read_policy;
+use crate::wiring::{keys, tls};
 
 /// Asks the log and prints what it says. Exit code 0: something; 1: nothing, or an answer that does not verify.
 pub(super) async fn run(arguments: Lookup) -> Result<Exit, Failure> {
     let (dir, path) = output_of(&arguments.path)?;
-    let (key, url) = match (&arguments.log, &arguments.url) {
-        (Some(key), Some(url)) => (
-            key.parse::<VerifierKey>().map_err(Failure::wrong)?,
-            url.clone(),
-        ),
-        _ => own(&arguments)?,
+    let log = log_of(&arguments)?;
+    let origin = log.key.name().to_string();
+    let file = arguments.remember.as_deref();
+    let known = match file {
+        Some(file) => remembered::read(file, &log.key)?,
+        None => None,
     };
-    let fetcher = Fetcher::new(FetchLimits::default()).map_err(Failure::unknown)?;
-    let origin = key.name().to_string();
-    let log = LogLookup { fetcher, url, key };
-    match lookup(&log, &dir, &path, None).await {
+    match lookup(&log, &dir, &path, known.as_ref()).await {
         Ok(said) => {
-            tell(&origin, &path, &said, arguments.json);
+            if let Some(file) = file {
+                remembered::write(file, &said)?;
+            }
+            tell(&origin, &dir.join(&path), &said, arguments.json);
             Ok(if said.entries.is_empty() {
                 Exit::No
             } else {
@@ -36,33 +41,58 @@ pub(super) async fn run(arguments: Lookup) -> Result<Exit, Failure> {
             })
         }
         Err(error) if error.is_refusal() => {
-            output::error(&Failure::unknown(format!(
-                "{error}. Nothing in this answer is to be believed"
-            )));
-            Ok(Exit::No)
+            let verdict = format!("{error}. Nothing in this answer is to be believed");
+            if arguments.json {
+                let value = json!({"log": origin, "refused": error.to_string()});
+                output::answer(format_args!("{value:#}"));
+            }
+            Err(Failure::Refused(verdict))
         }
+        Err(error @ LookupError::NoIndex { .. }) => Err(Failure::unknown(format!(
+            "the log {origin}: {error}\n  what it says can be read whole: quorix log tail --from 0"
+        ))),
         Err(error) => Err(Failure::unknown(format!("the log {origin}: {error}"))),
     }
 }
 
-/// The log of this machine's configuration.
-fn own(arguments: &Lookup) -> Result<(VerifierKey, String), Failure> {
-    let config = configuration(&arguments.config.config)?;
-    let section = config.log.as_ref().ok_or_else(|| {
-        Failure::wrong("this machine has no log: say --log VKEY and --url URL of the one to ask")
-    })?;
-    let key = keys::log_key(&section.key, &section.origin)?
-        .verifier()
-        .clone();
-    let url = match &arguments.url {
-        Some(url) => url.clone(),
-        None => {
-            return Err(Failure::wrong(
-                "say --url URL under which the log is served, for example http://127.0.0.1:8480",
-            ));
+/// Which log is asked, where, and what its witnesses have to have done.
+fn log_of(arguments: &Lookup) -> Result<LogLookup, Failure> {
+    let file = &arguments.config.config;
+    let (key, url, tls) = match (&arguments.log, &arguments.url) {
+        (Some(key), Some(url)) => {
+            let tls = Config::read(file).map(|config| config.tls);
+            let key: VerifierKey = which::parse_key(key)?;
+            (key, url.clone(), tls.unwrap_or_default())
+        }
+        (_, url) => {
+            let config = configuration(file)?;
+            let section = which::own_section(&config, file)?;
+            let key = keys::log_key(&section.key, &section.origin)?;
+            let url = match url {
+                Some(url) => url.clone(),
+                None => which::public_url(&section)?,
+            };
+            (key.verifier().clone(), url, config.tls)
         }
     };
-    Ok((key, url))
+    let fetcher =
+        Fetcher::with_tls(FetchLimits::default(), &tls::client(&tls)?).map_err(Failure::unknown)?;
+    let witnessed = match &arguments.policy {
+        None => None,
+        Some(file) => Some(Witnessed {
+            policy: read_policy(file)?,
+            fresh: arguments.max_age.map(|max_age| Fresh {
+                now: now_s(),
+                max_age,
+            }),
+        }),
+    };
+    Ok(LogLookup {
+        fetcher,
+        url,
+        key,
+        witnessed,
+    })
 }
 
 fn output_of(text: &str) -> Result<(StoreDir, StorePath), Failure> {
@@ -73,30 +103,11 @@ fn output_of(text: &str) -> Result<(StoreDir, StorePath), Failure> {
     Ok((dir, path))
 }
 
-fn tell(origin: &str, path: &StorePath, said: &Said, json: bool) {
+fn tell(origin: &str, path: &str, said: &Said, json: bool) {
     let proven = &said.proven;
     let size = proven.checkpoint.checkpoint().size;
     if json {
-        let entries: Vec<_> = said
-            .entries
-            .iter()
-            .map(
-                |(index, bytes)| json!({"index": index, "kind": kind(bytes), "bytes": bytes.len()}),
-            )
-            .collect();
-        let value = json!({
-            "log": origin,
-            "output": path.to_string(),
-            "size": size,
-            "entries": entries,
-            "covered": proven.covered,
-            "read_behind": said.read_behind,
-            "keys": proven.keys,
-            "proof_bytes": proven.proof_bytes,
-            "proof_steps": proven.proof_steps,
-            "checkpoint": String::from_utf8_lossy(proven.checkpoint.bytes()),
-        });
-        return output::answer(format_args!("{value:#}"));
+        return output::answer(format_args!("{:#}", to_json(origin, path, said)));
     }
     let sentence = match said.entries.len() {
         0 => format!("{origin} says nothing about {path}: none of its {size} entries does."),
@@ -107,22 +118,47 @@ fn tell(origin: &str, path: &StorePath, said: &Said, json: bool) {
             )
         }
     };
-    output::answer(format_args!("{sentence}\n"));
+    output::answer(sentence);
     for (index, bytes) in &said.entries {
-        output::answer(format_args!("  entry {index:>10}  {}", kind(bytes)));
+        output::answer(told(bytes).line(*index));
     }
-    output::answer(format_args!(
-        "  proof from the index: {} bytes, {} steps, {} keys; {} entries covered, {} read one by one",
-        proven.proof_bytes, proven.proof_steps, proven.keys, proven.covered, said.read_behind
-    ));
+    if proven.covered > 0 {
+        output::answer(format_args!(
+            "  proof from the index: {} bytes, {} steps, {} keys; {} entries covered, {} read one by one",
+            proven.proof_bytes, proven.proof_steps, proven.keys, proven.covered, said.read_behind
+        ));
+    }
+    let of = |what: &str, verified: &Verified| {
+        let line = witnesses::line(&Ok(verified.clone()), now_s());
+        output::answer(format_args!("  {what}: {line}"));
+    };
+    if let Some(cosigned) = &said.cosigned {
+        of("log", &cosigned.log);
+        of("index", &cosigned.index);
+    }
 }
 
-fn kind(bytes: &[u8]) -> &'static str {
-    match entry::decode(bytes) {
-        Ok(Entry::Build(_)) => "build",
-        Ok(Entry::Realisation(_)) => "realisation",
-        Ok(Entry::Observation(_)) => "observation",
-        Ok(Entry::Retraction(_)) => "retraction",
-        _ => "other",
-    }
+fn to_json(origin: &str, path: &str, said: &Said) -> Value {
+    let proven = &said.proven;
+    let entries = said.entries.iter();
+    let entries: Vec<_> = entries
+        .map(|(index, bytes)| as_json(*index, bytes))
+        .collect();
+    let witnesses = |verified: &Verified| witnesses::json(&Ok(verified.clone()));
+    let cosigned = said.cosigned.as_ref();
+    json!({
+        "log": origin,
+        "output": path,
+        "size": proven.checkpoint.checkpoint().size,
+        "entries": entries,
+        "covered": proven.covered,
+        "read_behind": said.read_behind,
+        "keys": proven.keys,
+        "proof_bytes": proven.proof_bytes,
+        "proof_steps": proven.proof_steps,
+        "checkpoint": String::from_utf8_lossy(proven.checkpoint.bytes()),
+        "index_checkpoint": String::from_utf8_lossy(proven.index_checkpoint.bytes()),
+        "witness_quorum": cosigned.map(|cosigned| witnesses(&cosigned.log)),
+        "index_witness_quorum": cosigned.map(|cosigned| witnesses(&cosigned.index)),
+    })
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::configuration;
@@ -12,10 +12,15 @@ use crate::wiring;
 pub(super) async fn serve(file: &Path) -> Result<Exit, Failure> {
     let config = configuration(file)?;
     let stop = CancellationToken::new();
+    // Before anything is served: whoever is answered may tell this process to stop at once.
+    let mut signals = Signals::new()?;
     let mut node = wiring::start(&config, stop.clone()).await?;
     notify("READY=1");
     tracing::info!("ready");
-    let reason = stopped(&mut node).await?;
+    let reason = tokio::select! {
+        reason = signals.next() => reason,
+        () = node.failed() => "a role ended by itself",
+    };
     tracing::info!("stopping: {reason}");
     notify("STOPPING=1");
     stop.cancel();
@@ -24,15 +29,27 @@ pub(super) async fn serve(file: &Path) -> Result<Exit, Failure> {
     Ok(Exit::Yes)
 }
 
-async fn stopped(node: &mut wiring::Node) -> Result<&'static str, Failure> {
-    let no_signals = |error: std::io::Error| Failure::unknown(format!("signals: {error}"));
-    let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
-    Ok(tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-        () = node.failed() => "a role ended by itself",
-    })
+/// What tells the process to stop, from when this was made.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, Failure> {
+        let no_signals = |error: std::io::Error| Failure::unknown(format!("signals: {error}"));
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).map_err(no_signals)?,
+            interrupt: signal(SignalKind::interrupt()).map_err(no_signals)?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
 }
 
 /// Tells systemd, if it asked to be told (`Type=notify`).

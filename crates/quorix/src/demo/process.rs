@@ -8,11 +8,18 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
+use tokio::time::Instant;
 
 use crate::output::Failure;
 
 /// How long a process may take to answer, and to end when asked to.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What is logged: what the caller asks for, and in any case that the process is ready.
+fn filter() -> String {
+    let asked = std::env::var("RUST_LOG").unwrap_or_else(|_| "info".into());
+    format!("{asked},quorix::commands::serve=info")
+}
 
 /// A running `quorix serve`. Killed when dropped.
 #[derive(Debug)]
@@ -20,10 +27,13 @@ pub struct Process {
     name: String,
     child: Child,
     log: PathBuf,
+    /// What earlier processes had written there before this one started, in bytes.
+    said_before: usize,
 }
 
 impl Process {
-    /// Starts `quorix serve` and waits until every one of `answers` takes connections.
+    /// Starts `quorix serve` and waits until it says that all of its roles run and every one of `answers` takes
+    /// connections. One alone is not enough: roles start one after another.
     ///
     /// # Errors
     /// It does not start, ends, or does not answer in time; with the end of what it printed.
@@ -35,6 +45,7 @@ impl Process {
     ) -> Result<Self, Failure> {
         let log = config.with_extension("log");
         let open = || File::options().create(true).append(true).open(&log);
+        let said_before = fs::read(&log).map_or(0, |said| said.len());
         let (out, err) = (
             open().map_err(Failure::unknown)?,
             open().map_err(Failure::unknown)?,
@@ -43,6 +54,7 @@ impl Process {
             .arg("serve")
             .arg("--config")
             .arg(config)
+            .env("RUST_LOG", filter())
             .stdin(Stdio::null())
             .stdout(out)
             .stderr(err)
@@ -55,24 +67,43 @@ impl Process {
             name: name.into(),
             child,
             log,
+            said_before,
         };
         process.wait_for(answers).await?;
         Ok(process)
     }
 
     async fn wait_for(&mut self, answers: &[SocketAddr]) -> Result<(), Failure> {
-        let end = tokio::time::Instant::now() + PATIENCE;
+        let end = Instant::now() + PATIENCE;
+        while !self.is_ready() {
+            self.wait_until(end, "is not ready").await?;
+        }
         for address in answers {
             while TcpStream::connect(address).await.is_err() {
-                if let Ok(Some(status)) = self.child.try_wait() {
-                    return Err(self.failed(&format!("ended with {status}")));
-                }
-                if tokio::time::Instant::now() > end {
-                    return Err(self.failed(&format!("does not answer at {address}")));
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
+                let what = format!("does not answer at {address}");
+                self.wait_until(end, &what).await?;
             }
         }
+        Ok(())
+    }
+
+    fn is_ready(&self) -> bool {
+        let said = fs::read(&self.log).unwrap_or_default();
+        let said = said.get(self.said_before..).unwrap_or_default();
+        String::from_utf8_lossy(said)
+            .lines()
+            .any(|line| line.ends_with("INFO ready"))
+    }
+
+    /// A moment's rest. An error once the process has ended, or at `end`.
+    async fn wait_until(&mut self, end: Instant, what: &str) -> Result<(), Failure> {
+        if let Ok(Some(status)) = self.child.try_wait() {
+            return Err(self.failed(&format!("ended with {status}")));
+        }
+        if Instant::now() > end {
+            return Err(self.failed(what));
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
         Ok(())
     }
 

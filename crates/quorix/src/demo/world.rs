@@ -1,10 +1,13 @@
 //! Hosts on one machine: folders, keys, configurations, ports and processes. The end-to-end tests play in it too.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
+use quorix_log::beginning::NewKey;
 use quorix_nix::signature::{PublicKey, SecretKey};
 use quorix_tlog::note::{SigningKey, VerifierKey};
 
@@ -87,7 +90,7 @@ impl BuilderHost {
         fs::create_dir_all(&data_dir).map_err(|error| failed(&home, &error))?;
         let log_key = SigningKey::from_seed(parsed(&format!("{name}.example/log"))?, seed()?);
         let nix_key = SecretKey::from_seed(parsed(&format!("{name}-1"))?, seed()?);
-        secret(&home.join("log.key"), &log_key.to_text())?;
+        new_log_key(&home.join("log.key"), &log_key)?;
         secret(&home.join("nix.key"), &nix_key.to_text())?;
         let (submit, public) = (home.join("submit.sock"), free_port()?);
         fs::create_dir_all(store).map_err(|error| failed(store, &error))?;
@@ -294,15 +297,24 @@ listen = "{metrics}"
     }
 }
 
-/// A port that is free now.
+/// A port that is free now, and that this process was not given before: the system gives one again as soon as nobody
+/// listens there, and hosts are configured long before they listen.
 ///
 /// # Errors
 /// There is none.
 pub fn free_port() -> Result<SocketAddr, Failure> {
-    let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)));
-    listener
-        .and_then(|listener| listener.local_addr())
-        .map_err(|error| Failure::unknown(format!("no free port: {error}")))
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    for _ in 0..1000 {
+        let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)));
+        let address = listener
+            .and_then(|listener| listener.local_addr())
+            .map_err(|error| Failure::unknown(format!("no free port: {error}")))?;
+        let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
+        if given.insert(address.port()) {
+            return Ok(address);
+        }
+    }
+    Err(Failure::unknown("no free port that was not given before"))
 }
 
 /// Removes a folder with stores in it, whose folders are read-only.
@@ -328,6 +340,16 @@ pub fn seed() -> Result<[u8; 32], Failure> {
 fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, Failure> {
     text.parse()
         .map_err(|error| Failure::unknown(format!("`{text}`: {error}")))
+}
+
+/// Writes the key of a log that was never begun, as `quorix key generate` does.
+///
+/// # Errors
+/// The files cannot be made.
+pub fn new_log_key(file: &Path, key: &SigningKey) -> Result<(), Failure> {
+    secret(file, &key.to_text())?;
+    let mark = NewKey::beside(file, key.verifier());
+    mark.mark().map_err(|error| failed(mark.path(), &error))
 }
 
 fn secret(file: &Path, text: &str) -> Result<(), Failure> {

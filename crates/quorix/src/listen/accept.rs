@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use futures::Stream;
 use tokio::net::{TcpStream, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::connection::{Connection, Transport};
+use super::places::{Door, Place, Places, Who};
 use super::{Bound, HEADER_PATIENCE, Handshake, Socket};
 
 /// The most connections of one listener, those in their handshake included.
@@ -57,23 +58,31 @@ enum Raw {
 }
 
 async fn take(bound: Bound, ready: mpsc::Sender<Connection>) {
-    let Bound { socket, tls } = bound;
+    let Bound { socket, tls, door } = bound;
     let tls = tls.map(Arc::new);
+    let places = Places::default();
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     // What is in it ends with it.
     let mut handshakes = JoinSet::new();
     loop {
-        let Ok(place) = Arc::clone(&room).acquire_owned().await else {
+        let Ok(permit) = Arc::clone(&room).acquire_owned().await else {
             return;
         };
-        let raw = match accept(&socket).await {
-            Ok(raw) => raw,
+        let (raw, who) = match accept(&socket, door.as_ref()).await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 // Most likely too many open files: those who are here have to leave first.
                 tracing::warn!("a connection was not taken: {error}");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
+        };
+        let Some(place) = places.take(permit, who) else {
+            tracing::debug!(
+                ?who,
+                "a connection was not taken: there are too many from there"
+            );
+            continue;
         };
         let (ready, tls) = (ready.clone(), tls.clone());
         handshakes.spawn(async move {
@@ -87,22 +96,33 @@ async fn take(bound: Bound, ready: mpsc::Sender<Connection>) {
     }
 }
 
-async fn accept(socket: &Socket) -> io::Result<Raw> {
+/// The next connection, and whom it is counted for.
+async fn accept(socket: &Socket, door: Option<&Door>) -> io::Result<(Raw, Option<Who>)> {
     Ok(match socket {
         Socket::Tcp(listener) => {
-            let (stream, _) = listener.accept().await?;
+            let (stream, from) = listener.accept().await?;
             stream.set_nodelay(true)?;
-            Raw::Tcp(stream)
+            (Raw::Tcp(stream), Who::of(from.ip()))
         }
-        Socket::Unix(listener) => Raw::Unix(listener.accept().await?.0),
+        Socket::Unix(listener) => {
+            let (stream, _) = listener.accept().await?;
+            let Some(door) = door else {
+                // Nobody but its owner can open it.
+                return Ok((Raw::Unix(stream), None));
+            };
+            let process = stream.peer_cred()?;
+            let user = process.uid();
+            let who = if door(user, process.gid()) {
+                Who::User(user)
+            } else {
+                Who::Stranger
+            };
+            (Raw::Unix(stream), Some(who))
+        }
     })
 }
 
-async fn begin(
-    raw: Raw,
-    tls: Option<&Handshake>,
-    place: OwnedSemaphorePermit,
-) -> io::Result<Connection> {
+async fn begin(raw: Raw, tls: Option<&Handshake>, place: Place) -> io::Result<Connection> {
     let transport = match (raw, tls) {
         (Raw::Unix(stream), _) => Transport::Unix(stream),
         (Raw::Tcp(stream), None) => Transport::Tcp(stream),

@@ -9,11 +9,11 @@ use std::time::Duration;
 use quorix_log::access::Peer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep};
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
+use super::places::Place;
 use super::tls;
 
 /// Bytes until it is clear what the client speaks: the preface of HTTP/2. No request is much shorter.
@@ -31,7 +31,7 @@ pub(super) struct Connection {
     transport: Transport,
     peer: Peer,
     greeting: Option<Greeting>,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 /// The first bytes that have not come yet. Nothing in hyper waits for them with a limit.
@@ -41,11 +41,7 @@ struct Greeting {
 }
 
 impl Connection {
-    pub(super) fn new(
-        transport: Transport,
-        patience: Duration,
-        place: OwnedSemaphorePermit,
-    ) -> io::Result<Self> {
+    pub(super) fn new(transport: Transport, patience: Duration, place: Place) -> io::Result<Self> {
         let peer = peer(&transport)?;
         Ok(Self {
             transport,

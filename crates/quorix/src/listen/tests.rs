@@ -110,6 +110,7 @@ async fn bound(
             clients,
             protocols,
         }),
+        door: None,
     };
     (bound, address)
 }
@@ -336,7 +337,11 @@ async fn a_process_at_a_socket_is_known_by_its_user() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("submit.sock");
     let socket = Socket::Unix(unix(&path, 0o600).await.unwrap());
-    let mut connections = Connections::of(Bound { socket, tls: None });
+    let mut connections = Connections::of(Bound {
+        socket,
+        tls: None,
+        door: None,
+    });
     let _client = UnixStream::connect(&path).await.unwrap();
     let connection = connections.next().await.unwrap().unwrap();
     let file = std::fs::metadata(&path).unwrap();
@@ -346,4 +351,116 @@ async fn a_process_at_a_socket_is_known_by_its_user() {
     };
     assert_eq!(connection.connect_info(), expected);
     assert_eq!(file.mode() & 0o777, 0o600);
+}
+
+#[tokio::test]
+async fn a_file_in_the_place_of_a_socket_is_left_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log.key");
+    std::fs::write(&path, "a secret").unwrap();
+    let error = unix(&path, 0o600).await.err().unwrap();
+    assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+    assert!(
+        error
+            .to_string()
+            .starts_with("there is a file that is no socket; it was left as it is"),
+        "{error}"
+    );
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "a secret");
+    // Nor is what a link points at.
+    let link = dir.path().join("submit.sock");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    assert!(unix(&link, 0o600).await.is_err());
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "a secret");
+    // A socket that a dead process left is replaced.
+    let left = dir.path().join("left.sock");
+    drop(std::os::unix::net::UnixListener::bind(&left).unwrap());
+    unix(&left, 0o600).await.unwrap();
+}
+
+#[tokio::test]
+async fn users_that_may_not_submit_take_few_places_of_a_socket_for_all() {
+    use futures::StreamExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("submit.sock");
+    let mut connections = Connections::of(Bound {
+        socket: Socket::Unix(unix(&path, 0o666).await.unwrap()),
+        tls: None,
+        door: Some(Arc::new(|_, _| false)),
+    });
+    let mut clients = Vec::new();
+    let mut taken = Vec::new();
+    for _ in 0..16 {
+        clients.push(UnixStream::connect(&path).await.unwrap());
+        taken.push(connections.next().await.unwrap().unwrap());
+    }
+    // The next one is let go at once.
+    let mut late = UnixStream::connect(&path).await.unwrap();
+    let mut rest = Vec::new();
+    let _ = late.read_to_end(&mut rest).await;
+    assert!(rest.is_empty());
+    taken.pop();
+    clients.push(UnixStream::connect(&path).await.unwrap());
+    taken.push(connections.next().await.unwrap().unwrap());
+}
+
+#[tokio::test]
+async fn a_connection_that_asks_for_nothing_is_ended_and_one_that_is_being_answered_is_not() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, slow) = (CancellationToken::new(), CancellationToken::new());
+    let answered = slow.clone();
+    let router = Router::new().route("/", get(|| async { "quick" })).route(
+        "/slow",
+        get(move || async move {
+            answered.cancelled().await;
+            "slow"
+        }),
+    );
+    let serving = tokio::spawn(serve_http(listener, router, stop.clone()));
+    let request = |path: &str| format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
+    let mut idle = TcpStream::connect(address).await.unwrap();
+    idle.write_all(request("/").as_bytes()).await.unwrap();
+    let mut busy = TcpStream::connect(address).await.unwrap();
+    busy.write_all(request("/slow").as_bytes()).await.unwrap();
+    let mut beginning = [0; 15];
+    idle.read_exact(&mut beginning).await.unwrap();
+    assert_eq!(&beginning, b"HTTP/1.1 200 OK");
+
+    tokio::time::pause();
+    let begun = tokio::time::Instant::now();
+    let mut rest = Vec::new();
+    idle.read_to_end(&mut rest).await.unwrap();
+    assert!(String::from_utf8_lossy(&rest).ends_with("quick"));
+    // Its own limit for the head of the next request may be shorter.
+    assert!(begun.elapsed() <= idle::IDLE + HEADER_PATIENCE);
+    tokio::time::sleep(idle::IDLE * 10).await;
+    slow.cancel();
+    busy.read_exact(&mut beginning).await.unwrap();
+    assert_eq!(&beginning, b"HTTP/1.1 200 OK");
+    tokio::time::resume();
+    stop.cancel();
+    serving.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_client_that_only_answers_pings_does_not_keep_its_place() {
+    let open = Open::none();
+    let mut counted = Counted {
+        router: Router::new().route("/", get(|| async { "bytes" })),
+        open: open.clone(),
+    };
+    tokio::time::pause();
+    let begun = tokio::time::Instant::now();
+    let request = axum::http::Request::new(axum::body::Body::empty());
+    let answer = tonic::codegen::Service::call(&mut counted, request)
+        .await
+        .unwrap();
+    // Open until its body is gone.
+    let waiting = tokio::time::timeout(idle::IDLE * 5, open.idle()).await;
+    assert!(waiting.is_err());
+    drop(answer);
+    open.idle().await;
+    // The runtime rounds to its next millisecond.
+    assert_eq!(begun.elapsed().as_secs(), (idle::IDLE * 6).as_secs());
 }

@@ -11,6 +11,7 @@ use quorix_log::grpc::Monotonic;
 
 use super::Start;
 use crate::config::{LimitsSection, LogSection, Principal};
+use crate::listen::Door;
 use crate::output::Failure;
 
 /// The most bytes of a token file, and of the list of users.
@@ -40,6 +41,20 @@ pub fn start(start: &mut Start<'_>, section: &LogSection) -> Result<Arc<Access>,
             });
     }
     Ok(access)
+}
+
+/// Who may use the log's socket: those who may submit, so that nobody else takes their places there. Where a token is
+/// asked for everybody may come, since only the token says who it is.
+///
+/// # Errors
+/// A user or group is not known.
+pub fn door(section: &LogSection) -> Result<Door, Failure> {
+    let doors = doors(section)?;
+    Ok(Arc::new(move |user, group| {
+        doors.token_on_socket
+            || doors.users.contains_key(&user)
+            || doors.groups.contains_key(&group)
+    }))
 }
 
 /// The time since the start of the process, which never goes back.

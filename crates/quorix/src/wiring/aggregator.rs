@@ -1,10 +1,12 @@
-//! The aggregator role, and the channel to it for roles in the same process.
+//! The aggregator role, and the channel to it for roles in the same process. Its listeners speak gRPC, grpc-web and JSON.
 
 mod evidence;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::http::HeaderValue;
+use axum::middleware::from_fn;
 use quorix_aggregator::config::AggregatorConfig;
 use quorix_aggregator::gossip::Peer;
 use quorix_aggregator::service::Aggregator;
@@ -14,6 +16,8 @@ use quorix_wire::channel;
 use quorix_wire::content::ContentVerifier;
 use tonic::service::Routes;
 use tonic::transport::{Channel, Server};
+use tonic_web::GrpcWebLayer;
+use tower_http::cors::CorsLayer;
 
 use super::{Start, keys};
 use crate::config::AggregatorSection;
@@ -40,7 +44,7 @@ pub async fn start(
         Clients::Known
     };
     let tls = start.tls.as_ref();
-    let bound = listen::grpc("aggregator.listen", &section.listen, tls, clients, false).await?;
+    let bound = listen::web("aggregator.listen", &section.listen, tls, clients).await?;
     let index = RocksIndex::open(&start.config.role_dir("aggregator")).map_err(Failure::unknown)?;
     let config = AggregatorConfig {
         poll_interval: section.poll_interval.0,
@@ -66,7 +70,8 @@ pub async fn start(
     add_ons(start, section, &aggregator)?;
     let running = aggregator.clone();
     let routes = routes(&aggregator).await?;
-    let serving = listen::serve_grpc_at(bound, routes.clone(), start.stop.clone());
+    let outside = with_web(&aggregator, routes.clone(), &section.allow_origins)?;
+    let serving = listen::serve_web_at(bound, outside, start.stop.clone());
     let (local, incoming) = channel::in_memory();
     let inside = Server::builder()
         .add_routes(routes)
@@ -121,6 +126,43 @@ fn add_ons(
         .tasks
         .spawn(evidence::keep(aggregator.clone(), dir, start.stop.clone()));
     Ok(())
+}
+
+/// The same services in grpc-web too, and as JSON below `/api`, for pages of these origins.
+fn with_web(
+    aggregator: &Aggregator,
+    routes: Routes,
+    allow_origins: &[String],
+) -> Result<Routes, Failure> {
+    let api = quorix_aggregator::routes::router(aggregator.clone()).map_err(Failure::unknown)?;
+    let grpc = routes
+        .into_axum_router()
+        .layer(from_fn(listen::deadline::honoured))
+        .layer(GrpcWebLayer::new());
+    let api = api.layer(from_fn(listen::deadline::honoured));
+    Ok(grpc.merge(api).layer(cors(allow_origins)?).into())
+}
+
+/// Which pages of other origins may read what is answered: none, unless they are named.
+fn cors(allow_origins: &[String]) -> Result<CorsLayer, Failure> {
+    let origin = |text: &String| {
+        let is_origin = text.split_once("://").is_some_and(|(scheme, host)| {
+            ["http", "https"].contains(&scheme) && !host.is_empty() && !host.contains(['/', '*'])
+        });
+        let value = is_origin.then(|| HeaderValue::from_str(text).ok());
+        value.flatten().ok_or_else(|| {
+            Failure::wrong(format!(
+                "aggregator.allow_origins: `{text}` is no origin; write `https://example.org`"
+            ))
+        })
+    };
+    let origins: Vec<HeaderValue> = allow_origins.iter().map(origin).collect::<Result<_, _>>()?;
+    let header = axum::http::HeaderName::from_static;
+    Ok(CorsLayer::new()
+        .allow_origin(origins)
+        .allow_methods([axum::http::Method::GET, axum::http::Method::POST])
+        .allow_headers(["content-type", "grpc-timeout", "x-grpc-web", "x-user-agent"].map(header))
+        .expose_headers(["grpc-status", "grpc-message"].map(header)))
 }
 
 /// The service with health and reflection.

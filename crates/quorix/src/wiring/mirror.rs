@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use quorix_log::mirror::{Mirror, Mirrored, Mirrors, Seal, folder_of, router};
 use quorix_tlog::checkpoint::SignedCheckpoint;
@@ -10,7 +11,7 @@ use quorix_tlog::note::SignedNote;
 
 use super::{Clock, Start, keys, observe};
 use crate::commands::log::export::failure;
-use crate::config::MirrorSection;
+use crate::config::{Config, MirrorSection};
 use crate::listen;
 use crate::output::Failure;
 
@@ -23,7 +24,7 @@ pub async fn start(start: &mut Start<'_>) -> Result<(), Failure> {
         return Ok(());
     };
     let logs = logs(section)?;
-    let seal = seal(section, &start.clock)?;
+    let seal = seal(start.config, section, &start.clock)?;
     let bound = listen::http("mirror.listen", &section.listen, start.tls.as_ref()).await?;
     let (dir, mirrors) = (start.config.role_dir("mirror"), Mirrors::default());
     for log in logs {
@@ -85,13 +86,20 @@ pub fn logs(section: &MirrorSection) -> Result<Vec<Mirrored>, Failure> {
 ///
 /// # Errors
 /// The key cannot be read, or is of another kind.
-pub fn seal(section: &MirrorSection, clock: &Clock) -> Result<Option<Seal>, Failure> {
-    let Some(file) = &section.key else {
+pub fn seal(
+    config: &Config,
+    section: &MirrorSection,
+    clock: &Clock,
+) -> Result<Option<Seal>, Failure> {
+    let Some(key) = key(config, section)? else {
         return Ok(None);
     };
-    let (key, clock) = (keys::cosigner_key(file)?, clock.clone());
+    let (clock, last) = (clock.clone(), AtomicU64::new(0));
     Ok(Some(Arc::new(move |shown| {
-        sealed(&key, clock(), shown).unwrap_or_else(|reason| {
+        // A clock that goes back gives the last time again.
+        let now = clock();
+        let now = now.max(last.fetch_max(now, Ordering::SeqCst));
+        sealed(&key, now, shown).unwrap_or_else(|reason| {
             tracing::error!(
                 "the mirror cannot cosign a checkpoint of {}: {reason}",
                 shown.checkpoint().origin
@@ -99,6 +107,44 @@ pub fn seal(section: &MirrorSection, clock: &Clock) -> Result<Option<Seal>, Fail
             shown.bytes().to_vec()
         })
     })))
+}
+
+/// The key that cosigns copies, if there is one.
+///
+/// # Errors
+/// It cannot be read, is of another kind, or another role of this configuration signs with it.
+pub fn key(
+    config: &Config,
+    section: &MirrorSection,
+) -> Result<Option<CosignerSigningKey>, Failure> {
+    let Some(file) = &section.key else {
+        return Ok(None);
+    };
+    let key = keys::cosigner_key(file)?;
+    alone(config, &key)?;
+    Ok(Some(key))
+}
+
+/// Two roles with one key would each remember only what they signed themselves, and could sign two histories together.
+fn alone(config: &Config, key: &CosignerSigningKey) -> Result<(), Failure> {
+    let public = key.verifier().public_bytes();
+    let refused = |role: &str| {
+        Err(Failure::wrong(format!(
+            "mirror.key: that is the key of [{role}] too, and each remembers only what it signed itself; make another one: \
+             quorix key generate --kind witness --name NAME FILE"
+        )))
+    };
+    if let Some(witness) = &config.witness
+        && keys::cosigner_key(&witness.key)?.verifier().public_bytes() == public
+    {
+        return refused("witness");
+    }
+    if let Some(log) = &config.log
+        && keys::log_key(&log.key, &log.origin)?.verifier().as_bytes()[..] == public[..]
+    {
+        return refused("log");
+    }
+    Ok(())
 }
 
 /// The checkpoint with the mirror's cosignature as its last line, instead of what claimed to be one before.

@@ -256,6 +256,7 @@ async fn a_look_up_verifies_and_an_altered_answer_is_refused() {
         fetcher: Fetcher::new(FetchLimits::default()).unwrap(),
         url,
         key: builder.vkey().clone(),
+        witnessed: None,
     };
     let dir = "/nix/store".parse().unwrap();
     let asked = a_path("hello");
@@ -278,6 +279,175 @@ async fn a_look_up_verifies_and_an_altered_answer_is_refused() {
     assert!(
         error.is_refusal() && matches!(error, LookupError::Answer(_)),
         "{error}"
+    );
+
+    stop.cancel();
+    node.ended().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_starts_whatever_is_wrong_with_its_index_and_says_so() {
+    use quorix_testkit::entries::{a_path, an_attestation};
+    use quorix_wire::client::LogClient;
+    use quorix_wire::index::{LogLookup, LookupError, lookup};
+    let Hosts { builder, _dir, .. } = hosts();
+    let config = configuration(&builder.config).unwrap();
+    let index = config.role_dir("log-index");
+    std::fs::create_dir_all(&index).unwrap();
+    std::fs::write(index.join("CURRENT"), "MANIFEST-of-nothing\n").unwrap();
+    let (node, stop) = running(&builder.config).await.unwrap();
+    let channel = channel::connect(&Address::Unix(builder.submit.clone())).unwrap();
+    let client = LogClient::new(channel);
+    let entry = an_attestation().bytes();
+    client.submit(vec![entry], Vec::new()).await.unwrap();
+    let log = LogLookup {
+        fetcher: Fetcher::new(FetchLimits::default()).unwrap(),
+        url: builder.url(),
+        key: builder.vkey().clone(),
+        witnessed: None,
+    };
+    let ask = async || lookup(&log, &"/nix/store".parse().unwrap(), &a_path("hello"), None).await;
+    let no_answer = ask().await.unwrap_err();
+    assert!(!no_answer.is_refusal(), "{no_answer}");
+    assert!(no_answer.to_string().contains("503"), "{no_answer}");
+    let status = crate::demo::client::until("the index says what is wrong", async || {
+        let status = client.status().await.ok()?.index?;
+        (!status.problem.is_empty()).then_some(status)
+    })
+    .await
+    .unwrap();
+    assert!(
+        status.problem.contains("opening the log's index"),
+        "{}",
+        status.problem
+    );
+    assert!(!status.answering && !status.stopped);
+    stop.cancel();
+    node.ended().await.unwrap();
+
+    // A log that keeps none is told apart from one that does not answer.
+    let text = std::fs::read_to_string(&builder.config).unwrap();
+    let text = text.replacen("[log]\n", "[log]\nindex = false\n", 1);
+    std::fs::write(&builder.config, text).unwrap();
+    let (node, stop) = running(&builder.config).await.unwrap();
+    let none = ask().await;
+    assert!(matches!(none, Err(LookupError::NoIndex { .. })), "{none:?}");
+    stop.cancel();
+    node.ended().await.unwrap();
+}
+
+/// A gRPC message without a field, framed.
+const EMPTY: [u8; 5] = [0; 5];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_listener_answers_grpc_web_and_json_and_named_origins_may_read_them() {
+    let Hosts { user, _dir, .. } = hosts();
+    let text = std::fs::read_to_string(&user.config).unwrap();
+    let named = "[aggregator]\nallow_origins = [\"https://example.org\"]\n";
+    std::fs::write(&user.config, text.replace("[aggregator]\n", named)).unwrap();
+    let (node, stop) = running(&user.config).await.unwrap();
+    let url = format!("http://{}", user.aggregator);
+    let client = reqwest::Client::new();
+
+    let logs = client
+        .get(format!("{url}/api/v1/logs"))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(logs.status(), 200);
+    let logs: serde_json::Value = serde_json::from_slice(&logs.bytes().await.unwrap()).unwrap();
+    assert_eq!(logs.pointer("/logs/0/name"), Some(&"alice".into()));
+
+    let overview = format!("{url}/quorix.v1.AggregatorService/GetOverview");
+    let web = client
+        .post(&overview)
+        .header("content-type", "application/grpc-web+proto")
+        .header("origin", "https://example.org")
+        .body(EMPTY.to_vec())
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(web.headers()["content-type"], "application/grpc-web+proto");
+    assert_eq!(
+        web.headers()["access-control-allow-origin"],
+        "https://example.org"
+    );
+    let web = web.bytes().await.unwrap();
+    let trailers = String::from_utf8_lossy(&web);
+    assert!(trailers.contains("grpc-status:0"), "{trailers}");
+
+    let preflight = async |origin: &str| {
+        let asked = client
+            .request(reqwest::Method::OPTIONS, &overview)
+            .header("origin", origin)
+            .header("access-control-request-method", "POST")
+            .header("access-control-request-headers", "content-type,x-grpc-web");
+        let answer = asked.send().await.unwrap();
+        answer.headers().get("access-control-allow-origin").cloned()
+    };
+    assert_eq!(
+        preflight("https://example.org").await.unwrap(),
+        "https://example.org"
+    );
+    assert_eq!(preflight("https://evil.example").await, None);
+
+    stop.cancel();
+    node.ended().await.unwrap();
+    let text = std::fs::read_to_string(&user.config).unwrap();
+    std::fs::write(&user.config, text.replace("https://example.org", "*")).unwrap();
+    let refused = running(&user.config).await.err().unwrap().to_string();
+    assert_eq!(
+        refused,
+        "aggregator.allow_origins: `*` is no origin; write `https://example.org`"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_time_that_a_caller_gives_is_honoured() {
+    let Hosts { user, _dir, .. } = hosts();
+    // A cache that takes connections and never answers: a decision waits 5 seconds for it.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let key = quorix_nix::signature::SecretKey::from_seed("cache-1".parse().unwrap(), [1; 32]);
+    let policy = format!(
+        "cache main {} http://{} operator=main\nquorum none\nvoters one 1 main\n\
+         rule main quorum=one\ndefault main\n",
+        key.public_key(),
+        silent.local_addr().unwrap()
+    );
+    std::fs::write(&user.policy, policy).unwrap();
+    let (node, stop) = running(&user.config).await.unwrap();
+    let url = format!("http://{}", user.aggregator);
+    let client = reqwest::Client::new();
+    let hash = "93a4fjryvg1hz7bxki7wzd9cznsm20yx";
+
+    let started = std::time::Instant::now();
+    let json = client
+        .get(format!("{url}/api/v1/decide?path={hash}"))
+        .header("grpc-timeout", "300m");
+    let json = json.send().await.unwrap();
+    assert_eq!(json.status(), 504);
+    let json: serde_json::Value = serde_json::from_slice(&json.bytes().await.unwrap()).unwrap();
+    assert_eq!(json.pointer("/code"), Some(&"deadline_exceeded".into()));
+
+    let message = [&[0, 0, 0, 0, 34, 10, 32], hash.as_bytes()].concat();
+    let web = client
+        .post(format!("{url}/quorix.v1.AggregatorService/Decide"))
+        .header("content-type", "application/grpc-web+proto")
+        .header("grpc-timeout", "300m")
+        .body(message);
+    let web = web.send().await.unwrap();
+    // DEADLINE_EXCEEDED.
+    let in_headers = web
+        .headers()
+        .get("grpc-status")
+        .is_some_and(|code| code == "4");
+    let body = web.bytes().await.unwrap();
+    let in_body = String::from_utf8_lossy(&body).contains("grpc-status:4");
+    assert!(in_headers || in_body, "{body:?}");
+    assert!(
+        started.elapsed() < std::time::Duration::from_secs(4),
+        "{:?}",
+        started.elapsed()
     );
 
     stop.cancel();

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use quorix_log::witness::{Witness, WitnessConfig, routes};
 use quorix_log::witnesses::{PATIENCE, Witnesses, WitnessesConfig};
 use quorix_store::RocksWitness;
+use quorix_tlog::index;
 use quorix_tlog::log_key::LogKey;
 use quorix_tlog::note::SigningKey;
 use quorix_tlog::tlog_policy::{MAX_POLICY_LENGTH, TlogPolicy};
@@ -72,6 +73,7 @@ pub fn config(config: &Config, section: &WitnessSection) -> Result<WitnessConfig
         })?;
         let is_own = |log: &SigningKey| {
             let own = log.verifier();
+            // The index of this log has the same key under another name.
             own.name() == key.name() || own.as_bytes()[..] == key.public_bytes()[..]
         };
         if log.as_ref().is_some_and(is_own) {
@@ -103,6 +105,39 @@ pub fn of_log(
     };
     let (fetcher, clock) = (start.fetcher.clone(), start.clock.clone());
     Witnesses::new(config, fetcher, clock, &mut start.registry)
+        .map(Some)
+        .map_err(|error| Failure::wrong(format!("log.witness_policy: {error}")))
+}
+
+/// The log's witnesses as those of its index: the same ones, asked under the index's own origin.
+///
+/// # Errors
+/// As [`of_log`].
+pub fn of_index(
+    start: &mut Start<'_>,
+    section: &LogSection,
+    key: &SigningKey,
+) -> Result<Option<Witnesses>, Failure> {
+    let Some(config) = of_log_config(start.config, section, key)? else {
+        return Ok(None);
+    };
+    // A name that is too long has no index either, and is told there.
+    let Ok(key) = index::verifier_of(key.verifier()) else {
+        return Ok(None);
+    };
+    let own = config.own.map(|own| own.renamed(key.name().clone()));
+    let mut log_keys: Vec<LogKey> = vec![key.into()];
+    log_keys.extend(
+        own.as_ref()
+            .map(|own| LogKey::MlDsa44(own.verifier().clone())),
+    );
+    let config = WitnessesConfig {
+        log_keys,
+        own,
+        ..config
+    };
+    let (fetcher, clock) = (start.fetcher.clone(), start.clock.clone());
+    Witnesses::of_index(config, fetcher, clock, &mut start.registry)
         .map(Some)
         .map_err(|error| Failure::wrong(format!("log.witness_policy: {error}")))
 }

@@ -226,7 +226,15 @@ type Answer<T> = Result<tonic::Response<T>, Status>;
 
 #[tonic::async_trait]
 impl AggregatorService for FakeAggregator {
+    type DecideStreamStream = BoxStream<'static, Result<pb::DecideManyResponse, Status>>;
     type WatchEventsStream = BoxStream<'static, Result<pb::Event, Status>>;
+
+    async fn decide_stream(
+        &self,
+        _: Request<pb::DecideManyRequest>,
+    ) -> Answer<Self::DecideStreamStream> {
+        Err(Status::unimplemented(""))
+    }
 
     async fn get_evidence(
         &self,

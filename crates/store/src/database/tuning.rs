@@ -1,7 +1,7 @@
 //! How RocksDB is set up: durability first, then a small memory footprint, then speed.
 //!
-//! Memory: 32 MiB of cache, which also holds the indexes and filters of the files; 24 MiB of write buffers, all column
-//! families together; a few MiB for at most 512 open files.
+//! Memory: 32 MiB of cache, which also holds the indexes and filters of the files; up to 48 MiB for tiles of hashes, which
+//! only reading them fills; 24 MiB of write buffers, all column families together; a few MiB for at most 512 open files.
 
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, Cache, DBCompressionType, DBRecoveryMode, LogLevel,
@@ -9,11 +9,19 @@ use rocksdb::{
 };
 
 const CACHE_BYTES: usize = 32 << 20;
+/// The tiles of a million and a half entries.
+const HASHES_CACHE_BYTES: usize = 48 << 20;
 const WRITE_BUFFERS_BYTES: usize = 24 << 20;
 const WRITE_BUFFER_BYTES: usize = 8 << 20;
 const WAL_BYTES: u64 = 64 << 20;
 const OPEN_FILES: i32 = 512;
 const BLOOM_BITS: f64 = 10.0;
+/// Share of a write buffer for the filter of its keys.
+const MEMTABLE_BLOOM: f64 = 0.05;
+/// The fastest: each entry is compressed while others wait to be appended.
+const ZSTD_LEVEL: i32 = 1;
+/// RocksDB's default; of no meaning for zstd.
+const WINDOW_BITS: i32 = -14;
 const LARGE_VALUE_BYTES: u64 = 4 << 10;
 
 /// What the keys and values of a column family are like.
@@ -60,15 +68,30 @@ pub(super) fn database() -> Options {
     options
 }
 
-/// The cache that all column families share.
-pub(super) fn cache() -> Cache {
-    Cache::new_lru_cache(CACHE_BYTES)
+/// What is kept in memory of the files of one database.
+pub(super) struct Caches {
+    /// Of most column families.
+    shared: Cache,
+    /// Of tiles of hashes, so that what clients ask for most is not pushed out by what appending looks up.
+    hashes: Cache,
+}
+
+impl Caches {
+    pub(super) fn new() -> Self {
+        Self {
+            shared: Cache::new_lru_cache(CACHE_BYTES),
+            hashes: Cache::new_lru_cache(HASHES_CACHE_BYTES),
+        }
+    }
 }
 
 /// Options of one column family.
-pub(super) fn column(shape: Shape, cache: &Cache) -> Options {
+pub(super) fn column(shape: Shape, caches: &Caches) -> Options {
     let mut table = BlockBasedOptions::default();
-    table.set_block_cache(cache);
+    table.set_block_cache(match shape {
+        Shape::Hashes => &caches.hashes,
+        _ => &caches.shared,
+    });
     // Indexes and filters of a billion keys do not fit into memory: they are cut into blocks and cached like data.
     table.set_cache_index_and_filter_blocks(true);
     table.set_cache_index_and_filter_blocks_with_high_priority(true);
@@ -80,13 +103,19 @@ pub(super) fn column(shape: Shape, cache: &Cache) -> Options {
         table.set_partition_filters(true);
         table.set_optimize_filters_for_memory(true);
     }
-    if shape == Shape::Lookup {
+    if matches!(shape, Shape::Lookup | Shape::Hashes) {
+        // A full tile of hashes has 8 KiB: each is a block of its own, so that no other is read with it.
         table.set_block_size(4 << 10);
     }
     let mut options = Options::default();
     options.set_block_based_table_factory(&table);
     options.set_write_buffer_size(WRITE_BUFFER_BYTES);
     options.set_level_compaction_dynamic_level_bytes(true);
+    if shape == Shape::Lookup {
+        // Most of what is looked up is not there: a filter says so for what is still in memory too.
+        options.set_memtable_prefix_bloom_ratio(MEMTABLE_BLOOM);
+        options.set_memtable_whole_key_filtering(true);
+    }
     match shape {
         Shape::Small | Shape::Hashes | Shape::Lookup => {
             options.set_compression_type(DBCompressionType::None);
@@ -96,6 +125,7 @@ pub(super) fn column(shape: Shape, cache: &Cache) -> Options {
             // Fast while bundles still change, small once they lie still.
             options.set_compression_type(DBCompressionType::Lz4);
             options.set_bottommost_compression_type(DBCompressionType::Zstd);
+            options.set_bottommost_compression_options(WINDOW_BITS, ZSTD_LEVEL, 0, 0, true);
         }
         Shape::Blobs => {
             options.set_compression_type(DBCompressionType::Lz4);

@@ -177,3 +177,64 @@ fn a_damaged_row_is_an_error_that_says_what_to_do() {
         "a stored key is no name"
     );
 }
+
+#[test]
+fn an_index_is_read_while_another_process_writes_it_and_never_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let missing = RocksIndex::open_to_read(dir.path()).err().unwrap();
+    assert!(
+        missing.to_string().ends_with("there is none yet"),
+        "{missing}"
+    );
+    assert!(!dir.path().join("CURRENT").exists(), "nothing was made");
+
+    let writer = RocksIndex::open(dir.path()).unwrap();
+    let seen = IndexedStatement {
+        place: Place::Unlogged { entry: vec![7] },
+        ..statement("hello", 1, "cache-1:key", 0)
+    };
+    writer.observe(&seen).unwrap();
+    let reader = RocksIndex::open_to_read(dir.path()).unwrap();
+    let hello = a_path("hello").hash_part();
+    assert_eq!(
+        reader.statements(&hello).unwrap(),
+        std::slice::from_ref(&seen)
+    );
+    let other = IndexedStatement {
+        value: FingerprintDigest::from_bytes([2; 32]),
+        ..seen.clone()
+    };
+    assert!(reader.observe(&other).is_err());
+    assert_eq!(writer.statements(&hello).unwrap(), [seen]);
+}
+
+#[test]
+fn observations_kept_together_are_those_kept_one_by_one() {
+    let (together, one_by_one) = (tempfile::tempdir().unwrap(), MemoryIndex::new());
+    let together = RocksIndex::open(together.path()).unwrap();
+    let mut dice = Dice(11);
+    for _ in 0..20 {
+        let mut seen = Vec::new();
+        for number in 0..dice.below(30) {
+            let value = u8::try_from(dice.below(2)).unwrap();
+            let (name, voice) = (
+                format!("p{}", dice.below(9)),
+                format!("cache-{}:key", dice.below(3)),
+            );
+            seen.push(IndexedStatement {
+                place: Place::Unlogged {
+                    entry: vec![value, u8::try_from(number % 3).unwrap()],
+                },
+                ..statement(&name, value, &voice, 0)
+            });
+        }
+        together.observe_all(&seen).unwrap();
+        one_by_one.observe_all(&seen).unwrap();
+    }
+    for number in 0..9 {
+        let output = a_path(&format!("p{number}")).hash_part();
+        assert_eq!(together.statements(&output), one_by_one.statements(&output));
+    }
+    assert_eq!(together.counts(), one_by_one.counts());
+    assert!(together.counts().unwrap().disagree > 0);
+}

@@ -8,12 +8,13 @@ use crate::tree::{Grower, blob_id};
 
 type Open<'a> = &'a dyn Fn() -> Box<dyn LogStore>;
 
-pub(super) const CASES: [fn(Open<'_>); 10] = [
+pub(super) const CASES: [fn(Open<'_>); 11] = [
     a_new_store_is_empty,
     a_commit_is_read_back_whole,
     a_commit_outlives_the_process,
     a_batch_for_another_size_conflicts_and_changes_nothing,
     a_wider_tile_replaces_its_narrower_self,
+    a_full_tile_is_never_changed,
     the_head_of_the_empty_tree_can_be_stored_and_replaced,
     a_leaf_that_comes_again_has_its_newest_index,
     retractions_are_found_by_leaf_hash,
@@ -136,6 +137,40 @@ fn a_wider_tile_replaces_its_narrower_self(open: Open<'_>) {
         let after = store.tile(TileId::entries(size / 256)).unwrap().unwrap();
         assert!(after.starts_with(&before));
     }
+}
+
+fn a_full_tile_is_never_changed(open: Open<'_>) {
+    let store = open();
+    let mut grower = Grower::new(ORIGIN);
+    let entries = |range: std::ops::Range<u64>| range.map(|number| format!("entry {number}"));
+    let first = grower.grow(&entries(0..256).collect::<Vec<_>>());
+    assert_eq!(store.commit(0, &plain(first.clone())), Ok(()));
+    let next = grower.grow(&["one more"]);
+    for id in [TileId::hashes(0, 0), TileId::entries(0)] {
+        let (_, full) = first.tiles.iter().find(|(found, _)| *found == id).unwrap();
+        let last = full.len() - 1;
+        let (mut altered, shorter) = (full.clone(), full[..last].to_vec());
+        altered[last] ^= 1;
+        for tile in [altered, shorter, Vec::new()] {
+            let mut batch = next.clone();
+            batch.tiles.push((id, tile));
+            let refused = Err(CommitError::Immutable { tile: id });
+            assert_eq!(store.commit(256, &plain(batch)), refused);
+            assert_holds(&*store, &first);
+        }
+    }
+    // The same bytes again are no change.
+    let mut batch = next;
+    batch.tiles.extend(
+        first
+            .tiles
+            .iter()
+            .filter(|(id, _)| id.width_at(256) == 256)
+            .cloned(),
+    );
+    assert_eq!(store.commit(256, &plain(batch.clone())), Ok(()));
+    assert_holds(&*store, &batch);
+    assert_eq!(grower.size(), 257);
 }
 
 fn the_head_of_the_empty_tree_can_be_stored_and_replaced(open: Open<'_>) {

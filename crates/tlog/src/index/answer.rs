@@ -38,6 +38,8 @@ pub struct Answer {
     pub growth: Vec<Hash>,
     /// The newest checkpoint of the output log, a signed note.
     pub index_checkpoint: Vec<u8>,
+    /// Where the asker named an older size of the output log: the proof that it extends that. Else empty.
+    pub index_growth: Vec<Hash>,
     /// The last leaf of the output log; `None` while it has none.
     pub latest: Option<Latest>,
     /// Indices of the entries that concern the key, ascending.
@@ -55,6 +57,15 @@ pub struct Latest {
     pub inclusion: Vec<Hash>,
     /// Proof that the log extends the entries that the map covers.
     pub extension: Vec<Hash>,
+}
+
+/// What the asker has verified before: an answer has to extend both.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// A checkpoint of the log.
+    pub log: Checkpoint,
+    /// A checkpoint of the output log.
+    pub index: Checkpoint,
 }
 
 /// What a verified answer shows.
@@ -109,6 +120,16 @@ pub enum AnswerError {
         /// What is wrong.
         problem: ProofError,
     },
+    /// The index in the answer is older than a checkpoint of it that the asker has, or contradicts it.
+    #[error(
+        "the answer's index does not extend the index of {known} leaves that is known here: {problem}"
+    )]
+    KnownIndex {
+        /// Size of the known checkpoint of the output log.
+        known: u64,
+        /// What is wrong.
+        problem: ProofError,
+    },
     /// There is a leaf where the output log has none, or none where it has some.
     #[error("the answer does not have the last leaf of an index of {size} leaves")]
     Leaf {
@@ -154,6 +175,7 @@ impl Answer {
         write_bytes(&mut bytes, &self.checkpoint);
         write_hashes(&mut bytes, &self.growth);
         write_bytes(&mut bytes, &self.index_checkpoint);
+        write_hashes(&mut bytes, &self.index_growth);
         match &self.latest {
             None => bytes.push(0),
             Some(latest) => {
@@ -190,6 +212,7 @@ impl Answer {
         let checkpoint = cursor.bytes(MAX_SIGNED_CHECKPOINT_LENGTH)?.to_vec();
         let growth = cursor.hashes(MAX_PROOF_LENGTH)?;
         let index_checkpoint = cursor.bytes(MAX_SIGNED_CHECKPOINT_LENGTH)?.to_vec();
+        let index_growth = cursor.hashes(MAX_PROOF_LENGTH)?;
         let latest = match cursor.u8()? {
             0 => None,
             1 => Some(Latest {
@@ -210,14 +233,15 @@ impl Answer {
             checkpoint,
             growth,
             index_checkpoint,
+            index_growth,
             latest,
             indices,
             proof,
         })
     }
 
-    /// Verifies all of it for the key that was asked for, with nothing but the log's key. Where the asker has a verified
-    /// checkpoint of the log already, the answer has to extend it.
+    /// Verifies all of it for the key that was asked for, with nothing but the log's key. Where the asker has verified
+    /// checkpoints already, the answer has to extend them. Cosignatures are not looked at here.
     ///
     /// # Errors
     /// What does not verify.
@@ -225,7 +249,7 @@ impl Answer {
         &self,
         asked: &Key,
         log: &VerifierKey,
-        known: Option<&Checkpoint>,
+        known: Option<&Known>,
     ) -> Result<Proven, AnswerError> {
         if self.key != *asked {
             return Err(AnswerError::OtherKey {
@@ -236,12 +260,21 @@ impl Answer {
         let origin = log.name().as_str();
         let checkpoint = SignedCheckpoint::open(&self.checkpoint, log, origin)
             .map_err(AnswerError::Checkpoint)?;
-        self.check_growth(known, checkpoint.checkpoint())?;
+        let known_log = known.map(|known| &known.log);
+        check_growth(known_log, checkpoint.checkpoint(), &self.growth)
+            .map_err(|(known, problem)| AnswerError::Known { known, problem })?;
         let index_key = super::verifier_of(log).map_err(AnswerError::Name)?;
         let index_origin = index_key.name().as_str();
         let index_checkpoint =
             SignedCheckpoint::open(&self.index_checkpoint, &index_key, index_origin)
                 .map_err(AnswerError::IndexCheckpoint)?;
+        let known_index = known.map(|known| &known.index);
+        check_growth(
+            known_index,
+            index_checkpoint.checkpoint(),
+            &self.index_growth,
+        )
+        .map_err(|(known, problem)| AnswerError::KnownIndex { known, problem })?;
         let state = self.state(checkpoint.checkpoint(), index_checkpoint.checkpoint())?;
         let proof_steps = self.check_list(&state)?;
         Ok(Proven {
@@ -252,21 +285,6 @@ impl Answer {
             indices: self.indices.clone(),
             proof_bytes: self.proof.len(),
             proof_steps,
-        })
-    }
-
-    fn check_growth(
-        &self,
-        known: Option<&Checkpoint>,
-        new: &Checkpoint,
-    ) -> Result<(), AnswerError> {
-        // Without a known size there is nothing that a proof could be of.
-        let (size, root) = known.map_or((0, EMPTY_ROOT), |known| (known.size, known.root));
-        verify_consistency(size, new.size, &root, &new.root, &self.growth).map_err(|problem| {
-            AnswerError::Known {
-                known: size,
-                problem,
-            }
         })
     }
 
@@ -323,4 +341,15 @@ impl Answer {
         proof.verify(&state.map_root, &self.key, value)?;
         Ok(proof.steps())
     }
+}
+
+/// Checks that a checkpoint extends a known one; the known size with what is wrong, if it does not.
+fn check_growth(
+    known: Option<&Checkpoint>,
+    new: &Checkpoint,
+    proof: &[Hash],
+) -> Result<(), (u64, ProofError)> {
+    // Without a known size there is nothing that a proof could be of.
+    let (size, root) = known.map_or((0, EMPTY_ROOT), |known| (known.size, known.root));
+    verify_consistency(size, new.size, &root, &new.root, proof).map_err(|problem| (size, problem))
 }

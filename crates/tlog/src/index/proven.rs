@@ -31,7 +31,9 @@ pub enum EntriesError {
     #[error("the bytes are not entries with proofs")]
     Malformed,
     /// Other entries were asked for.
-    #[error("the answer does not have the {asked} entries that were asked for, in their order")]
+    #[error(
+        "the answer does not have the {asked} entries that were asked for, or the first of them, in their order"
+    )]
     OtherEntries {
         /// How many were asked for.
         asked: usize,
@@ -91,17 +93,22 @@ fn read(bytes: &[u8]) -> Option<Vec<ProvenEntry>> {
     cursor.is_at_end().then_some(entries)
 }
 
-/// Checks that these are exactly the entries at `asked`, of the tree with this size and root.
+/// Checks that these are the first entries of those at `asked`, at least one where any was asked for, of the tree with
+/// this size and root. A log answers fewer than asked where they lie far apart.
 ///
 /// # Errors
-/// Other entries, or one whose proof does not hold.
+/// Other entries, none, or one whose proof does not hold.
 pub fn verify(
     entries: &[ProvenEntry],
     asked: &[u64],
     size: u64,
     root: &Hash,
 ) -> Result<(), EntriesError> {
-    if !entries.iter().map(|entry| &entry.index).eq(asked) {
+    let begins = asked.get(..entries.len()).is_some_and(|asked| {
+        let given = entries.iter().map(|entry| &entry.index);
+        given.eq(asked)
+    });
+    if !begins || (entries.is_empty() && !asked.is_empty()) {
         return Err(EntriesError::OtherEntries { asked: asked.len() });
     }
     for entry in entries {

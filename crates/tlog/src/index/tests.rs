@@ -159,6 +159,66 @@ fn keys_that_share_a_long_prefix_have_one_node_in_common() {
     assert_eq!(proof.verify(&root, &Key(near), Some(&value)), Ok(()));
 }
 
+/// A proof of absence shows, besides its steps, one key and value with their lengths.
+const ABSENCE_BYTES: usize = 1 + 32 + 1 + 40;
+
+/// 2 kB, the most that a proof of presence or absence is to have at 10⁷ keys.
+const PROOF_BYTES_MAX: usize = 2_048;
+
+/// With as many keys as fit into a test, the longest proof has fewer than twice as many steps as there are bits in their
+/// number. At 10⁷ keys that would be 48 steps of at most 34 bytes, so 1,706 bytes with what absence shows.
+#[test]
+fn proofs_of_presence_and_absence_are_short_with_many_keys() {
+    const KEYS: u64 = 1 << 16;
+    let mut changes: Vec<_> = (0..KEYS).map(|n| (key(n), list(&[n]))).collect();
+    changes.sort_unstable_by_key(|(key, _)| *key);
+    let (pages, mut trie) = (Pages::default(), Trie::new());
+    trie.set(&pages, &changes).unwrap();
+    let (mut most, mut steps) = (0, 0);
+    // The first half is there, the other is not.
+    for n in (0..2 * KEYS).step_by(16) {
+        let proof = trie.prove(&pages, &key(n)).unwrap();
+        most = most.max(proof.to_bytes().len());
+        steps = steps.max(proof.steps());
+    }
+    assert!(steps > 16 && steps < 2 * 16, "{steps} steps");
+    assert!(most <= 34 * steps + ABSENCE_BYTES, "{most} bytes");
+    const { assert!(34 * 48 + ABSENCE_BYTES <= PROOF_BYTES_MAX) };
+}
+
+/// Whoever wants another's proof to be longer has to find keys that begin as that key does: 2⁵⁷ hashes for the last one
+/// of these, and the proof still fits.
+#[test]
+fn a_proof_that_somebody_made_deep_on_purpose_still_fits() {
+    const DEPTH: u16 = 58;
+    let victim = Key([0; 32]);
+    let mut changes = vec![(victim, list(&[0]))];
+    for bit in 0..DEPTH {
+        let mut bytes = [0; 32];
+        bytes[usize::from(bit / 8)] = 0x80 >> (bit % 8);
+        changes.push((Key(bytes), list(&[1])));
+    }
+    changes.sort_unstable_by_key(|(key, _)| *key);
+    let (pages, mut trie) = (Pages::default(), Trie::new());
+    let root = trie.set(&pages, &changes).unwrap();
+    let proof = trie.prove(&pages, &victim).unwrap();
+    assert_eq!(proof.steps(), usize::from(DEPTH));
+    assert_eq!(
+        proof.verify(&root, &victim, Some(&list(&[0]).to_bytes())),
+        Ok(())
+    );
+    assert!(proof.to_bytes().len() <= PROOF_BYTES_MAX);
+    let mut beside = [0; 32];
+    beside[31] = 1;
+    let absent = trie.prove(&pages, &Key(beside)).unwrap();
+    assert_eq!(absent.verify(&root, &Key(beside), None), Ok(()));
+    assert!(
+        absent.to_bytes().len() <= PROOF_BYTES_MAX,
+        "{}",
+        absent.to_bytes().len()
+    );
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

@@ -9,6 +9,7 @@ use data_encoding::{BASE64, HEXLOWER};
 use sha2::{Digest, Sha256};
 
 use super::{KeyError, KeyName};
+use crate::base64;
 
 /// The first four bytes of a hash of name, type and key: a hint which key signed, not more.
 pub type KeyId = [u8; 4];
@@ -71,7 +72,7 @@ impl KeyText {
             .ok()
             .and_then(|id| KeyId::try_from(id).ok())
             .ok_or_else(|| KeyError::BadId { name: name.clone() })?;
-        let bytes = BASE64.decode(encoded.as_bytes()).unwrap_or_default();
+        let bytes = base64::decode(encoded).unwrap_or_default();
         match bytes.split_first() {
             Some((&kind, bytes)) => Ok(Self {
                 name,

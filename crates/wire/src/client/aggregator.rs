@@ -57,7 +57,7 @@ impl AggregatorClient {
     /// The aggregator does not answer.
     pub async fn events(&self) -> Result<Vec<pb::Event>, ClientError> {
         let answer = self.follow.clone().list_events(pb::ListEventsRequest {});
-        Ok(answer.await?.into_inner().events)
+        Ok(inner(answer.await)?.events)
     }
 
     /// How many outputs stand how, by day and system and by pairs of builders.
@@ -66,7 +66,7 @@ impl AggregatorClient {
     /// The aggregator does not answer.
     pub async fn tallies(&self) -> Result<pb::GetTalliesResponse, ClientError> {
         let answer = self.follow.clone().get_tallies(pb::GetTalliesRequest {});
-        Ok(answer.await?.into_inner())
+        inner(answer.await)
     }
 
     /// Outputs by derivation, NAR hash or system, by page.
@@ -77,12 +77,7 @@ impl AggregatorClient {
         &self,
         request: pb::FindOutputsRequest,
     ) -> Result<pb::FindOutputsResponse, ClientError> {
-        Ok(self
-            .follow
-            .clone()
-            .find_outputs(request)
-            .await?
-            .into_inner())
+        inner(self.follow.clone().find_outputs(request).await)
     }
 
     /// The policy under which this client verifies.
@@ -153,7 +148,10 @@ impl AggregatorClient {
         let answer = inner(
             self.service
                 .clone()
-                .decide_many(pb::DecideManyRequest { paths })
+                .decide_many(pb::DecideManyRequest {
+                    paths,
+                    closure: false,
+                })
                 .await,
         )?;
         let found = answer.decisions.len();
@@ -162,6 +160,36 @@ impl AggregatorClient {
             return Err(ClientError::InvalidAnswer(message));
         }
         Ok(answer.decisions)
+    }
+
+    /// The same for these and everything that they reach (at most 10,000 in all), in one call whose answers come one
+    /// after the other.
+    ///
+    /// # Errors
+    /// The aggregator does not answer, or with more decisions than it may.
+    pub async fn decide_closure(
+        &self,
+        paths: Vec<String>,
+    ) -> Result<Vec<pb::Decision>, ClientError> {
+        check_count(paths.len())?;
+        let request = pb::DecideManyRequest {
+            paths,
+            closure: true,
+        };
+        let mut answers = inner(self.service.clone().decide_stream(request).await)?;
+        let mut decisions = Vec::new();
+        while let Some(answer) = answers
+            .message()
+            .await
+            .map_err(|status| aggregator_error(&status))?
+        {
+            decisions.extend(answer.decisions);
+            if decisions.len() > OUTPUTS_MAX {
+                let message = format!("the aggregator answered more than {OUTPUTS_MAX} decisions");
+                return Err(ClientError::InvalidAnswer(message));
+            }
+        }
+        Ok(decisions)
     }
 
     /// The logs that the aggregator follows.

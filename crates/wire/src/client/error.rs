@@ -1,6 +1,7 @@
 //! Why a gRPC service gave no answer, in words for people.
 
 use std::error::Error as _;
+use std::time::Duration;
 
 use tonic::{Code, Status};
 
@@ -19,6 +20,14 @@ pub enum ClientError {
     /// It, or this client, has a limit that the request or its answer exceeds.
     #[error("{0}")]
     ResourceExhausted(String),
+    /// It has too much to do, or this client asks for too much, and it says when to come back.
+    #[error("{message}")]
+    Pushback {
+        /// What it says.
+        message: String,
+        /// When to come back, from [`PUSHBACK_MIN`](super::PUSHBACK_MIN) to [`PUSHBACK_MAX`](super::PUSHBACK_MAX).
+        wait: Duration,
+    },
     /// What it answered is not an answer.
     #[error("{0}")]
     InvalidAnswer(String),

@@ -27,6 +27,20 @@ impl LogService for TestLog {
         self.0.clone().map(Response::new)
     }
 
+    async fn rotate(
+        &self,
+        _: Request<pb::RotateRequest>,
+    ) -> Result<Response<pb::SubmitResponse>, Status> {
+        Err(Status::unimplemented("not asked"))
+    }
+
+    async fn backup(
+        &self,
+        _: Request<pb::BackupRequest>,
+    ) -> Result<Response<pb::BackupResponse>, Status> {
+        Err(Status::unimplemented("not asked"))
+    }
+
     async fn get_status(
         &self,
         _: Request<pb::GetStatusRequest>,
@@ -214,7 +228,15 @@ mod aggregator {
 
     #[tonic::async_trait]
     impl AggregatorService for Silent {
+        type DecideStreamStream = BoxStream<'static, Result<pb::DecideManyResponse, Status>>;
         type WatchEventsStream = BoxStream<'static, Result<pb::Event, Status>>;
+
+        async fn decide_stream(
+            &self,
+            _: Request<pb::DecideManyRequest>,
+        ) -> Answer<Self::DecideStreamStream> {
+            Ok(Response::new(futures::stream::empty().boxed()))
+        }
 
         async fn decide(&self, _: Request<pb::DecideRequest>) -> Answer<pb::DecideResponse> {
             Ok(Response::new(Default::default()))
@@ -311,4 +333,100 @@ mod aggregator {
         assert_eq!(events.next().await, Some(Err(ended)));
         assert_eq!(events.next().await, None);
     }
+}
+
+/// A log that is busy so many times, as the tests of its own gate say it, and then takes what it is given.
+struct BusyLog {
+    refusals: std::sync::atomic::AtomicU32,
+    asked: tokio::sync::mpsc::UnboundedSender<tokio::time::Instant>,
+}
+
+#[tonic::async_trait]
+impl LogService for BusyLog {
+    async fn submit(
+        &self,
+        request: Request<pb::SubmitRequest>,
+    ) -> Result<Response<pb::SubmitResponse>, Status> {
+        use std::sync::atomic::Ordering::SeqCst;
+        self.asked.send(tokio::time::Instant::now()).unwrap();
+        let left = self
+            .refusals
+            .fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1));
+        if left.is_err() {
+            let count = request.into_inner().entries.len() as u64;
+            return Ok(Response::new(receipts(count)));
+        }
+        let mut status = Status::resource_exhausted("busy: try again in a moment");
+        status
+            .metadata_mut()
+            .insert("grpc-retry-pushback-ms", 700_u64.into());
+        Err(status)
+    }
+
+    async fn rotate(
+        &self,
+        _: Request<pb::RotateRequest>,
+    ) -> Result<Response<pb::SubmitResponse>, Status> {
+        Err(Status::unimplemented("not asked"))
+    }
+
+    async fn backup(
+        &self,
+        _: Request<pb::BackupRequest>,
+    ) -> Result<Response<pb::BackupResponse>, Status> {
+        Err(Status::unimplemented("not asked"))
+    }
+
+    async fn get_status(
+        &self,
+        _: Request<pb::GetStatusRequest>,
+    ) -> Result<Response<pb::GetStatusResponse>, Status> {
+        Err(Status::unimplemented("not asked"))
+    }
+}
+
+/// How a client fares with a log that is busy so often, and when it asked.
+async fn patience(refusals: u32) -> (Result<Submitted, ClientError>, Vec<tokio::time::Instant>) {
+    let (asked, mut times) = tokio::sync::mpsc::unbounded_channel();
+    let (channel, incoming) = in_memory();
+    let log = BusyLog {
+        refusals: refusals.into(),
+        asked,
+    };
+    let server = Server::builder().add_service(LogServiceServer::new(log));
+    tokio::spawn(server.serve_with_incoming(incoming));
+    let client = LogClient::new(channel);
+    let answer = client
+        .submit_patiently(vec![a_small_entry(0)], vec![])
+        .await;
+    let mut all = Vec::new();
+    while let Ok(time) = times.try_recv() {
+        all.push(time);
+    }
+    (answer, all)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_busy_log_is_asked_again_not_sooner_than_it_says() {
+    let (answer, times) = patience(4).await;
+    assert_eq!(answer.unwrap().indices, [(0, false)]);
+    assert_eq!(times.len(), 5);
+    let pauses = times.windows(2).map(|pair| pair[1] - pair[0]);
+    let (least, most) = (
+        std::time::Duration::from_millis(700),
+        std::time::Duration::from_millis(1_060),
+    );
+    for pause in pauses {
+        assert!((least..=most).contains(&pause), "{pause:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_stays_busy_is_not_asked_for_ever() {
+    let (answer, times) = patience(100).await;
+    let expected = ClientError::Pushback {
+        message: "busy: try again in a moment".to_owned(),
+        wait: std::time::Duration::from_millis(700),
+    };
+    assert_eq!((answer, times.len()), (Err(expected), 5));
 }

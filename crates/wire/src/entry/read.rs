@@ -267,8 +267,11 @@ fn references(
 
 /// Where the references are in the entry, what is voted must be the digest of what is stated (SEMANTICS §2).
 fn check_fingerprint(field: &'static str, claim: &Claim) -> Result<(), EntryError> {
-    match claim.facts(None) {
-        Ok(_) => Ok(()),
+    let References::Inline(references) = &claim.references else {
+        return Ok(());
+    };
+    match claim.check(references) {
+        Ok(()) => Ok(()),
         Err(ClaimError::DigestMismatch {
             computed, stated, ..
         }) => Err(Problem::Fingerprint { computed, stated }.of(field)),

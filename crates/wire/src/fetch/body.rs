@@ -2,7 +2,8 @@
 
 use std::io;
 
-use async_compression::tokio::bufread::GzipDecoder;
+use async_compression::tokio::bufread::{GzipDecoder, ZstdDecoder};
+use async_compression::zstd::DParameter;
 use futures::stream;
 use reqwest::Response;
 use tokio::io::BufReader;
@@ -10,6 +11,7 @@ use tokio::time::Instant;
 use tokio_util::io::StreamReader;
 
 use super::{FetchError, FetchLimits, Waiting, within};
+use crate::compress::HTTP_WINDOW_LOG;
 use crate::decompress::Reader;
 
 /// Reads the body until `deadline`, with at most the idle timeout between two parts.
@@ -47,6 +49,13 @@ pub(super) fn reader(
 
 pub(super) fn gunzip(body: Reader) -> Reader {
     let mut decoder = GzipDecoder::new(BufReader::new(body));
+    decoder.multiple_members(true);
+    Box::new(decoder)
+}
+
+pub(super) fn unzstd(body: Reader) -> Reader {
+    let window = [DParameter::window_log_max(HTTP_WINDOW_LOG)];
+    let mut decoder = ZstdDecoder::with_params(BufReader::new(body), &window);
     decoder.multiple_members(true);
     Box::new(decoder)
 }

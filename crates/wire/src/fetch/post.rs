@@ -4,7 +4,7 @@ use bytes::Bytes;
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderValue};
 use tokio::time::{Instant, timeout};
 
-use super::{FetchError, Fetcher, Waiting, location, whole};
+use super::{Accept, FetchError, Fetcher, Waiting, location, whole};
 use location::Location;
 
 pub(super) async fn post(
@@ -35,6 +35,6 @@ pub(super) async fn post(
         .map_err(|_| FetchError::timeout(url, Waiting::FirstByte, limit))?
         .map_err(|error| FetchError::from_reqwest(url, &error, &fetcher.limits))?;
     let status = response.status().as_u16();
-    let fetched = fetcher.body_of(url, response, deadline)?;
+    let fetched = fetcher.body_of(url, response, deadline, Accept::Identity)?;
     Ok((status, whole(url, fetched, max_bytes).await?))
 }

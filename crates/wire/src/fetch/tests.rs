@@ -39,10 +39,12 @@ async fn reply(mut stream: TcpStream, answer: &(impl Fn(&str) -> Reply + Sync)) 
         request.push(stream.read_u8().await.ok()?);
     }
     let request = String::from_utf8(request).ok()?;
-    assert!(
-        request.contains("accept-encoding: identity\r\n"),
-        "{request}"
-    );
+    let wanted = if request.starts_with("GET /tile/entries/") {
+        "accept-encoding: zstd, gzip\r\n"
+    } else {
+        "accept-encoding: identity\r\n"
+    };
+    assert!(request.contains(wanted), "{request}");
     assert!(request.contains("user-agent: quorix/"), "{request}");
     match answer(request.split(' ').nth(1)?) {
         Reply::Bytes(bytes) => stream.write_all(&bytes).await.ok(),
@@ -348,6 +350,61 @@ async fn gzip_that_was_not_asked_for_is_undone_within_bounds_and_nothing_else_is
         encoding: "br".to_owned(),
     };
     assert_eq!(fetcher().get(&url, 1_000_000).await, Err(refused));
+}
+
+/// An answer in an encoding.
+fn encoded(encoding: &str, body: &[u8]) -> Reply {
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Encoding: {encoding}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
+    Reply::Bytes([head.as_bytes(), body].concat())
+}
+
+#[tokio::test]
+async fn bundles_come_with_zstd_or_gzip_and_a_bomb_in_either_is_cut_off() {
+    use crate::compress::{Encoding, compress};
+    // 256 entries of 65,535 bytes are the most that a bundle can have; this is one byte more.
+    let bomb = vec![0; 256 * (2 + 65_535) + 1];
+    for encoding in [Encoding::Zstd, Encoding::Gzip] {
+        let bundle = compress(&naive_bundle(&entries(), 0), encoding).unwrap();
+        let bomb = compress(&bomb, encoding).unwrap();
+        assert!(bomb.len() < 100_000, "{}", bomb.len());
+        let cut = bundle[..bundle.len() - 5].to_vec();
+        let server = serve(move |path| match path {
+            "/tile/entries/000" => encoded(encoding.name(), &bundle),
+            "/tile/entries/001" => encoded(encoding.name(), &bomb),
+            "/tile/entries/002" => encoded(encoding.name(), &cut),
+            _ => encoded(encoding.name(), b"neither"),
+        })
+        .await;
+        let client = TileClient::new(fetcher(), vec![server.clone()]);
+        let read = client.entry_bundle(0, 256).await;
+        assert_eq!(read, Ok(naive_bundle(&entries(), 0)));
+        let too_large = FetchError::TooLarge {
+            url: format!("{server}/tile/entries/001"),
+            limit: 256 * (2 + 65_535),
+        };
+        assert_eq!(client.entry_bundle(1, 256).await, Err(too_large));
+        for garbage in [2, 3] {
+            let refused = client.entry_bundle(garbage, 256).await;
+            assert!(
+                matches!(refused, Err(FetchError::Transport { .. })),
+                "{refused:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn zstd_that_was_not_asked_for_is_refused() {
+    let server = serve(|_| encoded("zstd", b"whatever")).await;
+    let url = format!("{server}/checkpoint");
+    let refused = FetchError::Encoding {
+        url: url.clone(),
+        encoding: "zstd".to_owned(),
+    };
+    assert_eq!(fetcher().get(&url, 100).await, Err(refused));
 }
 
 /// The entries of a log with a full bundle and 5 more.

@@ -7,11 +7,11 @@ use bytes::Bytes;
 use quorix_tlog::bundle;
 use quorix_tlog::checkpoint::MAX_SIGNED_CHECKPOINT_LENGTH;
 use quorix_tlog::hash::{HASH_LENGTH, Hash};
-use quorix_tlog::tile::{TILE_WIDTH, TileId, TilePath};
+use quorix_tlog::tile::{TILE_WIDTH, TileId, TileLevel, TilePath};
 use quorix_trust::attestation::{BLOB_BYTES_MAX, BlobId};
 use sha2::{Digest as _, Sha256};
 
-use super::{FetchError, Fetcher, join};
+use super::{Accept, FetchError, Fetcher, join};
 
 /// Most bytes of an entry bundle: 256 entries with their lengths.
 const BUNDLE_BYTES_MAX: u64 = 256 * (2 + 65_535);
@@ -129,8 +129,12 @@ impl TileClient {
                 "a tile has 1 to 256 hashes or entries",
             ));
         }
+        let accept = match id.level {
+            TileLevel::Entries => Accept::Compressed,
+            TileLevel::Hashes(_) => Accept::Identity,
+        };
         let url = join(prefix, &TilePath { id, width }.to_string())?;
-        match self.fetcher.get(&url, limit).await {
+        match self.fetcher.get_as(&url, limit, accept).await {
             Ok(bytes) => read(&bytes, width).map_err(|reason| FetchError::malformed(&url, reason)),
             Err(error) if error.is_absent() && width < TILE_WIDTH => {
                 let full = join(
@@ -141,7 +145,7 @@ impl TileClient {
                     }
                     .to_string(),
                 )?;
-                let Ok(bytes) = self.fetcher.get(&full, limit).await else {
+                let Ok(bytes) = self.fetcher.get_as(&full, limit, accept).await else {
                     return Err(error);
                 };
                 read(&bytes, TILE_WIDTH).map_err(|reason| FetchError::malformed(&full, reason))

@@ -14,6 +14,9 @@ pub struct DecideResponse {
 pub struct DecideManyRequest {
     #[prost(string, repeated, tag = "1")]
     pub paths: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Also everything that they reach through references, after them, ascending by hash part; at most 10,000 in all.
+    #[prost(bool, tag = "2")]
+    pub closure: bool,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct DecideManyResponse {
@@ -673,6 +676,31 @@ pub mod aggregator_service_client {
                 .insert(GrpcMethod::new("quorix.v1.AggregatorService", "DecideMany"));
             self.inner.unary(req, path, codec).await
         }
+        /// The same, at most 256 decisions in each answer: for whole closures, whose decisions may not fit one message.
+        pub async fn decide_stream(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DecideManyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::DecideManyResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/quorix.v1.AggregatorService/DecideStream",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("quorix.v1.AggregatorService", "DecideStream"));
+            self.inner.server_streaming(req, path, codec).await
+        }
         /// Everything needed to decide by oneself.
         pub async fn get_evidence(
             &mut self,
@@ -848,6 +876,20 @@ pub mod aggregator_service_server {
             request: tonic::Request<super::DecideManyRequest>,
         ) -> std::result::Result<
             tonic::Response<super::DecideManyResponse>,
+            tonic::Status,
+        >;
+        /// Server streaming response type for the DecideStream method.
+        type DecideStreamStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::DecideManyResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// The same, at most 256 decisions in each answer: for whole closures, whose decisions may not fit one message.
+        async fn decide_stream(
+            &self,
+            request: tonic::Request<super::DecideManyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<Self::DecideStreamStream>,
             tonic::Status,
         >;
         /// Everything needed to decide by oneself.
@@ -1064,6 +1106,53 @@ pub mod aggregator_service_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/quorix.v1.AggregatorService/DecideStream" => {
+                    #[allow(non_camel_case_types)]
+                    struct DecideStreamSvc<T: AggregatorService>(pub Arc<T>);
+                    impl<
+                        T: AggregatorService,
+                    > tonic::server::ServerStreamingService<super::DecideManyRequest>
+                    for DecideStreamSvc<T> {
+                        type Response = super::DecideManyResponse;
+                        type ResponseStream = T::DecideStreamStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DecideManyRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AggregatorService>::decide_stream(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DecideStreamSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)
@@ -1593,6 +1682,37 @@ impl Provenance {
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RotateRequest {
+    /// Canonical bytes of an `Entry` that is a `KeyRotation`.
+    #[prost(bytes = "vec", tag = "1")]
+    pub entry: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BackupRequest {
+    /// Absolute path of a folder that does not exist.
+    #[prost(string, tag = "1")]
+    pub dir: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BackupResponse {
+    /// Entries in the copy.
+    #[prost(uint64, tag = "1")]
+    pub size: u64,
+}
+/// What a log found at its start that had never been acknowledged.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Recovery {
+    /// Entries that the anchor showed to be signed.
+    #[prost(uint64, tag = "1")]
+    pub anchored: u64,
+    /// Entries of the newest whole batch, which is kept.
+    #[prost(uint64, tag = "2")]
+    pub kept: u64,
+    /// Entries behind it that no checkpoint covered: they are dropped.
+    #[prost(uint64, tag = "3")]
+    pub dropped: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SubmitRequest {
     /// Canonical bytes of `Entry`, at most 1,024 of them.
     #[prost(bytes = "vec", repeated, tag = "1")]
@@ -1633,9 +1753,42 @@ pub struct GetStatusResponse {
     /// Signed note, empty before the first start has signed one.
     #[prost(bytes = "vec", tag = "4")]
     pub checkpoint: ::prost::alloc::vec::Vec<u8>,
+    /// How far the verifiable index has come; absent where the log keeps none.
+    #[prost(message, optional, tag = "5")]
+    pub index: ::core::option::Option<IndexStatus>,
+    /// Absent where nothing was left over.
+    #[prost(message, optional, tag = "7")]
+    pub recovery: ::core::option::Option<Recovery>,
+    /// vkey of the key that follows, once the log has ended.
+    #[prost(string, tag = "6")]
+    pub successor: ::prost::alloc::string::String,
     /// For who submits with a token; a new one in each answer. Absent where the log takes none.
     #[prost(message, optional, tag = "15")]
     pub challenge: ::core::option::Option<Challenge>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct IndexStatus {
+    /// Entries that it covers.
+    #[prost(uint64, tag = "1")]
+    pub covered: u64,
+    /// Published entries behind them; up to 15 always are.
+    #[prost(uint64, tag = "2")]
+    pub behind: u64,
+    /// For how many seconds 16 or more have been behind.
+    #[prost(uint64, tag = "3")]
+    pub behind_s: u64,
+    /// Keys in it.
+    #[prost(uint64, tag = "4")]
+    pub keys: u64,
+    /// It answers look-ups.
+    #[prost(bool, tag = "5")]
+    pub answering: bool,
+    /// What is wrong at present, or why it has stopped; empty while all is well.
+    #[prost(string, tag = "6")]
+    pub problem: ::prost::alloc::string::String,
+    /// It has stopped, and does not go on by itself.
+    #[prost(bool, tag = "7")]
+    pub stopped: bool,
 }
 /// What makes a signature good for one run of one log only.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1800,6 +1953,50 @@ pub mod log_service_client {
                 .insert(GrpcMethod::new("quorix.v1.LogService", "GetStatus"));
             self.inner.unary(req, path, codec).await
         }
+        /// Ends the log: its last entry names the key that follows. Taken from anybody, since only who has both keys can sign it.
+        pub async fn rotate(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RotateRequest>,
+        ) -> std::result::Result<tonic::Response<super::SubmitResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/quorix.v1.LogService/Rotate",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("quorix.v1.LogService", "Rotate"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Copies the log as it is now into a new folder of its machine. Only for the log's owner, through a Unix socket.
+        pub async fn backup(
+            &mut self,
+            request: impl tonic::IntoRequest<super::BackupRequest>,
+        ) -> std::result::Result<tonic::Response<super::BackupResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/quorix.v1.LogService/Backup",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("quorix.v1.LogService", "Backup"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -1829,6 +2026,16 @@ pub mod log_service_server {
             tonic::Response<super::GetStatusResponse>,
             tonic::Status,
         >;
+        /// Ends the log: its last entry names the key that follows. Taken from anybody, since only who has both keys can sign it.
+        async fn rotate(
+            &self,
+            request: tonic::Request<super::RotateRequest>,
+        ) -> std::result::Result<tonic::Response<super::SubmitResponse>, tonic::Status>;
+        /// Copies the log as it is now into a new folder of its machine. Only for the log's owner, through a Unix socket.
+        async fn backup(
+            &self,
+            request: tonic::Request<super::BackupRequest>,
+        ) -> std::result::Result<tonic::Response<super::BackupResponse>, tonic::Status>;
     }
     /// Accepts entries into one log. Private: reached by the builders that own the log, through a Unix socket, or over TLS
     /// with a client certificate or a token. With a token every Submit carries the metadata `quorix-authorization-bin`,
@@ -1982,6 +2189,92 @@ pub mod log_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetStatusSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/quorix.v1.LogService/Rotate" => {
+                    #[allow(non_camel_case_types)]
+                    struct RotateSvc<T: LogService>(pub Arc<T>);
+                    impl<T: LogService> tonic::server::UnaryService<super::RotateRequest>
+                    for RotateSvc<T> {
+                        type Response = super::SubmitResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RotateRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as LogService>::rotate(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RotateSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/quorix.v1.LogService/Backup" => {
+                    #[allow(non_camel_case_types)]
+                    struct BackupSvc<T: LogService>(pub Arc<T>);
+                    impl<T: LogService> tonic::server::UnaryService<super::BackupRequest>
+                    for BackupSvc<T> {
+                        type Response = super::BackupResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::BackupRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as LogService>::backup(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = BackupSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -2,17 +2,20 @@
 //!
 //! The index shows which of the entries that it covers concern the output, completely; the few entries behind it are
 //! read one by one. Every entry comes with its proof of inclusion under the same checkpoint. Nothing is believed but the
-//! log's key.
+//! log's key and, where a policy asks for them, its witnesses'. A log without an index is told apart: nobody can know
+//! what it leaves out.
 
 use std::collections::BTreeSet;
 
 use quorix_nix::store_path::{StoreDir, StorePath};
-use quorix_tlog::checkpoint::Checkpoint;
+use quorix_tlog::checkpoint::{CheckpointError, SignedCheckpoint};
 use quorix_tlog::hash::leaf_hash;
-use quorix_tlog::index::Key;
-use quorix_tlog::index::answer::{Answer, AnswerError, MAX_ANSWER_BYTES, Proven};
+use quorix_tlog::index::answer::{Answer, AnswerError, Known, MAX_ANSWER_BYTES, Proven};
 use quorix_tlog::index::proven::{self, EntriesError, MAX_ENTRIES, MAX_ENTRIES_BYTES};
-use quorix_tlog::note::VerifierKey;
+use quorix_tlog::index::{self as verifiable, Key};
+use quorix_tlog::log_key::LogKey;
+use quorix_tlog::note::{SignedNote, VerifierKey};
+use quorix_tlog::tlog_policy::{NotFresh, TlogPolicy, Verified, Violation};
 
 use super::{Concern, concern, output_key};
 use crate::fetch::{FetchError, Fetcher, join};
@@ -23,7 +26,7 @@ const TAIL_MAX: u64 = 4_096;
 /// Most entries that are fetched for one question.
 const ENTRIES_MAX: usize = 16_384;
 
-/// Which log is asked, and where.
+/// Which log is asked, where, and who has to have cosigned what it answers.
 #[derive(Clone, Debug)]
 pub struct LogLookup {
     /// Fetches.
@@ -32,25 +35,92 @@ pub struct LogLookup {
     pub url: String,
     /// The log's key.
     pub key: VerifierKey,
+    /// Where given, both checkpoints of an answer have to meet it.
+    pub witnessed: Option<Witnessed>,
+}
+
+/// What is asked of witnesses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Witnessed {
+    /// Who they are, and how many are enough. Which logs it names plays no part.
+    pub policy: TlogPolicy,
+    /// How long ago the quorum may have been, if that matters.
+    pub fresh: Option<Fresh>,
+}
+
+/// How old cosignatures may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fresh {
+    /// The time in POSIX seconds.
+    pub now: u64,
+    /// The permitted age in seconds.
+    pub max_age: u64,
+}
+
+/// Who cosigned an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cosigned {
+    /// The log's checkpoint.
+    pub log: Verified,
+    /// That of its index.
+    pub index: Verified,
 }
 
 /// What a log says about an output, and nothing else.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Said {
-    /// Everything that was proven: checkpoint, size, proof sizes.
+    /// Everything that was proven: checkpoints, size, proof sizes.
     pub proven: Proven,
+    /// Who cosigned, where that was asked for.
+    pub cosigned: Option<Cosigned>,
     /// Every entry that concerns the output, with its index, up to the size of the checkpoint.
     pub entries: Vec<(u64, Vec<u8>)>,
     /// How many entries behind the index were read one by one.
     pub read_behind: u64,
 }
 
+impl Said {
+    /// What to remember of it, so that the next answer has to extend this one.
+    #[must_use]
+    pub fn known(&self) -> Known {
+        Known {
+            log: self.proven.checkpoint.checkpoint().clone(),
+            index: self.proven.index_checkpoint.checkpoint().clone(),
+        }
+    }
+}
+
 /// No verified answer.
 #[derive(Debug, thiserror::Error)]
 pub enum LookupError {
-    /// The log cannot be reached, or has no index.
+    /// The log keeps no index, so nothing can be known of what it leaves out.
+    #[error("{url} serves no index, so what it does not say cannot be known")]
+    NoIndex {
+        /// Where it was asked for.
+        url: String,
+    },
+    /// The log cannot be reached, or does not answer.
     #[error(transparent)]
     Fetch(#[from] FetchError),
+    /// The log or its index shows less than what is known of it.
+    #[error("the log answers that it has less of itself or of its index than it has shown before")]
+    Shrunk,
+    /// Too few witnesses have cosigned one of the checkpoints.
+    #[error("the {of} of the answer is not witnessed: {reason}")]
+    NotWitnessed {
+        /// Which checkpoint.
+        of: &'static str,
+        /// What is missing.
+        reason: Violation,
+    },
+    /// The cosignatures are too old, or of the future.
+    #[error("the {of} of the answer: {reason}")]
+    NotFresh {
+        /// Which checkpoint.
+        of: &'static str,
+        /// How old it is.
+        reason: NotFresh,
+    },
     /// The answer does not verify.
     #[error("the log's answer does not verify: {0}")]
     Answer(#[from] AnswerError),
@@ -89,13 +159,18 @@ impl LookupError {
     pub const fn is_refusal(&self) -> bool {
         matches!(
             self,
-            Self::Answer(_) | Self::Entries(_) | Self::Foreign { .. }
+            Self::Answer(_)
+                | Self::Entries(_)
+                | Self::Foreign { .. }
+                | Self::Shrunk
+                | Self::NotWitnessed { .. }
+                | Self::NotFresh { .. }
         )
     }
 }
 
-/// Asks a log what it says about an output, and verifies all of it. With a checkpoint that is known already, the answer
-/// has to extend it.
+/// Asks a log what it says about an output, and verifies all of it: with what is known already, the answer has to extend
+/// that; with a policy, enough witnesses have cosigned both the log and its index.
 ///
 /// # Errors
 /// No answer, or one that does not verify.
@@ -103,14 +178,14 @@ pub async fn lookup(
     log: &LogLookup,
     dir: &StoreDir,
     path: &StorePath,
-    known: Option<&Checkpoint>,
+    known: Option<&Known>,
 ) -> Result<Said, LookupError> {
     let key = output_key(dir, path);
-    let since = known.map_or(0, |known| known.size);
-    let url = join(&log.url, &format!("index/lookup/{key}/{since}"))?;
-    let limit = u64::try_from(MAX_ANSWER_BYTES).unwrap_or(u64::MAX);
-    let bytes = log.fetcher.get(&url, limit).await?;
-    let proven = Answer::parse(&bytes)?.verify(&key, &log.key, known)?;
+    let proven = ask(log, &key, known).await?;
+    let cosigned = match &log.witnessed {
+        None => None,
+        Some(witnessed) => Some(cosigned(&log.key, witnessed, &proven)?),
+    };
     let (size, covered) = (proven.checkpoint.checkpoint().size, proven.covered);
     let behind = size.saturating_sub(covered);
     if behind > TAIL_MAX {
@@ -123,18 +198,69 @@ pub async fn lookup(
         return Err(LookupError::TooMany { count });
     }
     let mut entries = Vec::with_capacity(wanted.len());
-    for part in wanted.chunks(MAX_ENTRIES) {
+    while let Some(rest) = wanted.get(entries.len()..).filter(|rest| !rest.is_empty()) {
+        let part = rest.get(..MAX_ENTRIES).unwrap_or(rest);
+        // At least one of them, or an error.
         entries.append(&mut fetch(log, &proven, part).await?);
     }
     let entries = about(&key, covered, entries)?;
     Ok(Said {
         proven,
+        cosigned,
         entries,
         read_behind: behind,
     })
 }
 
-/// Some entries with their proofs, verified.
+/// The log's answer, verified with its key.
+async fn ask(log: &LogLookup, key: &Key, known: Option<&Known>) -> Result<Proven, LookupError> {
+    let (since, index_since) = known.map_or((0, 0), |known| (known.log.size, known.index.size));
+    let url = join(
+        &log.url,
+        &format!("index/lookup/{key}/{since}/{index_since}"),
+    )?;
+    let limit = u64::try_from(MAX_ANSWER_BYTES).unwrap_or(u64::MAX);
+    let bytes = match log.fetcher.get(&url, limit).await {
+        Err(FetchError::NotFound { .. }) => {
+            let url = log.url.clone();
+            return Err(LookupError::NoIndex { url });
+        }
+        Err(FetchError::Status { status: 409, .. }) if known.is_some() => {
+            return Err(LookupError::Shrunk);
+        }
+        answer => answer?,
+    };
+    Ok(Answer::parse(&bytes)?.verify(key, &log.key, known)?)
+}
+
+/// Who cosigned both checkpoints.
+fn cosigned(
+    key: &VerifierKey,
+    witnessed: &Witnessed,
+    proven: &Proven,
+) -> Result<Cosigned, LookupError> {
+    let index_key = verifiable::verifier_of(key).map_err(AnswerError::Name)?;
+    let check = |of: &'static str, key: VerifierKey, checkpoint: &SignedCheckpoint| {
+        let not_witnessed = |reason| LookupError::NotWitnessed { of, reason };
+        let note = SignedNote::parse(checkpoint.bytes())
+            .map_err(|error| not_witnessed(CheckpointError::from(error).into()))?;
+        let verified = witnessed
+            .policy
+            .verify_log(&note, &[&LogKey::from(key)])
+            .map_err(not_witnessed)?;
+        if let Some(Fresh { now, max_age }) = witnessed.fresh {
+            let fresh = verified.check_fresh(now, max_age);
+            fresh.map_err(|reason| LookupError::NotFresh { of, reason })?;
+        }
+        Ok::<_, LookupError>(verified)
+    };
+    Ok(Cosigned {
+        log: check("checkpoint", key.clone(), &proven.checkpoint)?,
+        index: check("index's checkpoint", index_key, &proven.index_checkpoint)?,
+    })
+}
+
+/// Some entries with their proofs, verified: the first of those that are asked for, at least one.
 async fn fetch(
     log: &LogLookup,
     proven: &Proven,

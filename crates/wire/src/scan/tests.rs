@@ -70,6 +70,10 @@ impl LogStore for Damaged {
         self.log.note_published(head)
     }
 
+    fn backup(&self, dir: &std::path::Path) -> Result<u64, StoreError> {
+        self.log.backup(dir)
+    }
+
     fn is_copy(&self) -> Result<bool, StoreError> {
         self.log.is_copy()
     }

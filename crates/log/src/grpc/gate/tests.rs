@@ -177,6 +177,7 @@ async fn who_is_not_known_is_refused_before_a_byte_of_the_body_is_read() {
     let mut gate = Gate {
         access,
         clock: Arc::new(|| Duration::ZERO),
+        room: Room::of(Arc::new(tokio::sync::Semaphore::new(1 << 30))),
         submit: inner.clone(),
         other: inner,
     };

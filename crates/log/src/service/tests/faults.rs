@@ -183,6 +183,51 @@ async fn while_the_database_is_closed_reads_say_so() {
 }
 
 #[tokio::test]
+async fn while_the_database_does_not_open_what_is_published_is_read_and_nothing_is_written() {
+    let store = FaultyLog::around(MemoryLog::new());
+    let (on_disk, opened) = (store.inner().clone(), store.clone());
+    let storage = Storage::new(move || opened.open(), store.anchor());
+    let reads = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let count = Arc::clone(&reads);
+    let storage = storage.read_meanwhile(move || {
+        count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        Ok(on_disk.clone())
+    });
+    let registry = &mut Registry::default();
+    let log = Log::start(storage, None, log_key(ORIGIN), config(), registry).unwrap();
+    assert_eq!(submit_one(&log, 0).await, Ok(vec![(0, false)]));
+    store.fail_always(Step::Open, Some(Fault::NotWritten));
+    // All of it lies on the disk, but it is not known to stay there.
+    store.fail_next(Step::Commit, Fault::NotSynced);
+    assert!(submit_one(&log, 1).await.is_err());
+    while reads.load(std::sync::atomic::Ordering::SeqCst) < 2 || log.published().is_closed() {
+        tokio::task::yield_now().await;
+    }
+    let path = |width| TilePath {
+        id: TileId::hashes(0, 0),
+        width,
+    };
+    let mut tile = log.published().tile(path(1));
+    while tile.is_err() {
+        // Just being opened again.
+        tokio::task::yield_now().await;
+        tile = log.published().tile(path(1));
+    }
+    assert_eq!(
+        tile.unwrap().unwrap(),
+        leaf_hash(&a_small_entry(0)).as_bytes()
+    );
+    // What is not published is not shown, and nothing new is taken.
+    assert_eq!(log.published().tile(path(2)), Ok(None));
+    assert!(submit_one(&log, 2).await.is_err());
+    assert_eq!(log.status().size, 1);
+    store.forget_faults();
+    submit_patiently(&log, 2).await;
+    assert_eq!(log.status().size, 3);
+    assert_one_history(log, &store).await;
+}
+
+#[tokio::test]
 async fn a_log_that_is_not_alone_on_its_database_stops() {
     let inner = MemoryLog::new();
     let log = start(inner.clone());

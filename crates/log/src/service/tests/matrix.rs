@@ -178,6 +178,28 @@ impl Failing {
     }
 }
 
+impl Failing {
+    /// Whether it happens in a log that works. The others happen only while something else is mended, or at a start: there
+    /// they are played apart.
+    fn happens_alone(self, witnessed: bool) -> bool {
+        match self {
+            // Tiles are read back for what comes again, and for proofs.
+            Self::Storage(Step::Commit | Step::Anchor | Step::Lookup | Step::Tile, _) => true,
+            // Only what witnesses have cosigned is noted.
+            Self::Storage(Step::Note, _) | Self::Witness(_) => witnessed,
+            Self::Storage(Step::Open | Step::Head, _) => false,
+        }
+    }
+
+    fn has_happened(self, world: &World) -> bool {
+        match (self, &world.witness) {
+            (Self::Storage(step, _), _) => world.store.queued(step) == 0,
+            (Self::Witness(_), Some(witness)) => witness.queued() == 0,
+            (Self::Witness(_), None) => false,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Retry {
     Same,
@@ -211,6 +233,11 @@ async fn play(witnessed: bool, faults: &[Failing], retry: Retry) {
         world.submit_patiently(&second).await;
     }
     world.submit_patiently(&first).await;
+    // A cell whose fault does not happen shows nothing.
+    if let [fault] = faults {
+        let (expected, happened) = (fault.happens_alone(witnessed), fault.has_happened(&world));
+        assert_eq!(happened, expected, "{context}");
+    }
     // In a process that lives on, whatever was signed is of one history, seen or not.
     let attempted = attempted(&world);
     world.assert_kept_its_word(&attempted, &context).await;
@@ -227,6 +254,12 @@ async fn play_with_crash(witnessed: bool, fault: Failing, retry: Retry, power: b
     }
     let (first, second) = (small_entries(254..257), small_entries(1_000..1_004));
     world.submit(&first).await;
+    if matches!(
+        fault,
+        Failing::Storage(Step::Commit | Step::Anchor | Step::Lookup, _)
+    ) {
+        assert!(fault.has_happened(&world), "{context}");
+    }
     world.crash(power).await;
     if let Retry::Different = retry {
         world.submit_patiently(&second).await;
@@ -268,6 +301,42 @@ async fn fault_matrix_every_step_fails_and_then_the_process_dies() {
                     play_with_crash(witnessed, fault, retry, power).await;
                 }
             }
+        }
+    }
+}
+
+/// The steps of a start, each failing in it: the log does not start, and the next start is as good as any.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fault_matrix_every_step_of_a_start_fails_once() {
+    for witnessed in [false, true] {
+        for fault in Failing::all() {
+            let Failing::Storage(Step::Open | Step::Head | Step::Tile | Step::Anchor, _) = fault
+            else {
+                continue;
+            };
+            let context = format!("{fault:?} at a start, witnessed: {witnessed}");
+            let mut world = begun(witnessed).await;
+            world.log.shutdown().await;
+            // The anchor is one behind, as after a crash before it was written.
+            let anchored = world.store.inner().anchor().writes();
+            let before = anchored.len().saturating_sub(2);
+            world
+                .store
+                .inner()
+                .anchor()
+                .set(anchored.get(before).map(Vec::as_slice));
+            fault.arm(&world);
+            let started = start_with(
+                &world.store,
+                world.witness.as_ref().map(Witness::witnessing),
+                config(),
+            );
+            assert!(started.is_err(), "{context}");
+            assert!(fault.has_happened(&world), "{context}");
+            world.log = start_in(&world.store, world.witness.as_ref());
+            world.submit_patiently(&small_entries(254..257)).await;
+            let attempted = attempted(&world);
+            world.assert_kept_its_word(&attempted, &context).await;
         }
     }
 }

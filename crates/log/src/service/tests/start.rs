@@ -205,7 +205,14 @@ async fn what_the_store_has_beyond_the_signed_tree_is_ignored() {
     ahead.head = old.head;
     ahead.leaves.clear();
     store.commit(250, &plain(ahead)).unwrap();
-    let log = start(store);
+    let log = start(store.clone());
+    // It is dropped, and that is told.
+    let recovery = Recovery {
+        anchored: 250,
+        kept: 250,
+        dropped: 20,
+    };
+    assert_eq!(log.status().recovery, Some(recovery));
     assert_eq!(
         submit(&log, &small_entries(250..260)).await[0],
         (250, false)
@@ -214,10 +221,13 @@ async fn what_the_store_has_beyond_the_signed_tree_is_ignored() {
     for index in [0, 249, 250, 259] {
         assert_is_in(&log, &checkpoint, index, &a_small_entry(index));
     }
+    // Once something was written over it, nothing is left over.
+    log.shutdown().await;
+    assert_eq!(start(store).status().recovery, None);
 }
 
 /// A log of 300 entries that ran, with its store, and the heads that its anchor had.
-async fn ran() -> (MemoryLog, Vec<Vec<u8>>) {
+pub(super) async fn ran() -> (MemoryLog, Vec<Vec<u8>>) {
     let store = MemoryLog::new();
     let log = start(store.clone());
     for (first, last) in [(0, 100), (100, 299), (299, 300)] {
@@ -282,7 +292,15 @@ async fn a_database_ahead_of_its_anchor_goes_on_and_the_anchor_follows() {
     store.anchor().set(Some(&anchored[2]));
     let log = start(store.clone());
     assert_eq!(log.status().size, 300);
+    let recovery = Recovery {
+        anchored: 299,
+        kept: 300,
+        dropped: 0,
+    };
+    assert_eq!(log.status().recovery, Some(recovery));
     assert_eq!(store.anchor().read(), Ok(anchored.last().cloned()));
+    log.shutdown().await;
+    assert_eq!(start(store).status().recovery, None);
 }
 
 #[tokio::test]
@@ -309,14 +327,14 @@ async fn a_log_whose_anchor_is_missing_starts_only_once_its_operator_adopts_it()
         "{error}"
     );
     let key = log_key(ORIGIN);
-    let wrong = adopt(store.storage(), &key, ORIGIN, 299);
+    let wrong = adopt(store.storage(), &key, ORIGIN, None, 299);
     let expected = StartError::NotConfirmed {
         size: 300,
         confirmed: 299,
     };
     assert_eq!(wrong, Err(expected));
     assert_eq!(store.anchor().read(), Ok(None));
-    assert_eq!(adopt(store.storage(), &key, ORIGIN, 300), Ok(300));
+    assert_eq!(adopt(store.storage(), &key, ORIGIN, None, 300), Ok(300));
     assert_eq!(store.anchor().read(), Ok(anchored.last().cloned()));
     assert_eq!(start(store).status().size, 300);
 }
@@ -327,7 +345,7 @@ async fn a_copy_signs_nothing_before_it_is_confirmed() {
     store.mark_as_copy(true);
     assert_eq!(refusal(store.clone()), StartError::Copy { size: 300 });
     assert_eq!(
-        adopt(store.storage(), &log_key(ORIGIN), ORIGIN, 300),
+        adopt(store.storage(), &log_key(ORIGIN), ORIGIN, None, 300),
         Ok(300)
     );
     assert_eq!(store.is_copy(), Ok(false));
@@ -349,18 +367,25 @@ async fn an_old_backup_behind_its_anchor_cannot_even_be_adopted() {
         by: Proof::Anchor,
     };
     assert_eq!(refusal(old.clone()), expected);
-    let adopted = adopt(old.storage(), &log_key(ORIGIN), ORIGIN, 100);
+    let adopted = adopt(old.storage(), &log_key(ORIGIN), ORIGIN, None, 100);
     assert_eq!(adopted, Err(expected));
     assert_eq!(old.is_copy(), Ok(true));
 }
 
-/// Witnesses that have seen this checkpoint, or of which not all have answered.
-fn has_seen(checkpoint: Option<&[u8]>) -> Option<Witnessing> {
+/// What witnesses show, each of which counts and shows one of these checkpoints.
+pub(super) fn showing(checkpoints: &[&[u8]]) -> Seen {
+    let mut shown: Vec<_> = checkpoints.iter().map(|bytes| verified(bytes)).collect();
+    shown.sort_by_key(|checkpoint| checkpoint.size);
+    Seen {
+        least: shown.first().map(|least| least.size),
+        shown,
+    }
+}
+
+/// Witnesses that show this, and that cosign whatever they are asked to.
+pub(super) fn witnesses(seen: Seen) -> Option<Witnessing> {
     Some(Witnessing {
-        seen: Seen {
-            newest: checkpoint.map_or_else(witness::nothing, verified),
-            complete: checkpoint.is_some(),
-        },
+        seen,
         ..witness::Witness::default().witnessing()
     })
 }
@@ -373,34 +398,34 @@ async fn an_old_backup_behind_what_a_witness_has_cosigned_is_refused() {
     let log = start(old.clone());
     submit(&log, &small_entries(0..100)).await;
     log.shutdown().await;
-    let newest = anchored.last().map(Vec::as_slice);
-    let error = start_with(&old, has_seen(newest), config()).err().unwrap();
+    let error = start_with(&old, witnesses(showing(&[&anchored[3]])), config());
     let expected = StartError::Behind {
         stored: 100,
         signed: 300,
         by: Proof::Witness,
     };
-    assert_eq!(error, expected);
-    let other = Grower::new(ORIGIN).grow(&[a_small_entry(77)]);
-    let other = Some(other.head.checkpoint.as_slice());
-    let error = start_with(&old, has_seen(other), config()).err().unwrap();
-    let by = Proof::Witness;
-    assert_eq!(error, StartError::Forked { size: 1, by });
+    assert_eq!(error.err(), Some(expected.clone()));
+    // Nor does its operator's word help.
+    let adopted = adopt(
+        old.storage(),
+        &log_key(ORIGIN),
+        ORIGIN,
+        Some(&showing(&[&anchored[3]])),
+        100,
+    );
+    assert_eq!(adopted, Err(expected));
 }
 
 #[tokio::test]
-async fn a_copy_goes_on_by_itself_where_its_witnesses_have_seen_nothing_newer() {
+async fn every_checkpoint_that_a_witness_shows_is_held_against_the_tree_and_not_the_newest_alone() {
     let (store, anchored) = ran().await;
-    store.mark_as_copy(true);
-    store.anchor().set(None);
-    // Nobody could be asked, or nobody knows anything.
-    for unknown in [None, Some(&anchored[0][..])] {
-        let error = start_with(&store, has_seen(unknown), config()).err();
-        assert_eq!(error, Some(StartError::Copy { size: 300 }));
+    let other = Grower::new(ORIGIN).grow(&[a_small_entry(77)]);
+    let by = Proof::Witness;
+    for beside in [&anchored[1], &anchored[3]] {
+        let seen = showing(&[&other.head.checkpoint, beside]);
+        let error = start_with(&store, witnesses(seen), config()).err();
+        assert_eq!(error, Some(StartError::Forked { size: 1, by }));
     }
-    let log = start_with(&store, has_seen(Some(&anchored[2])), config()).unwrap();
-    assert_eq!(log.status().size, 300);
-    assert_eq!(store.is_copy(), Ok(false));
 }
 
 #[test]

@@ -38,6 +38,11 @@ impl Witness {
         self.now().faults.push_back(fault);
     }
 
+    /// How many faults have not happened yet.
+    pub(super) fn queued(&self) -> usize {
+        self.now().faults.len()
+    }
+
     /// Cosigns nothing from now on, or again.
     fn refuse(&self, refuse: bool) {
         self.now().always = refuse;
@@ -59,6 +64,11 @@ impl Witness {
         self.now().seen.clone()
     }
 
+    /// It has cosigned this one too.
+    pub(super) fn has_seen(&self, checkpoint: Checkpoint) {
+        self.now().seen.push(checkpoint);
+    }
+
     fn asked(&self) -> usize {
         self.now().asked
     }
@@ -68,24 +78,14 @@ impl Witness {
     }
 
     pub(super) fn witnessing(&self) -> Witnessing {
-        let seen = self.seen().last().cloned();
+        let newest = self.seen().last().cloned();
         Witnessing {
             cosigner: Arc::new(self.clone()),
             seen: Seen {
-                newest: seen.unwrap_or_else(nothing),
-                complete: true,
+                least: newest.as_ref().map(|newest| newest.size),
+                shown: newest.into_iter().collect(),
             },
         }
-    }
-}
-
-/// What a witness has seen of a log that it does not know.
-pub(super) fn nothing() -> Checkpoint {
-    Checkpoint {
-        origin: ORIGIN.to_owned(),
-        size: 0,
-        root: quorix_tlog::hash::EMPTY_ROOT,
-        extensions: Vec::new(),
     }
 }
 
@@ -135,6 +135,10 @@ impl Cosigner for Witness {
             cosignature(&checkpoint).into_bytes(),
         ]
         .concat())
+    }
+
+    async fn vouch(&self, head: &Head, tree: &CommittedTree) -> Result<(), NotCosigned> {
+        self.cosign(head, tree).await.map(drop)
     }
 }
 

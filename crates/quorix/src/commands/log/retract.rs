@@ -78,7 +78,7 @@ pub(in crate::commands) async fn retract(arguments: Retract) -> Result<Exit, Fai
         .map_err(|error| Failure::wrong(format!("--reason: {error}")))?;
     let address = super::own_socket(&section)?;
     let client = LogClient::new(channel::connect(&address).map_err(Failure::wrong)?);
-    let submitted = client.submit(vec![bytes], Vec::new()).await;
+    let submitted = client.submit_patiently(vec![bytes], Vec::new()).await;
     let submitted =
         submitted.map_err(|error| Failure::unknown(format!("{error} (the log at {address})")))?;
     let index = submitted.indices.first().map_or(0, |(index, _)| *index);

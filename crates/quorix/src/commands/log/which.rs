@@ -118,7 +118,7 @@ fn open_own(file: &Path, own: Own) -> Result<Opened, Failure> {
 }
 
 /// Where this machine's log is read while it runs.
-fn public_url(section: &LogSection) -> Result<String, Failure> {
+pub(in crate::commands) fn public_url(section: &LogSection) -> Result<String, Failure> {
     let of = |listen: &Listen| match listen {
         Listen::Plain(host) => Some(("http", host.clone())),
         Listen::Tls(host) => Some(("https", host.clone())),

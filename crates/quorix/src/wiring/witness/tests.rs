@@ -152,3 +152,38 @@ fn what_is_wrong_with_a_key_or_policy_is_said_with_its_place() {
         "{refused}"
     );
 }
+
+#[test]
+fn a_mirror_has_a_key_that_no_other_role_has() {
+    let machine = Machine::new();
+    let other = cosigner("alice/mirror", Algorithm::Ed25519, 4);
+    machine.write("mirror.key", &other.to_text());
+    // The witness's bytes under another name, and the log's.
+    let renamed = cosigner("alice/mirror", Algorithm::Ed25519, 2);
+    machine.write("renamed.key", &renamed.to_text());
+    let of_the_log = cosigner("alice/mirror", Algorithm::Ed25519, 1);
+    machine.write("of-the-log.key", &of_the_log.to_text());
+    let refused = |file: &str| {
+        let mut config = machine.config("", &bob().verifier().to_string());
+        let dir = machine.dir().display();
+        let text = format!(
+            "data_dir = \"{dir}\"\n[mirror]\nkey = \"{dir}/{file}\"\nlisten = \"127.0.0.1:2\"\n\
+             [[mirror.logs]]\nvkey = \"{}\"\nurls = [\"http://bob\"]\n",
+            bob().verifier()
+        );
+        config.mirror = Config::parse(&text).unwrap().mirror;
+        let section = config.mirror.clone().unwrap();
+        let key = crate::wiring::mirror::key(&config, &section);
+        key.err().map(|failure| format!("{failure:?}"))
+    };
+    assert_eq!(refused("mirror.key"), None);
+    for (file, role) in [
+        ("witness.key", "[witness]"),
+        ("renamed.key", "[witness]"),
+        ("of-the-log.key", "[log]"),
+    ] {
+        let refused = refused(file).unwrap();
+        let sentence = format!("mirror.key: that is the key of {role} too");
+        assert!(refused.contains(&sentence), "{refused}");
+    }
+}

@@ -1,6 +1,6 @@
 //! Answers as they come from outside: whole ones verify, and nothing else does.
 
-use super::super::answer::{Answer, AnswerError, Latest};
+use super::super::answer::{Answer, AnswerError, Known, Latest};
 use super::super::proven::{self, EntriesError, ProvenEntry};
 use super::super::statement::Statement;
 use super::*;
@@ -47,6 +47,7 @@ fn answer(asked: &Key) -> Answer {
         checkpoint: signed(ORIGIN, STEP, log.root(), &log_key()),
         growth: Vec::new(),
         index_checkpoint: signed("logs.example.org/alice/index", 1, index_root, &index_key),
+        index_growth: Vec::new(),
         latest: Some(Latest {
             statement,
             inclusion: Vec::new(),
@@ -105,27 +106,66 @@ fn an_answer_about_another_key_is_refused() {
     assert_eq!(verified(&answer(&key(1)), &key(2)), Err(refused));
 }
 
+fn checkpoint(origin: &str, size: u64, root: Hash) -> Checkpoint {
+    Checkpoint {
+        origin: origin.to_owned(),
+        size,
+        root,
+        extensions: Vec::new(),
+    }
+}
+
+/// The checkpoints of the one answer of these tests.
+fn known() -> Known {
+    let log = log_key();
+    let proven = answer(&key(1)).verify(&key(1), log.verifier(), None);
+    let proven = proven.unwrap();
+    Known {
+        log: proven.checkpoint.checkpoint().clone(),
+        index: proven.index_checkpoint.checkpoint().clone(),
+    }
+}
+
+fn against(known: &Known) -> Result<(), AnswerError> {
+    let log = log_key();
+    let verified = answer(&key(1)).verify(&key(1), log.verifier(), Some(known));
+    verified.map(|_| ())
+}
+
 #[test]
 fn an_answer_older_than_what_is_known_is_refused() {
-    let known = Checkpoint {
-        origin: ORIGIN.to_owned(),
-        size: STEP + 1,
-        root: Hash::from_bytes([1; 32]),
-        extensions: Vec::new(),
-    };
-    let key_pair = log_key();
-    let refused = answer(&key(1)).verify(&key(1), key_pair.verifier(), Some(&known));
+    let log = checkpoint(ORIGIN, STEP + 1, Hash::from_bytes([1; 32]));
     let problem = crate::proof::ProofError::Shrunk {
         old: STEP + 1,
         new: STEP,
     };
-    assert_eq!(
-        refused,
-        Err(AnswerError::Known {
-            known: STEP + 1,
-            problem
-        })
+    let refused = AnswerError::Known {
+        known: STEP + 1,
+        problem,
+    };
+    assert_eq!(against(&Known { log, ..known() }), Err(refused));
+}
+
+#[test]
+fn an_answer_from_another_index_than_the_one_that_is_known_is_refused() {
+    let index = |size, root| checkpoint("logs.example.org/alice/index", size, root);
+    assert_eq!(against(&known()), Ok(()));
+    let other = Known {
+        index: index(1, Hash::from_bytes([1; 32])),
+        ..known()
+    };
+    let refused = against(&other);
+    assert!(
+        matches!(refused, Err(AnswerError::KnownIndex { known: 1, .. })),
+        "{refused:?}"
     );
+    let longer = Known {
+        index: index(2, Hash::from_bytes([1; 32])),
+        ..known()
+    };
+    let problem = crate::proof::ProofError::Shrunk { old: 2, new: 1 };
+    let refused = AnswerError::KnownIndex { known: 2, problem };
+    assert_eq!(against(&longer), Err(refused));
 }
 
 #[test]
@@ -140,10 +180,16 @@ fn entries_are_verified_one_by_one_and_in_order() {
     let read = proven::parse(&bytes).unwrap();
     assert_eq!(read, [entry]);
     assert_eq!(proven::verify(&read, &[0], 1, &root), Ok(()));
-    assert_eq!(
-        proven::verify(&read, &[0, 1], 1, &root),
-        Err(EntriesError::OtherEntries { asked: 2 })
-    );
+    // The first of those that were asked for, but not none of them, no other and no more.
+    assert_eq!(proven::verify(&read, &[0, 1], 1, &root), Ok(()));
+    let others = |entries: &[ProvenEntry], asked: &[u64]| {
+        let refused = Err(EntriesError::OtherEntries { asked: asked.len() });
+        assert_eq!(proven::verify(entries, asked, 1, &root), refused);
+    };
+    others(&read, &[1, 0]);
+    others(&read, &[]);
+    others(&[], &[0]);
+    others(&[read[0].clone(), read[0].clone()], &[0]);
     assert!(proven::verify(&read, &[0], 2, &root).is_err());
 }
 

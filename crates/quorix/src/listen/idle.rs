@@ -1,0 +1,94 @@
+//! The end of connections that ask for nothing: each takes a place of its listener, and a client that only answers pings
+//! would keep it for ever.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
+use http_body_util::BodyExt as _;
+use tokio::sync::watch;
+use tokio::time::sleep;
+use tonic::codegen::Service;
+
+/// How long a connection may have no open request.
+pub(super) const IDLE: Duration = Duration::from_secs(60);
+
+/// How many requests of one connection are not answered to the end.
+#[derive(Clone)]
+pub(super) struct Open(watch::Sender<usize>);
+
+impl Open {
+    pub(super) fn none() -> Self {
+        Self(watch::Sender::new(0))
+    }
+
+    /// Waits until nothing was open for [`IDLE`] at a stretch.
+    pub(super) async fn idle(&self) {
+        let mut open = self.0.subscribe();
+        loop {
+            // The sender is ours, so it does not end.
+            let _ = open.wait_for(|open| *open == 0).await;
+            tokio::select! {
+                () = sleep(IDLE) => return,
+                _ = open.changed() => {}
+            }
+        }
+    }
+
+    fn begin(&self) -> OpenRequest {
+        self.0.send_modify(|open| *open = open.saturating_add(1));
+        OpenRequest(self.0.clone())
+    }
+}
+
+/// One open request, until it is dropped.
+struct OpenRequest(watch::Sender<usize>);
+
+impl Drop for OpenRequest {
+    fn drop(&mut self) {
+        self.0.send_modify(|open| *open = open.saturating_sub(1));
+    }
+}
+
+/// A router that counts what is open.
+#[derive(Clone)]
+pub(super) struct Counted {
+    pub(super) router: Router,
+    pub(super) open: Open,
+}
+
+impl<B> Service<axum::http::Request<B>> for Counted
+where
+    B: axum::body::HttpBody<Data = axum::body::Bytes> + Send + 'static,
+    B::Error: Into<axum::BoxError>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        // A router is always ready.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: axum::http::Request<B>) -> Self::Future {
+        let request: Request = request.map(Body::new);
+        let (open, answer) = (self.open.begin(), self.router.call(request));
+        Box::pin(async move {
+            let answer = answer.await?;
+            // Open until the last byte has left: the body has it.
+            Ok(answer.map(|body| {
+                Body::new(body.map_err(move |error| {
+                    let _ = &open;
+                    error
+                }))
+            }))
+        })
+    }
+}

@@ -1,0 +1,189 @@
+//! What a log says about an output, asked by the program of a log that runs, and of one that hides what it said.
+
+use std::fs;
+use std::path::Path;
+
+use quorix::demo::client::until;
+use quorix::demo::world::BuilderHost;
+use quorix_nix::store_path::StoreDir;
+use quorix_testkit::entries::{a_path, a_retraction_of, a_small_entry, an_attestation, bytes_of};
+use quorix_tlog::index::answer::Answer;
+use quorix_wire::channel;
+use quorix_wire::client::LogClient;
+use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::stage::{folder, quorix};
+use crate::world::{Answer as Ran, get, run, text};
+
+/// What a lying log leaves out of its answer: the entry at this index.
+#[derive(Clone, Copy)]
+struct Hides(u64);
+
+/// Serves a log as it is, but for look-ups, of which it leaves something out: as good as the log itself doing so, which
+/// needs its key for none of it.
+async fn a_log_that(hides: Hides, log: String) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(serve(stream, hides, log.clone()));
+        }
+    });
+    url
+}
+
+async fn serve(mut stream: TcpStream, hides: Hides, log: String) {
+    let mut request = Vec::new();
+    while !request.windows(4).any(|end| end == b"\r\n\r\n") {
+        let mut part = [0; 1024];
+        let read = stream.read(&mut part).await.unwrap();
+        assert!(read > 0 && request.len() < 65_536, "a whole request");
+        request.extend_from_slice(&part[..read]);
+    }
+    let request = String::from_utf8(request).unwrap();
+    let path = request.split(' ').nth(1).unwrap();
+    let answer = reqwest::get(format!("{log}{path}")).await.unwrap();
+    let status = answer.status().as_u16();
+    let mut body = answer.bytes().await.unwrap().to_vec();
+    if path.starts_with("/index/lookup/") && status == 200 {
+        let mut answer = Answer::parse(&body).unwrap();
+        answer.indices.retain(|index| *index != hides.0);
+        body = answer.to_bytes();
+    }
+    let head = format!(
+        "HTTP/1.1 {status} .\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
+    stream
+        .write_all(&[head.as_bytes(), &body].concat())
+        .await
+        .unwrap();
+}
+
+async fn submit(host: &BuilderHost, entries: Vec<Vec<u8>>) {
+    let address = format!("unix:{}", host.submit.display());
+    let client = LogClient::new(channel::connect(&address.parse().unwrap()).unwrap());
+    client.submit(entries, Vec::new()).await.unwrap();
+}
+
+/// Waits until the index covers so many entries.
+async fn covered(host: &BuilderHost, size: u64) {
+    let (wanted, url) = (
+        format!("covered {size}\n"),
+        format!("{}/index/status", host.url()),
+    );
+    until("the index covers the log", async || {
+        get(&url).await.1.starts_with(&wanted).then_some(())
+    })
+    .await
+    .unwrap();
+}
+
+async fn lookup(name: &str, more: &[&str]) -> Ran {
+    let path = StoreDir::default().join(&a_path(name));
+    run(&[&["log", "lookup", path.as_str()], more].concat()).await
+}
+
+fn refused(ran: &Ran) {
+    assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
+    assert!(
+        ran.err.contains("the map does not say what is answered"),
+        "{}",
+        ran.err
+    );
+    assert!(
+        ran.err.contains("Nothing in this answer is to be believed"),
+        "{}",
+        ran.err
+    );
+    assert_eq!(ran.out, "");
+}
+
+/// "This log says exactly this, and nothing else, about X at size N."
+#[tokio::test]
+async fn a_log_that_hides_an_entry_or_a_retraction_from_who_asks_is_caught() {
+    let dir = folder("quorix-e2e-lookup-");
+    let mut host = BuilderHost::create(&dir, "alice", &quorix(), None).unwrap();
+    host.start().await.unwrap();
+    let (first, second) = (
+        an_attestation().bytes(),
+        an_attestation().saying("B").bytes(),
+    );
+    let mut entries = vec![first.clone()];
+    entries.extend((0..10).map(a_small_entry));
+    entries.push(second);
+    entries.push(bytes_of(&a_retraction_of(&[first])));
+    entries.extend((10..13).map(a_small_entry));
+    submit(&host, entries).await;
+    covered(&host, 16).await;
+
+    let config = ["--config", text(&host.config), "--json"];
+    let said = lookup("hello", &config).await;
+    assert_eq!(said.code, 0, "{}", said.err);
+    let said: Value = serde_json::from_str(&said.out).unwrap();
+    let entries = said["entries"].as_array().unwrap().iter();
+    let found: Vec<_> = entries
+        .map(|entry| {
+            (
+                entry["index"].as_u64().unwrap(),
+                entry["kind"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(found, [(0, "built"), (11, "built"), (12, "withdrawn")]);
+    let numbers = [&said["size"], &said["covered"], &said["read_behind"]];
+    assert_eq!(
+        numbers.map(|number| number.as_u64()),
+        [Some(16), Some(16), Some(0)]
+    );
+    assert_eq!(lookup("absent", &config).await.code, 1);
+
+    let vkey = host.vkey().to_string();
+    for hidden in [0, 11, 12] {
+        let url = a_log_that(Hides(hidden), host.url()).await;
+        refused(&lookup("hello", &["--log", &vkey, "--url", &url]).await);
+    }
+    let honest = a_log_that(Hides(5), host.url()).await;
+    assert_eq!(
+        lookup("hello", &["--log", &vkey, "--url", &honest])
+            .await
+            .code,
+        0
+    );
+
+    remembers(&host, &dir).await;
+    audits(&host).await;
+    host.stop().await.unwrap();
+    fs::remove_dir_all(dir).unwrap();
+}
+
+/// What was shown once is held against what is shown later.
+async fn remembers(host: &BuilderHost, dir: &Path) {
+    let known = dir.join("known");
+    let known = ["--config", text(&host.config), "--remember", text(&known)];
+    assert_eq!(lookup("hello", &known).await.code, 0);
+    submit(host, (100..116).map(a_small_entry).collect()).await;
+    covered(host, 32).await;
+    assert_eq!(lookup("hello", &known).await.code, 0);
+}
+
+/// The index is made again from the entries, and is the same.
+async fn audits(host: &BuilderHost) {
+    let ran = run(&[
+        "log",
+        "audit-index",
+        "--config",
+        text(&host.config),
+        "--json",
+    ])
+    .await;
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    let told: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(
+        (&told["right"], &told["covered"], &told["leaves"]),
+        (&true.into(), &32.into(), &2.into())
+    );
+}
