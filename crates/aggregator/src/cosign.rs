@@ -4,6 +4,7 @@
 //! is cosigned extends all that was cosigned before. A cosignature is durable before anybody is shown it, and its time
 //! never goes back. Specification: C2SP tlog-cosignature.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use quorix_tlog::checkpoint::SignedCheckpoint;
@@ -18,15 +19,24 @@ use crate::service::Shared;
 /// The same checkpoint is cosigned again after so many seconds: its time says how fresh it is.
 const AGAIN_AFTER_S: u64 = 60;
 
+/// Who cosigns.
+pub(crate) struct Cosigner {
+    pub(crate) key: CosignerSigningKey,
+    /// Logs that are never cosigned: nobody vouches for themselves.
+    pub(crate) own: BTreeSet<String>,
+}
+
 impl Shared {
     /// Cosigns what the mirror of a log is under, if this aggregator is a witness.
     pub(crate) async fn cosign(self: &Arc<Self>, log: &Arc<Log>) -> Result<(), StoreError> {
-        if self.cosigner.get().is_none() || log.is_quarantined() {
+        let cosigner = self.cosigner.get();
+        let is_asked = cosigner.is_some_and(|cosigner| !cosigner.own.contains(&log.origin));
+        if !is_asked || log.is_quarantined() {
             return Ok(());
         }
         let (shared, log) = (self.clone(), log.clone());
         blocking("cosigning a checkpoint", move || {
-            let Some(key) = shared.cosigner.get() else {
+            let Some(Cosigner { key, .. }) = shared.cosigner.get() else {
                 return Ok(());
             };
             let held = held(&log, shared.index.mirror(&log.origin).as_ref())?;

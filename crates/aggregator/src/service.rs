@@ -3,6 +3,7 @@
 //! Everything that it knows is in its store; a restart goes on from there after reading the right edge of each mirror.
 //! After a start no log is live until it answered and verified. Reads no files, binds no listener.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use tokio::task::JoinSet;
 
 use crate::caches::{self, Cache};
 use crate::config::AggregatorConfig;
+use crate::cosign::Cosigner;
 use crate::error::{AskError, StartError};
 use crate::events::{Event, Events};
 use crate::follow::Follower;
@@ -61,13 +63,13 @@ pub(crate) struct Shared {
     pub(crate) caches: Vec<Cache>,
     pub(crate) fetcher: Fetcher,
     /// The key with which followed logs are cosigned, where this aggregator is a witness.
-    pub(crate) cosigner: OnceLock<CosignerSigningKey>,
+    pub(crate) cosigner: OnceLock<Cosigner>,
     pub(crate) content: Option<Arc<dyn ContentVerifier>>,
     /// Outputs that a cache, by its position in the policy, did not have.
     pub(crate) cache_misses: Memo<(usize, quorix_nix::store_path::HashPart)>,
-    /// Blobs that a log, by its origin, did not have.
     /// Outputs of which a cache, by its position in the policy, said that it does not have them.
     pub(crate) cache_absent: Memo<(usize, quorix_nix::store_path::HashPart)>,
+    /// Blobs that a log, by its origin, did not have.
     pub(crate) missing_blobs: Memo<(String, BlobId)>,
     pub(crate) unlogged_blobs: BlobMemo,
 }
@@ -171,9 +173,9 @@ impl Aggregator {
         self.shared.evidence(queries, closure).await
     }
 
-    /// Cosigns every log that is followed, from its next look on. The first key stays.
-    pub fn cosign_with(&self, key: CosignerSigningKey) {
-        let _ = self.shared.cosigner.set(key);
+    /// Cosigns every log that is followed, from its next look on, but those with these origins. The first key stays.
+    pub fn cosign_with(&self, key: CosignerSigningKey, own: BTreeSet<String>) {
+        let _ = self.shared.cosigner.set(Cosigner { key, own });
     }
 
     /// Exchanges checkpoints with each of these peers once in every `interval`.

@@ -6,6 +6,7 @@
 mod access;
 mod check;
 mod duration;
+mod following;
 mod listen;
 #[cfg(test)]
 mod tests;
@@ -13,6 +14,7 @@ mod witness;
 
 pub use access::{ClientName, LimitsSection, Principal};
 pub use duration::Period;
+pub use following::{PeerSection, WebhookSection};
 pub use listen::{Listen, Listens};
 pub use witness::WitnessSection;
 
@@ -156,27 +158,6 @@ pub struct AggregatorSection {
     /// Where events are posted to: `[[aggregator.webhooks]]`.
     #[serde(default)]
     pub webhooks: Vec<WebhookSection>,
-}
-
-/// `[[aggregator.peers]]`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PeerSection {
-    /// What it is called in messages and metrics.
-    pub name: String,
-    /// Where it answers: `https://HOST:PORT`, `unix:PATH` or `127.0.0.1:PORT`.
-    #[serde(deserialize_with = "from_text")]
-    pub address: Address,
-}
-
-/// `[[aggregator.webhooks]]`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct WebhookSection {
-    /// `https://…` or `http://…`.
-    pub url: String,
-    /// The secret key (of kind log) that signs what is posted; of its own, never a log's.
-    pub key: PathBuf,
 }
 
 /// `[resolver]`

@@ -1,5 +1,7 @@
 //! Two aggregators that compare what logs show them, an aggregator as a witness, and lifted quarantines.
 
+use std::collections::BTreeSet;
+
 use quorix_testkit::entries::{a_small_entry, an_attestation};
 use quorix_tlog::checkpoint::SignedCheckpoint;
 use quorix_tlog::cosignature::{Algorithm, CosignerSigningKey};
@@ -177,7 +179,8 @@ async fn an_aggregator_with_a_key_cosigns_what_it_has_verified_and_nothing_else(
         let name = "aggregator.example".parse().unwrap();
         CosignerSigningKey::from_seed(name, Algorithm::Ed25519, [9; 32])
     };
-    one.aggregator.cosign_with(key());
+    let own = BTreeSet::from(["logs.example.org/own".to_owned()]);
+    one.aggregator.cosign_with(key(), own);
     one.clock.set(1_000);
     log.append(&entries(0..5));
     assert!(one.look("alice").await);
@@ -200,6 +203,18 @@ async fn an_aggregator_with_a_key_cosigns_what_it_has_verified_and_nothing_else(
     log.rewrite(&others(9));
     assert!(!one.look("alice").await);
     assert_eq!(one.index.cosigned(&log.origin()).unwrap(), Some(next));
+}
+
+#[tokio::test]
+async fn an_aggregator_never_cosigns_the_log_of_its_own_operator() {
+    let ([mut one, _], [log, _]) = two_views().await;
+    let name = "aggregator.example".parse().unwrap();
+    let key = CosignerSigningKey::from_seed(name, Algorithm::Ed25519, [9; 32]);
+    let own = BTreeSet::from([log.origin()]);
+    one.aggregator.cosign_with(key, own);
+    log.append(&entries(0..5));
+    assert!(one.look("alice").await);
+    assert_eq!(one.index.cosigned(&log.origin()).unwrap(), None);
 }
 
 #[tokio::test]

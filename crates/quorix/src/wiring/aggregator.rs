@@ -1,5 +1,6 @@
 //! The aggregator role, and the channel to it for roles in the same process. Its listeners speak gRPC, grpc-web and JSON.
 
+mod add_ons;
 mod evidence;
 
 use std::sync::Arc;
@@ -8,10 +9,9 @@ use std::time::Duration;
 use axum::http::HeaderValue;
 use axum::middleware::from_fn;
 use quorix_aggregator::config::AggregatorConfig;
-use quorix_aggregator::gossip::Peer;
 use quorix_aggregator::service::Aggregator;
-use quorix_aggregator::webhook::Webhook;
 use quorix_store::RocksIndex;
+use quorix_trust::policy::Policy;
 use quorix_wire::channel;
 use quorix_wire::content::ContentVerifier;
 use tonic::service::Routes;
@@ -19,8 +19,8 @@ use tonic::transport::{Channel, Server};
 use tonic_web::GrpcWebLayer;
 use tower_http::cors::CorsLayer;
 
-use super::{Start, keys};
-use crate::config::AggregatorSection;
+use super::Start;
+use crate::config::{AggregatorSection, Config};
 use crate::listen::{self, tls::Clients};
 use crate::output::Failure;
 
@@ -38,6 +38,7 @@ pub async fn start(
     let (Some(section), Some(policy)) = (&start.config.aggregator, &start.policy) else {
         return Ok(None);
     };
+    let keys = add_ons::read(start.config, section, policy)?;
     let clients = if section.public || start.config.tls.client_ca.is_none() {
         Clients::Everyone
     } else {
@@ -46,15 +47,10 @@ pub async fn start(
     let tls = start.tls.as_ref();
     let bound = listen::web("aggregator.listen", &section.listen, tls, clients).await?;
     let index = RocksIndex::open(&start.config.role_dir("aggregator")).map_err(Failure::unknown)?;
-    let config = AggregatorConfig {
-        poll_interval: section.poll_interval.0,
-        stale_after: section.stale_after.0,
-        ..AggregatorConfig::default()
-    };
     let aggregator = Aggregator::start(
         Arc::new(index),
         policy.clone(),
-        config,
+        settings(section),
         start.fetcher.clone(),
         content,
         start.clock.clone(),
@@ -67,7 +63,7 @@ pub async fn start(
         policy.builders.len()
     );
 
-    add_ons(start, section, &aggregator)?;
+    add_ons::start(start, section, keys, &aggregator)?;
     let running = aggregator.clone();
     let routes = routes(&aggregator).await?;
     let outside = with_web(&aggregator, routes.clone(), &section.allow_origins)?;
@@ -90,42 +86,23 @@ pub async fn start(
     Ok(Some(local))
 }
 
-/// Witness key, peers, webhooks and the files of proofs.
-fn add_ons(
-    start: &mut Start<'_>,
-    section: &AggregatorSection,
-    aggregator: &Aggregator,
-) -> Result<(), Failure> {
-    if let Some(file) = &section.witness_key {
-        aggregator.cosign_with(keys::cosigner_key(file)?);
+fn settings(section: &AggregatorSection) -> AggregatorConfig {
+    AggregatorConfig {
+        poll_interval: section.poll_interval.0,
+        stale_after: section.stale_after.0,
+        ..AggregatorConfig::default()
     }
-    let mut peers = Vec::new();
-    for peer in &section.peers {
-        let channel = super::tls::channel(&peer.address, &start.config.tls)?;
-        let name = peer.name.clone();
-        peers.push(Peer { name, channel });
-    }
-    aggregator.gossip_with(peers, section.gossip_interval.0);
-    for hook in &section.webhooks {
-        let key = match keys::any_key(&hook.key)? {
-            keys::AnyKey::Log(key) => key,
-            other => {
-                return Err(Failure::wrong(format!(
-                    "{} is {}, and a key of kind log is needed for a webhook; make one: quorix key generate --kind log \
-                     --name NAME FILE",
-                    hook.key.display(),
-                    other.kind()
-                )));
-            }
-        };
-        let url = hook.url.clone();
-        aggregator.post_events(Webhook { url, key });
-    }
-    let dir = start.config.role_dir("evidence");
-    start
-        .tasks
-        .spawn(evidence::keep(aggregator.clone(), dir, start.stop.clone()));
-    Ok(())
+}
+
+/// Reads what [`start`] reads, and starts nothing.
+///
+/// # Errors
+/// A value cannot work, or a key cannot be used.
+pub fn check(config: &Config, section: &AggregatorSection, policy: &Policy) -> Result<(), Failure> {
+    let settings = settings(section).check();
+    settings.map_err(|error| Failure::wrong(format!("[aggregator] {error}")))?;
+    cors(&section.allow_origins)?;
+    add_ons::read(config, section, policy).map(|_| ())
 }
 
 /// The same services in grpc-web too, and as JSON below `/api`, for pages of these origins.
