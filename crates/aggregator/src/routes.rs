@@ -195,9 +195,7 @@ impl Asking {
         Ok(answer("application/x-ndjson", Body::from_stream(lines)))
     }
 
-    async fn ready(
-        &self,
-    ) -> Result<(Grpc<Routes>, PathAndQuery), Refusal> {
+    async fn ready(&self) -> Result<(Grpc<Routes>, PathAndQuery), Refusal> {
         let mut grpc = Grpc::new(self.services.clone()).max_decoding_message_size(ANSWER_BYTES_MAX);
         let failed = |error: &dyn std::fmt::Display| Status::internal(error.to_string());
         grpc.ready().await.map_err(|error| failed(&error))?;

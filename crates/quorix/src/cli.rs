@@ -50,9 +50,6 @@ pub enum Command {
     Serve(ConfigFile),
     /// May this store path be used under the policy, and why.
     Decide(Decide),
-    /// Look after this machine's aggregator.
-    #[command(subcommand)]
-    Aggregator(import::AggregatorCommand),
     /// How what is installed here stands to what builders say.
     #[command(subcommand)]
     Audit(audit::AuditCommand),

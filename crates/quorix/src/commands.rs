@@ -21,7 +21,6 @@ mod token;
 mod verify;
 mod witnesses;
 
-use crate::cli::import::AggregatorCommand;
 use crate::cli::operate::VerifyCommand;
 use crate::cli::{
     BenchCommand, Cli, Command, ConfigCommand, HookCommand, KeyCommand, LogCommand, PolicyCommand,
@@ -48,9 +47,6 @@ pub fn run(cli: Cli) -> Exit {
     let result = match cli.command {
         Command::Serve(file) => blocking(serve::serve(&file.config)),
         Command::Decide(arguments) => blocking(decide::decide(arguments)),
-        Command::Aggregator(AggregatorCommand::ImportObservations(arguments)) => {
-            blocking(import::import(arguments))
-        }
         Command::Audit(command) => blocking(audit::audit(command)),
         Command::Demo(arguments) => blocking(demo::demo(arguments)),
         Command::Bench(BenchCommand::Log {

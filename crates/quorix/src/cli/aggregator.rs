@@ -6,10 +6,13 @@ use clap::{Args, Subcommand};
 use quorix_wire::address::Address;
 
 use super::ConfigFile;
+use super::import::ImportObservations;
 
 /// `aggregator …`
 #[derive(Debug, Subcommand)]
 pub enum AggregatorCommand {
+    /// Take signatures of the policy's caches in bulk into this machine's aggregator, which must be stopped.
+    ImportObservations(ImportObservations),
     /// Logs that signed two checkpoints that contradict each other.
     #[command(subcommand)]
     Quarantine(QuarantineCommand),

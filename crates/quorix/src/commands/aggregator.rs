@@ -13,7 +13,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use super::progress::counted;
-use super::{aggregator_address, channel_to, configuration, now_s, read_policy};
+use super::{aggregator_address, channel_to, configuration, import, now_s, read_policy};
 use crate::cli::aggregator::{AggregatorCommand, Lift, QuarantineCommand, Reindex, Tallies};
 use crate::config::Config;
 use crate::output::{self, Exit, Failure};
@@ -25,6 +25,7 @@ const DAYS_SHOWN: usize = 30;
 
 pub(super) async fn run(command: AggregatorCommand) -> Result<Exit, Failure> {
     match command {
+        AggregatorCommand::ImportObservations(arguments) => import::import(arguments).await,
         AggregatorCommand::Quarantine(QuarantineCommand::Lift(arguments)) => lift(&arguments),
         AggregatorCommand::Reindex(arguments) => reindex(&arguments),
         AggregatorCommand::Tallies(arguments) => tallies(arguments).await,

@@ -45,7 +45,10 @@ pub struct WebhookSection {
 /// A sentence that names section and key, and says what to do.
 pub(super) fn check(section: &AggregatorSection) -> Result<(), String> {
     if section.gossip_interval.0 < INTERVAL_MIN {
-        return Err("aggregator.gossip_interval: less than 100ms asks peers all the time; 60s does well".into());
+        return Err(
+            "aggregator.gossip_interval: less than 100ms asks peers all the time; 60s does well"
+                .into(),
+        );
     }
     peers(section)?;
     webhooks(&section.webhooks)
@@ -61,7 +64,8 @@ fn peers(section: &AggregatorSection) -> Result<(), String> {
     }
     let (mut names, mut addresses) = (BTreeSet::new(), BTreeSet::new());
     for PeerSection { name, address } in peers {
-        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+        let is_plain =
+            |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
         if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(is_plain) {
             return Err(format!(
                 "aggregator.peers: `{}` is no name; use 1 to {NAME_BYTES_MAX} letters, digits, dots, hyphens and underscores",
@@ -69,10 +73,14 @@ fn peers(section: &AggregatorSection) -> Result<(), String> {
             ));
         }
         if !names.insert(name) {
-            return Err(format!("aggregator.peers: two are called `{name}`; each needs a name of its own"));
+            return Err(format!(
+                "aggregator.peers: two are called `{name}`; each needs a name of its own"
+            ));
         }
         if !addresses.insert(address.to_string()) {
-            return Err(format!("aggregator.peers: `{name}` is at {address}, and so is another one; list each once"));
+            return Err(format!(
+                "aggregator.peers: `{name}` is at {address}, and so is another one; list each once"
+            ));
         }
         if section.listen.iter().any(|own| is_at(own, address)) {
             return Err(format!(
@@ -109,7 +117,9 @@ fn webhooks(webhooks: &[WebhookSection]) -> Result<(), String> {
             ));
         }
         if !urls.insert(url) {
-            return Err(format!("aggregator.webhooks: {url} is there twice; it would be told everything twice"));
+            return Err(format!(
+                "aggregator.webhooks: {url} is there twice; it would be told everything twice"
+            ));
         }
     }
     Ok(())
@@ -193,7 +203,9 @@ mod tests {
                 "aggregator.peers: `me` at unix:/run/a is this aggregator itself; list those of others",
             ),
             (
-                (0..65).map(|number| peer(&format!("p{number}"), &format!("127.0.0.1:{number}"))).collect(),
+                (0..65)
+                    .map(|number| peer(&format!("p{number}"), &format!("127.0.0.1:{number}")))
+                    .collect(),
                 "aggregator.peers: there are 65, at most 64 are compared with",
             ),
             (
@@ -226,7 +238,9 @@ mod tests {
             refused(&webhook("http://h/").repeat(2)),
             "aggregator.webhooks: http://h/ is there twice; it would be told everything twice"
         );
-        let many: String = (0..17).map(|number| webhook(&format!("http://h/{number}"))).collect();
+        let many: String = (0..17)
+            .map(|number| webhook(&format!("http://h/{number}")))
+            .collect();
         assert_eq!(
             refused(&many),
             "aggregator.webhooks: there are 17, at most 16 are told"

@@ -101,7 +101,7 @@ fn settings(section: &AggregatorSection) -> AggregatorConfig {
 pub fn check(config: &Config, section: &AggregatorSection, policy: &Policy) -> Result<(), Failure> {
     let settings = settings(section).check();
     settings.map_err(|error| Failure::wrong(format!("[aggregator] {error}")))?;
-    cors(&section.allow_origins)?;
+    cors(&section.allow_origins).map(drop)?;
     add_ons::read(config, section, policy).map(|_| ())
 }
 

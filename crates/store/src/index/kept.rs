@@ -90,9 +90,10 @@ impl RocksIndex {
             cosigned.at_s.to_be_bytes().as_slice(),
             &cosigned.size.to_be_bytes(),
             &cosigned.note,
-        ];
+        ]
+        .concat();
         let key = [COSIGNED, &prefix_of(origin)].concat();
-        writes.put(META, &key, &value.concat())?;
+        writes.put(META, &key, &value)?;
         writes.commit("keeping a cosigned checkpoint")
     }
 
@@ -165,11 +166,12 @@ impl RocksIndex {
             &length.to_be_bytes(),
             reason.as_bytes(),
             &encode_equivocation(&proof)?,
-        ];
+        ]
+        .concat();
         let prefix = prefix_of(origin);
         let mut writes = self.database.batch();
         let key = [LIFTED, &prefix, &number.to_be_bytes()].concat();
-        writes.put(META, &key, &value.concat())?;
+        writes.put(META, &key, &value)?;
         writes.delete(META, &[EQUIVOCATION, &prefix].concat())?;
         writes.commit("lifting a quarantine")?;
         let reason = reason.to_owned();

@@ -56,8 +56,9 @@ impl AggregatorClient {
     /// # Errors
     /// The aggregator does not answer.
     pub async fn events(&self) -> Result<Vec<pb::Event>, ClientError> {
-        let answer = self.follow.clone().list_events(pb::ListEventsRequest {});
-        Ok(inner(answer.await)?.events)
+        let request = pb::ListEventsRequest {};
+        let answer = inner(self.follow.clone().list_events(request).await)?;
+        Ok(answer.events)
     }
 
     /// How many outputs stand how, by day and system and by pairs of builders.
@@ -65,8 +66,8 @@ impl AggregatorClient {
     /// # Errors
     /// The aggregator does not answer.
     pub async fn tallies(&self) -> Result<pb::GetTalliesResponse, ClientError> {
-        let answer = self.follow.clone().get_tallies(pb::GetTalliesRequest {});
-        inner(answer.await)
+        let request = pb::GetTalliesRequest {};
+        inner(self.follow.clone().get_tallies(request).await)
     }
 
     /// Outputs by derivation, NAR hash or system, by page.

@@ -74,7 +74,10 @@ fn taken(config: &Config, policy: &Policy) -> Result<Vec<(String, Vec<u8>)>, Fai
         taken.push(("[log]".to_owned(), key.verifier().as_bytes().to_vec()));
     }
     let witness = config.witness.as_ref().map(|witness| &witness.key);
-    let mirror = config.mirror.as_ref().and_then(|mirror| mirror.key.as_ref());
+    let mirror = config
+        .mirror
+        .as_ref()
+        .and_then(|mirror| mirror.key.as_ref());
     for (role, file) in [("[witness]", witness), ("[mirror]", mirror)] {
         if let Some(file) = file {
             let key = keys::cosigner_key(file)?;
