@@ -3,6 +3,7 @@
 //! None of these says anything against the log: proof of equivocation is a [`Step`](super::Step), not an error.
 
 use quorix_tlog::checkpoint::{CheckpointError, SignedCheckpoint};
+use quorix_tlog::hash::Hash;
 use quorix_trust::ports::{CommitError, StoreError};
 use quorix_wire::fetch::FetchError;
 
@@ -41,11 +42,13 @@ pub(crate) enum StepError {
         /// Entries that were seen.
         held: u64,
     },
-    /// Its tree is not the one of a checkpoint that it showed before.
-    #[error("its tree does not fit its checkpoint of {} entries that was seen before", kept.checkpoint().size)]
+    /// Its tree is not the one of a checkpoint that it showed, now or before.
+    #[error("its {} entries have the root {root}, its checkpoint says {}", kept.checkpoint().size, kept.checkpoint().root)]
     Contradicts {
         /// The checkpoint that was kept.
         kept: Box<SignedCheckpoint>,
+        /// The root of as many entries.
+        root: Hash,
     },
     /// It answered what does not verify.
     #[error("{reason}")]

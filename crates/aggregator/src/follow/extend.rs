@@ -175,7 +175,7 @@ impl Follower {
         error: StepError,
         target: &SignedCheckpoint,
     ) -> Result<Step, StepError> {
-        if let StepError::Contradicts { kept } = &error
+        if let StepError::Contradicts { kept, .. } = &error
             && let Some(step) = self.accuse_either(client, kept, target).await?
         {
             return Ok(step);
@@ -330,7 +330,8 @@ pub(crate) fn grow(
             }
             add(&mut batch, added, index);
             if let Some(kept) = kept.contradicted(&edge) {
-                return Ok(Err(StepError::Contradicts { kept }));
+                let root = edge.root();
+                return Ok(Err(StepError::Contradicts { kept, root }));
             }
             named.extend(blobs);
         }
