@@ -43,6 +43,7 @@ bench: ## Measure this machine, one line a figure; BENCH_ENTRIES=10000000 for th
 	@$(WITH) cargo build --locked -p quorix
 	@$(WITH) cargo bench --locked --profile dev -p quorix-tlog --bench tree
 	@$(WITH) "$(QUORIX)" bench log --entries $(BENCH_ENTRIES) $(ARGS)
+	@$(WITH) "$(QUORIX)" bench aggregator $(ARGS)
 
 build: ## Build the program (the profile that the demo and the tests share)
 	@bash .ci/setup build

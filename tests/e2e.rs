@@ -26,6 +26,8 @@ mod commands;
 mod content_addressed;
 #[path = "e2e/equivocation.rs"]
 mod equivocation;
+#[path = "e2e/following.rs"]
+mod following;
 #[path = "e2e/hook.rs"]
 mod hook;
 #[path = "e2e/hostile_requests.rs"]
@@ -42,6 +44,8 @@ mod restarts;
 mod sources;
 #[path = "e2e/stage.rs"]
 mod stage;
+#[path = "e2e/telling.rs"]
+mod telling;
 #[path = "e2e/witnessing.rs"]
 mod witnessing;
 #[path = "e2e/world.rs"]

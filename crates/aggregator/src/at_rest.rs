@@ -14,7 +14,7 @@ use quorix_wire::fetch::Fetcher;
 
 use crate::config::AggregatorConfig;
 use crate::error::StartError;
-use crate::logs::{Failure, held};
+use crate::logs::{Condition, Failure, held};
 use crate::service::{Aggregator, Clock, Shared};
 
 /// Longer than anybody looks back at one moment.
@@ -69,10 +69,12 @@ fn take_as_said_now(shared: &Shared) -> Result<(), StartError> {
             Some(Err(error)) => log.failed(Failure {
                 reason: format!("what is mirrored of it does not verify: {error}"),
                 unverifiable: true,
+                condition: Condition::Malformed,
             }),
             Some(Ok(None)) | None => log.failed(Failure {
                 reason: "nothing of it is mirrored here yet".to_owned(),
                 unverifiable: false,
+                condition: Condition::Untried,
             }),
         }
     }

@@ -92,6 +92,7 @@ impl Shared {
                 statements: Vec::new(),
                 retractions: Vec::new(),
                 opaque: 0,
+                facts: Vec::new(),
             };
             match index.advance(&origin, expected, &batch) {
                 Ok(_) => Ok(()),

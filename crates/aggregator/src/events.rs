@@ -1,12 +1,20 @@
 //! What happens, as it happens: disagreements, their end, and logs that change their state.
 //!
-//! Events are told to whoever watches and kept nowhere. A watcher that falls too far behind is told so and dropped.
+//! Events are told to whoever watches, and the newest are remembered until the process ends. A watcher that falls too far
+//! behind is told so and dropped.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
 
 use quorix_trust::ports::{Standing, StandingChange};
 use tokio::sync::broadcast;
 
+use crate::memo::locked;
+
 /// Events that a watcher may be behind before it is dropped.
 pub const WATCHER_BACKLOG: usize = 1_024;
+/// Events that are remembered.
+pub const REMEMBERED_MAX: usize = 256;
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,25 +42,42 @@ pub enum EventKind {
     LogLive,
     /// Proof of equivocation is held against a log.
     LogQuarantined,
+    /// A log withdrew something that it had said of an output.
+    Revoked,
 }
 
 /// Tells events to all watchers.
 #[derive(Clone, Debug)]
-pub(crate) struct Events(broadcast::Sender<Event>);
+pub(crate) struct Events {
+    sender: broadcast::Sender<Event>,
+    newest: Arc<Mutex<VecDeque<Event>>>,
+}
 
 impl Events {
     pub(crate) fn new() -> Self {
-        Self(broadcast::Sender::new(WATCHER_BACKLOG))
+        Self {
+            sender: broadcast::Sender::new(WATCHER_BACKLOG),
+            newest: Arc::default(),
+        }
     }
 
     /// Events from now on.
     pub(crate) fn watch(&self) -> broadcast::Receiver<Event> {
-        self.0.subscribe()
+        self.sender.subscribe()
+    }
+
+    /// The newest events, the newest first.
+    pub(crate) fn newest(&self) -> Vec<Event> {
+        locked(&self.newest).iter().cloned().collect()
     }
 
     pub(crate) fn tell(&self, event: Event) {
+        let mut newest = locked(&self.newest);
+        newest.truncate(REMEMBERED_MAX.saturating_sub(1));
+        newest.push_front(event.clone());
+        drop(newest);
         // An error only means that nobody watches.
-        let _ = self.0.send(event);
+        let _ = self.sender.send(event);
     }
 
     /// Tells of an output whose standing changed, where that is news; `store_path` is its absolute path.

@@ -3,26 +3,25 @@
 //! Nothing is stored that does not hash to a checkpoint signed by the log's key. An answer that does not verify makes
 //! the log stale; only proof makes it quarantined (SEMANTICS §5), so garbage frames nobody. Without witness
 //! quorums a log that always answers with the same checkpoint cannot be told from one to which nothing was added.
-//! Addresses are tried in order, and one that holds no more than what is known already is as good as the next.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorix_tlog::checkpoint::SignedCheckpoint;
 use quorix_tlog::tile::Edge;
 use quorix_trust::ports::{Equivocation, StoreError, TileStore};
-use quorix_wire::fetch::TileClient;
 
-use crate::logs::{Failure, Held, Log, held};
+use crate::logs::Log;
 use crate::service::Shared;
 
 mod error;
 mod extend;
 mod fork;
+mod look;
 
 pub(crate) use error::StepError;
 use extend::successor_in;
+pub(crate) use extend::{Chunk, grow};
 
 /// The longest wait after failures, so that a log that comes back is noticed soon.
 const WAIT_MAX: Duration = Duration::from_secs(30);
@@ -41,6 +40,16 @@ pub(crate) enum Step {
     },
     /// It contradicted itself, and the proof is kept.
     Quarantined,
+}
+
+impl Step {
+    /// Entries that are covered after it, where `before` were covered before.
+    fn size(self, before: u64) -> u64 {
+        match self {
+            Self::Advanced { to, .. } => to,
+            Self::Alive | Self::Quarantined => before,
+        }
+    }
 }
 
 /// Follows one log.
@@ -76,7 +85,7 @@ impl Follower {
             let wait = interval.saturating_mul(1_u32.checked_shl(failures).unwrap_or(u32::MAX));
             let wait = wait.min(WAIT_MAX.max(interval));
             tokio::select! {
-                () = tokio::time::sleep(wait.saturating_add(jitter(interval))) => {}
+                () = tokio::time::sleep(wait.saturating_add(jitter(wait))) => {}
                 () = self.log.wake.notified() => {}
             }
         }
@@ -92,6 +101,9 @@ impl Follower {
         if let Ok(Step::Alive | Step::Advanced { .. }) = &ended {
             self.knows_end &= ended == Ok(Step::Alive);
             self.notice_end().await;
+            if let Err(error) = self.shared.cosign(&self.log).await {
+                tracing::error!(log = self.log.name, %error, "a cosignature could not be kept");
+            }
         }
         let Shared {
             config,
@@ -137,102 +149,6 @@ impl Follower {
         well
     }
 
-    /// Tries the log's addresses in order until one answers with what verifies.
-    async fn step(&mut self) -> Result<Step, Failure> {
-        let mut reasons = Vec::new();
-        let mut unverifiable = false;
-        let log = self.log.clone();
-        for (client, url) in log.clients.iter().zip(&log.urls) {
-            match self.attempt(client).await {
-                Ok(step) => return Ok(step),
-                Err(error) => {
-                    // What was built on top of the mirror in vain must not be committed later.
-                    self.edge = None;
-                    unverifiable |= error.is_unverifiable();
-                    reasons.push(format!("{url}: {error}"));
-                }
-            }
-        }
-        Err(Failure {
-            reason: reasons.join("; "),
-            unverifiable,
-        })
-    }
-
-    /// One look at one address.
-    async fn attempt(&mut self, client: &TileClient) -> Result<Step, StepError> {
-        let bytes = self.within("the checkpoint", client.checkpoint()).await?;
-        let shown = SignedCheckpoint::open(&bytes, &self.log.key, &self.log.origin)
-            .map_err(StepError::Checkpoint)?;
-        let Some(Held {
-            size: mirrored,
-            signed,
-        }) = self.held().await?
-        else {
-            return self.extend(client, &shown, None).await;
-        };
-        let signed = signed.map_err(|error| StepError::Unverifiable {
-            reason: format!("what was mirrored before is not of the policy's key: {error}"),
-        })?;
-        let size = shown.checkpoint().size;
-        if let Some(signed) = signed
-            .as_ref()
-            .filter(|signed| signed.checkpoint().size == size)
-        {
-            if signed.checkpoint().root == shown.checkpoint().root {
-                return Ok(Step::Alive);
-            }
-            let proof = Equivocation {
-                first: signed.bytes().to_vec(),
-                second: shown.bytes().to_vec(),
-                consistency_proof: Vec::new(),
-            };
-            return self.quarantine(proof).await;
-        }
-        if size < mirrored {
-            return self
-                .look_back(client, &shown, mirrored, signed.as_ref())
-                .await;
-        }
-        let grown = self.extend(client, &shown, signed.as_ref()).await;
-        match (grown, &signed) {
-            (Err(error), Some(signed)) if error.may_be_a_fork() => {
-                self.accuse(client, signed, &shown).await?.ok_or(error)
-            }
-            (grown, _) => grown,
-        }
-    }
-
-    /// The log shows a smaller tree than is mirrored: one that it had before, or another one.
-    async fn look_back(
-        &mut self,
-        client: &TileClient,
-        shown: &SignedCheckpoint,
-        mirrored: u64,
-        signed: Option<&SignedCheckpoint>,
-    ) -> Result<Step, StepError> {
-        let (size, root) = (shown.checkpoint().size, shown.checkpoint().root);
-        if self.mirrored_root(size).await? == root {
-            return Err(StepError::Behind {
-                found: size,
-                held: mirrored,
-            });
-        }
-        let unlike = StepError::Unverifiable {
-            reason: format!(
-                "its checkpoint of {size} entries is not of the tree that it showed before"
-            ),
-        };
-        let accused = match signed {
-            Some(signed) if size < signed.checkpoint().size => {
-                self.accuse_of_another_past(shown, signed).await?
-            }
-            Some(signed) => self.accuse(client, signed, shown).await?,
-            None => None,
-        };
-        accused.ok_or(unlike)
-    }
-
     /// Notes and tells once that the log has ended. The key that follows is nobody's that the policy has not named, so it
     /// is not followed.
     async fn notice_end(&mut self) {
@@ -256,32 +172,14 @@ impl Follower {
         }
     }
 
-    async fn held(&self) -> Result<Option<Held>, StoreError> {
-        let (log, index) = (self.log.clone(), self.shared.index.clone());
-        blocking("reading a mirror", move || {
-            held(&log, index.mirror(&log.origin).as_ref())
-        })
-        .await
-    }
-
     /// Keeps the proof; from here on the log is quarantined.
     pub(super) async fn quarantine(&self, proof: Equivocation) -> Result<Step, StepError> {
-        tracing::error!(
-            log = self.log.name,
-            "the log signed two checkpoints that contradict each other"
-        );
-        let (origin, index, kept) = (
-            self.log.origin.clone(),
-            self.shared.index.clone(),
-            proof.clone(),
-        );
-        // Even if the store fails, the log counts no more in this process.
-        self.log.quarantined(proof);
-        blocking("keeping proof of equivocation", move || {
-            index.quarantine(&origin, &kept)
+        if quarantine(&self.shared, &self.log, proof).await? {
+            return Ok(Step::Quarantined);
+        }
+        Err(StepError::Unverifiable {
+            reason: "it shows the contradiction again whose quarantine was lifted".to_owned(),
         })
-        .await?;
-        Ok(Step::Quarantined)
     }
 
     /// Waits for an answer of the log, but not for ever.
@@ -292,6 +190,37 @@ impl Follower {
     ) -> Result<T, StepError> {
         within(self.shared.config.request_timeout, what, request).await
     }
+}
+
+/// Keeps a proof that was verified; from here on the log is quarantined. False if a quarantine for the same proof was
+/// lifted.
+pub(crate) async fn quarantine(
+    shared: &Arc<Shared>,
+    log: &Arc<Log>,
+    proof: Equivocation,
+) -> Result<bool, StoreError> {
+    let (origin, index, asked) = (log.origin.clone(), shared.index.clone(), proof.clone());
+    let is_lifted = blocking("reading lifted quarantines", move || {
+        let lifts = index.lifts(&origin)?;
+        Ok(lifts
+            .iter()
+            .any(|lift| lift.proof.is_of_the_same_checkpoints(&asked)))
+    });
+    if is_lifted.await? {
+        return Ok(false);
+    }
+    tracing::error!(
+        log = log.name,
+        "the log signed two checkpoints that contradict each other"
+    );
+    let (origin, index, kept) = (log.origin.clone(), shared.index.clone(), proof.clone());
+    // Even if the store fails, the log counts no more in this process.
+    log.quarantined(proof);
+    blocking("keeping proof of equivocation", move || {
+        index.quarantine(&origin, &kept)
+    })
+    .await?;
+    Ok(true)
 }
 
 /// Waits for an answer, but not longer than `limit`.
@@ -328,8 +257,8 @@ pub(crate) async fn blocking<T: Send + 'static>(
         })
 }
 
-/// Up to a tenth of the interval, at random, so that many followers do not ask at one moment.
-fn jitter(interval: Duration) -> Duration {
+/// Up to a tenth of the wait, at random, so that many followers do not ask at one moment.
+pub(crate) fn jitter(wait: Duration) -> Duration {
     let random = u32::try_from(RandomState::new().build_hasher().finish() % 1_000).unwrap_or(0);
-    (interval / 10_000).saturating_mul(random)
+    (wait / 10_000).saturating_mul(random)
 }

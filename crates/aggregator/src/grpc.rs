@@ -2,6 +2,10 @@
 //!
 //! Only translation: arguments in, answers and errors out. Every limit is the service's.
 
+mod follow;
+
+pub use follow::follow_server;
+
 use std::pin::Pin;
 
 use futures::{Stream, StreamExt};
@@ -160,13 +164,14 @@ impl AggregatorService for Service {
     }
 }
 
-fn message(event: Event) -> pb::Event {
+pub(crate) fn message(event: Event) -> pb::Event {
     let kind = match event.kind {
         EventKind::Disagreement => pb::EventKind::Disagreement,
         EventKind::Resolved => pb::EventKind::Resolved,
         EventKind::LogStale => pb::EventKind::LogStale,
         EventKind::LogLive => pb::EventKind::LogLive,
         EventKind::LogQuarantined => pb::EventKind::LogQuarantined,
+        EventKind::Revoked => pb::EventKind::Revoked,
     };
     pb::Event {
         at_s: event.at_s,
@@ -177,7 +182,7 @@ fn message(event: Event) -> pb::Event {
 }
 
 /// The one mapping of errors to gRPC codes.
-fn status(error: AskError) -> Status {
+pub(crate) fn status(error: AskError) -> Status {
     let code = match &error {
         AskError::Argument { .. } => Code::InvalidArgument,
         AskError::TooMuch { .. } => Code::ResourceExhausted,

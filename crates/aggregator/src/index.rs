@@ -3,12 +3,13 @@
 //! Says nothing of whether it is true or counts. What does not parse is opaque: kept, counted and shown, but never a
 //! reason to stop (DESIGN §4).
 
+use quorix_nix::store_path::HashPart;
 use quorix_tlog::hash::Hash;
 use quorix_trust::attestation::{
     BlobId, Claim, ClaimError, Entry, KeyRotation, Observation, References,
 };
 use quorix_trust::policy::Cache;
-use quorix_trust::ports::{IndexedStatement, Place};
+use quorix_trust::ports::{Facts, IndexedStatement, Place};
 use quorix_wire::entry;
 
 /// What one entry adds.
@@ -34,17 +35,59 @@ pub(crate) fn read(
     index: u64,
     caches: &[Cache],
 ) -> (Added, Vec<BlobId>) {
+    let (added, blobs, _) = read_with_facts(bytes, origin, index, caches);
+    (added, blobs)
+}
+
+/// What an entry that says something of an output is found by, without its place.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    system: String,
+    drv: Option<HashPart>,
+    nar_hash: [u8; 32],
+}
+
+impl Found {
+    pub(crate) fn at(self, index: u64, day: u32) -> Facts {
+        let Self {
+            system,
+            drv,
+            nar_hash,
+        } = self;
+        Facts {
+            index,
+            day,
+            system,
+            drv,
+            nar_hash,
+        }
+    }
+}
+
+/// The same, with what a statement is found by.
+pub(crate) fn read_with_facts(
+    bytes: &[u8],
+    origin: &str,
+    index: u64,
+    caches: &[Cache],
+) -> (Added, Vec<BlobId>, Option<Found>) {
     let refuse = |reason: &str| {
         tracing::debug!(origin, index, reason, "an entry is kept as opaque");
-        (Added::Opaque, Vec::new())
+        (Added::Opaque, Vec::new(), None)
     };
-    let (claim, voice, inputs) = match entry::decode(bytes) {
+    let (claim, voice, inputs, found) = match entry::decode(bytes) {
         Ok(Entry::Build(build)) => match build.claim.facts(None) {
-            Ok(_) => (build.claim, origin.to_owned(), build.inputs_blob),
+            Ok(_) => {
+                let found = (
+                    build.system,
+                    build.derivation.map(|(drv, _)| drv.hash_part()),
+                );
+                (build.claim, origin.to_owned(), build.inputs_blob, found)
+            }
             Err(error) => return refuse(&error.to_string()),
         },
         Ok(Entry::Observation(seen)) => match voice_of(&seen, origin, caches) {
-            Ok(Some(voice)) => (seen.claim, voice, None),
+            Ok(Some(voice)) => (seen.claim, voice, None, (String::new(), None)),
             Ok(None) => return refuse("the signature that it carries does not verify"),
             Err(error) => return refuse(&error.to_string()),
         },
@@ -52,16 +95,24 @@ pub(crate) fn read(
             return (
                 Added::Retraction(retraction.leaf_hashes.into_iter().collect()),
                 Vec::new(),
+                None,
             );
         }
-        Ok(Entry::KeyRotation(rotation)) => return (Added::Rotation(rotation), Vec::new()),
-        Ok(_) => return (Added::Nothing, Vec::new()),
+        Ok(Entry::KeyRotation(rotation)) => return (Added::Rotation(rotation), Vec::new(), None),
+        Ok(_) => return (Added::Nothing, Vec::new(), None),
         Err(error) => return refuse(&error.to_string()),
     };
     let blobs = references_blob(&claim).into_iter().chain(inputs).collect();
     let place = Place::Leaf {
         origin: origin.to_owned(),
         index,
+    };
+    let (system, drv) = found;
+    let found = Found {
+        // A NUL would end it in the index's keys.
+        system: system.replace('\0', ""),
+        drv,
+        nar_hash: *claim.nar_hash.as_bytes(),
     };
     let statement = IndexedStatement {
         path: claim.path,
@@ -70,7 +121,7 @@ pub(crate) fn read(
         place,
         withdrawn_by: None,
     };
-    (Added::Statement(statement), blobs)
+    (Added::Statement(statement), blobs, Some(found))
 }
 
 /// In whose voice an observation in a log is indexed; `None` if its signature is none.

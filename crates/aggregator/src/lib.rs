@@ -10,6 +10,9 @@
 //! - [`grpc`]: the same as a gRPC service; [`routes`]: as JSON over HTTP
 //! - [`import`]: signatures of caches in bulk
 //! - [`events`]: what happens, as it happens
+//! - [`reindex`]: the index built anew
+//! - [`gossip`]: what logs show others
+//! - [`webhook`]: events for others
 //! - [`error`]: why a question has no answer
 //! - [`metrics`]: counters and gauges
 
@@ -26,11 +29,14 @@
 pub mod config;
 pub mod error;
 pub mod events;
+pub mod gossip;
 pub mod grpc;
 pub mod import;
 pub mod metrics;
+pub mod reindex;
 pub mod routes;
 pub mod service;
+pub mod webhook;
 
 mod answer;
 mod at_rest;
@@ -38,6 +44,7 @@ mod blobs;
 mod caches;
 mod closure;
 mod content;
+mod cosign;
 mod follow;
 mod gather;
 mod index;

@@ -2,17 +2,20 @@
 //!
 //! Answers come from the index alone: no log and no cache is asked, and no policy is applied.
 
+mod facets;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use quorix_nix::store_path::HashPart;
-use quorix_trust::ports::{IndexedStatement, Standing, StoreError};
+use quorix_trust::ports::{IndexedStatement, Lift, Standing, StoreError};
 use quorix_wire::convert::log_state;
 use quorix_wire::pb;
 
 use crate::error::AskError;
 use crate::follow::blocking;
 use crate::gather::Snapshot;
+use crate::logs::Condition;
 use crate::query::parse;
 use crate::service::Shared;
 
@@ -155,6 +158,9 @@ impl Shared {
 
 fn status(shared: &Shared, seen: &Snapshot) -> Result<pb::LogStatus, StoreError> {
     let indexed = seen.mirror.head()?.map_or(0, |head| head.size);
+    let newest = shared.index.newest_checkpoint(&seen.log.origin)?;
+    let cosigned = shared.index.cosigned(&seen.log.origin)?;
+    let lifts = shared.index.lifts(&seen.log.origin)?;
     Ok(pb::LogStatus {
         name: seen.log.name.clone(),
         origin: seen.log.origin.clone(),
@@ -176,7 +182,34 @@ fn status(shared: &Shared, seen: &Snapshot) -> Result<pb::LogStatus, StoreError>
             .equivocation
             .as_deref()
             .map(pb::Equivocation::from),
+        condition: condition(seen.standing.condition).into(),
+        shown: newest.map_or(0, |newest| newest.size),
+        cosigned: cosigned.map(|cosigned| cosigned.note).unwrap_or_default(),
+        lifts: lifts.iter().map(lift).collect(),
     })
+}
+
+fn condition(condition: Condition) -> pb::LogCondition {
+    match condition {
+        Condition::Following => pb::LogCondition::Following,
+        Condition::Untried => pb::LogCondition::Untried,
+        Condition::CatchingUp => pb::LogCondition::CatchingUp,
+        Condition::Overdue => pb::LogCondition::Overdue,
+        Condition::Unreachable => pb::LogCondition::Unreachable,
+        Condition::Behind => pb::LogCondition::Behind,
+        Condition::Withholding => pb::LogCondition::Withholding,
+        Condition::Stuck => pb::LogCondition::Stuck,
+        Condition::Malformed => pb::LogCondition::Malformed,
+        Condition::Quarantined => pb::LogCondition::Quarantined,
+    }
+}
+
+fn lift(lift: &Lift) -> pb::QuarantineLift {
+    pb::QuarantineLift {
+        at_s: lift.at_s,
+        reason: lift.reason.clone(),
+        proof: Some(pb::Equivocation::from(&lift.proof)),
+    }
 }
 
 /// Looks through disagreements until the page is full, the last was seen, or enough were looked at.

@@ -49,6 +49,10 @@ struct Progress {
     /// Why the last look failed, if it did.
     failure: Option<Failure>,
     equivocation: Option<Arc<Equivocation>>,
+    /// Entries that are mirrored and that are shown, while it is being caught up with.
+    catching_up: Option<(u64, u64)>,
+    /// POSIX seconds at which a checkpoint that a peer was shown was kept last.
+    heard_at_s: u64,
     /// That the log has ended, in words, if it has.
     ended: Option<Arc<str>>,
     /// The state that was last told as an event.
@@ -62,6 +66,33 @@ pub(crate) struct Failure {
     pub(crate) reason: String,
     /// The log answered what does not verify: it is stale at once, whatever it answered before.
     pub(crate) unverifiable: bool,
+    /// What state of the log it is.
+    pub(crate) condition: Condition,
+}
+
+/// How following a log goes, finer than its state. In the order of how bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Condition {
+    /// Everything that it shows is mirrored.
+    Following,
+    /// Not looked at since the start.
+    Untried,
+    /// What it showed is being fetched.
+    CatchingUp,
+    /// It answered too long ago.
+    Overdue,
+    /// No address answers.
+    Unreachable,
+    /// It shows less than it showed before, here or to a peer.
+    Behind,
+    /// It does not give what its checkpoint covers.
+    Withholding,
+    /// The aggregator's own store fails.
+    Stuck,
+    /// It answers what does not verify.
+    Malformed,
+    /// Proof of equivocation is held.
+    Quarantined,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -75,6 +106,7 @@ enum Told {
 #[derive(Clone, Debug)]
 pub(crate) struct Standing {
     pub(crate) state: LogState,
+    pub(crate) condition: Condition,
     pub(crate) last_verified_s: u64,
     pub(crate) equivocation: Option<Arc<Equivocation>>,
     /// That the log has ended, in words, if it has.
@@ -117,6 +149,7 @@ impl Log {
         let progress = locked(&self.progress);
         Standing {
             state: progress.state(now_s, stale_after),
+            condition: progress.condition(now_s, stale_after),
             last_verified_s: progress.last_verified_s,
             equivocation: progress.equivocation.clone(),
             ended: progress.ended.clone(),
@@ -154,8 +187,29 @@ impl Log {
 
     /// It did not answer, or what does not verify.
     pub(crate) fn failed(&self, failure: Failure) {
-        locked(&self.progress).failure = Some(failure);
+        let mut progress = locked(&self.progress);
+        progress.catching_up = None;
+        progress.failure = Some(failure);
+        drop(progress);
         self.looked_at.send_replace(true);
+    }
+
+    /// A part of what it shows was taken in.
+    pub(crate) fn catching_up(&self, mirrored: u64, shown: u64) {
+        locked(&self.progress).catching_up = Some((mirrored, shown));
+    }
+
+    /// Whether one more checkpoint that a peer was shown may be kept now: one a second.
+    pub(crate) fn may_hear(&self, now_s: u64) -> bool {
+        let mut progress = locked(&self.progress);
+        let may = progress.heard_at_s != now_s;
+        progress.heard_at_s = now_s;
+        may
+    }
+
+    /// All of what it shows was taken in.
+    pub(crate) fn caught_up(&self) {
+        locked(&self.progress).catching_up = None;
     }
 
     /// Waits until it was looked at once, however that ended.
@@ -227,6 +281,18 @@ impl Log {
 }
 
 impl Progress {
+    fn condition(&self, now_s: u64, stale_after: Duration) -> Condition {
+        let age_s = now_s.saturating_sub(self.last_verified_s);
+        match &self.failure {
+            _ if self.equivocation.is_some() => Condition::Quarantined,
+            _ if self.catching_up.is_some() => Condition::CatchingUp,
+            Some(failure) => failure.condition,
+            None if self.last_verified_s == 0 => Condition::Untried,
+            None if age_s > stale_after.as_secs() => Condition::Overdue,
+            None => Condition::Following,
+        }
+    }
+
     fn state(&self, now_s: u64, stale_after: Duration) -> LogState {
         if self.equivocation.is_some() {
             return LogState::Quarantined;
@@ -236,6 +302,10 @@ impl Progress {
         let reason = match &self.failure {
             Some(failure) if failure.unverifiable => format!("UNVERIFIABLE: {}", failure.reason),
             Some(failure) if self.last_verified_s == 0 => failure.reason.clone(),
+            None if self.last_verified_s == 0 && self.catching_up.is_some() => {
+                let (mirrored, shown) = self.catching_up.unwrap_or_default();
+                format!("it is being caught up with: {mirrored} of {shown} entries are here")
+            }
             None if self.last_verified_s == 0 => {
                 "not verified yet since the aggregator was started".to_owned()
             }

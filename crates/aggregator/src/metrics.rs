@@ -32,6 +32,14 @@ pub struct Metrics {
     cache_answers: Family<ByResult, Counter>,
     decisions: Counter,
     evidence: Counter,
+    gossip: Family<ByResult, Counter>,
+    webhook: Family<ByEnd, Counter>,
+}
+
+/// How something ended.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct ByEnd {
+    result: &'static str,
 }
 
 impl Metrics {
@@ -75,7 +83,26 @@ impl Metrics {
             "Outputs for which evidence was given",
             metrics.evidence.clone(),
         );
+        registry.register(
+            "gossip",
+            "Exchanges with a peer by how they ended",
+            metrics.gossip.clone(),
+        );
+        registry.register(
+            "webhook_events",
+            "Events that were posted or given up",
+            metrics.webhook.clone(),
+        );
         metrics
+    }
+
+    pub(crate) fn gossiped(&self, peer: &str, result: &'static str) {
+        let name = peer.to_owned();
+        self.gossip.get_or_create(&ByResult { name, result }).inc();
+    }
+
+    pub(crate) fn posted(&self, result: &'static str) {
+        self.webhook.get_or_create(&ByEnd { result }).inc();
     }
 
     pub(crate) fn polled(&self, name: &str, result: &'static str) {

@@ -1,8 +1,8 @@
-//! The aggregator as JSON over HTTP: every method of the gRPC service below `/api/v1`, and the OpenAPI document that
+//! The aggregator as JSON over HTTP: every method of the gRPC services below `/api/v1`, and the OpenAPI document that
 //! describes them.
 //!
-//! A request is translated (`quorix_wire::json`), handed to the gRPC service in this process, and its answer translated
-//! back: limits and errors are those of the service. Beyond them: [`AT_ONCE`] questions and [`STREAMS_AT_ONCE`] streams
+//! A request is translated (`quorix_wire::json`), handed to the gRPC services in this process, and its answer translated
+//! back: limits and errors are those of the services. Beyond them: [`AT_ONCE`] questions and [`STREAMS_AT_ONCE`] streams
 //! at a time, [`PATIENCE`] for an answer, and bodies of at most [`REQUEST_BYTES_MAX`].
 
 use std::sync::Arc;
@@ -18,12 +18,12 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any, get};
 use futures::{StreamExt as _, stream};
 use quorix_wire::json::{self, Api, BASE, JsonError, Method};
-use quorix_wire::pb::aggregator_service_server::AggregatorServiceServer;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::client::Grpc;
+use tonic::service::Routes;
 use tonic::{Code, Request, Status};
 
-use crate::grpc::{self, ANSWER_BYTES_MAX, REQUEST_BYTES_MAX, Service};
+use crate::grpc::{self, ANSWER_BYTES_MAX, REQUEST_BYTES_MAX};
 use crate::service::Aggregator;
 
 mod raw;
@@ -46,6 +46,9 @@ pub fn router(aggregator: Aggregator) -> Result<Router, JsonError> {
     let document: Bytes = format!("{:#}\n", json::document(&api)).into();
     let (questions, streams) = (Semaphore::new(AT_ONCE), Semaphore::new(STREAMS_AT_ONCE));
     let (questions, streams) = (Arc::new(questions), Arc::new(streams));
+    let services = Routes::new(grpc::server(aggregator.clone()))
+        .add_service(grpc::follow_server(aggregator))
+        .prepare();
     let mut router = Router::new();
     for method in api.methods() {
         let places = if method.is_streaming() {
@@ -56,7 +59,7 @@ pub fn router(aggregator: Aggregator) -> Result<Router, JsonError> {
         let route = method.route();
         let asking = Asking {
             method,
-            service: grpc::server(aggregator.clone()),
+            services: services.clone(),
             places,
         };
         router = router.route(&route, asking.methods());
@@ -72,7 +75,7 @@ pub fn router(aggregator: Aggregator) -> Result<Router, JsonError> {
 #[derive(Clone)]
 struct Asking {
     method: Method,
-    service: AggregatorServiceServer<Service>,
+    services: Routes,
     places: Arc<Semaphore>,
 }
 
@@ -192,10 +195,8 @@ impl Asking {
         Ok(answer("application/x-ndjson", Body::from_stream(lines)))
     }
 
-    async fn ready(
-        &self,
-    ) -> Result<(Grpc<AggregatorServiceServer<Service>>, PathAndQuery), Refusal> {
-        let mut grpc = Grpc::new(self.service.clone()).max_decoding_message_size(ANSWER_BYTES_MAX);
+    async fn ready(&self) -> Result<(Grpc<Routes>, PathAndQuery), Refusal> {
+        let mut grpc = Grpc::new(self.services.clone()).max_decoding_message_size(ANSWER_BYTES_MAX);
         let failed = |error: &dyn std::fmt::Display| Status::internal(error.to_string());
         grpc.ready().await.map_err(|error| failed(&error))?;
         let path = PathAndQuery::try_from(self.method.grpc_path());

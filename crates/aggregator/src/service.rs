@@ -3,14 +3,16 @@
 //! Everything that it knows is in its store; a restart goes on from there after reading the right edge of each mirror.
 //! After a start no log is live until it answered and verified. Reads no files, binds no listener.
 
-use std::sync::{Arc, Mutex};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use prometheus_client::registry::Registry;
+use quorix_tlog::cosignature::CosignerSigningKey;
 use quorix_trust::attestation::BlobId;
 use quorix_trust::decision::Decision;
 use quorix_trust::policy::Policy;
-use quorix_trust::ports::IndexStore;
+use quorix_trust::ports::{Equivocation, IndexStore};
 use quorix_wire::content::ContentVerifier;
 use quorix_wire::fetch::Fetcher;
 use quorix_wire::pb;
@@ -19,13 +21,16 @@ use tokio::task::JoinSet;
 
 use crate::caches::{self, Cache};
 use crate::config::AggregatorConfig;
+use crate::cosign::Cosigner;
 use crate::error::{AskError, StartError};
 use crate::events::{Event, Events};
 use crate::follow::Follower;
+use crate::gossip::Peer;
 use crate::logs::{self, Log};
 use crate::memo::{BlobMemo, Memo, locked};
 use crate::metrics::Metrics;
 use crate::query;
+use crate::webhook::{self, Webhook};
 
 /// The clock: POSIX seconds.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
@@ -56,12 +61,15 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     pub(crate) logs: Vec<Arc<Log>>,
     pub(crate) caches: Vec<Cache>,
+    pub(crate) fetcher: Fetcher,
+    /// The key with which followed logs are cosigned, where this aggregator is a witness.
+    pub(crate) cosigner: OnceLock<Cosigner>,
     pub(crate) content: Option<Arc<dyn ContentVerifier>>,
     /// Outputs that a cache, by its position in the policy, did not have.
     pub(crate) cache_misses: Memo<(usize, quorix_nix::store_path::HashPart)>,
-    /// Blobs that a log, by its origin, did not have.
     /// Outputs of which a cache, by its position in the policy, said that it does not have them.
     pub(crate) cache_absent: Memo<(usize, quorix_nix::store_path::HashPart)>,
+    /// Blobs that a log, by its origin, did not have.
     pub(crate) missing_blobs: Memo<(String, BlobId)>,
     pub(crate) unlogged_blobs: BlobMemo,
 }
@@ -113,6 +121,8 @@ impl Aggregator {
             metrics: Metrics::register(registry),
             logs,
             caches,
+            fetcher,
+            cosigner: OnceLock::new(),
             content,
             cache_misses: Memo::new(MISSES_MAX),
             cache_absent: Memo::new(MISSES_MAX),
@@ -161,6 +171,44 @@ impl Aggregator {
         let config = &self.shared.config;
         let queries = query::parse_all(paths, &config.store_dir, config.outputs_max)?;
         self.shared.evidence(queries, closure).await
+    }
+
+    /// Cosigns every log that is followed, from its next look on, but those with these origins. The first key stays.
+    pub fn cosign_with(&self, key: CosignerSigningKey, own: BTreeSet<String>) {
+        let _ = self.shared.cosigner.set(Cosigner { key, own });
+    }
+
+    /// Exchanges checkpoints with each of these peers once in every `interval`.
+    pub fn gossip_with(&self, peers: Vec<Peer>, interval: Duration) {
+        let mut tasks = locked(&self.tasks);
+        for peer in peers {
+            tasks.spawn(self.shared.clone().gossip(peer, interval));
+        }
+    }
+
+    /// Posts every event from now on.
+    pub fn post_events(&self, hook: Webhook) {
+        let shared = &self.shared;
+        let posting = webhook::run(
+            hook,
+            shared.fetcher.clone(),
+            self.watch(),
+            shared.metrics.clone(),
+            shared.clock.clone(),
+        );
+        locked(&self.tasks).spawn(posting);
+    }
+
+    /// Proof held against each quarantined log, by its name in the policy.
+    #[must_use]
+    pub fn equivocations(&self) -> Vec<(String, Equivocation)> {
+        let now_s = (self.shared.clock)();
+        let held = |log: &Arc<Log>| {
+            let standing = log.standing(now_s, self.shared.config.stale_after);
+            let proof = standing.equivocation.as_deref().cloned();
+            proof.map(|proof| (log.name.clone(), proof))
+        };
+        self.shared.logs.iter().filter_map(held).collect()
     }
 
     /// Events from now on.

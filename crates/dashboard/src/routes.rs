@@ -31,6 +31,7 @@ pub fn router(dashboard: Dashboard) -> Router {
         .route("/output/{*path}", get(output))
         .route("/logs/{name}", get(log))
         .route("/logs/{name}/{part}", get(downloads::part))
+        .route("/events.atom", get(feed))
         .route("/search", get(search))
         .route("/policy", get(policy))
         .route("/assets/{file}", get(asset))
@@ -106,6 +107,17 @@ async fn search(
 
 async fn policy(State(dashboard): State<Dashboard>) -> Response {
     page(Ok(dashboard.policy()))
+}
+
+async fn feed(State(dashboard): State<Dashboard>) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, "application/atom+xml; charset=utf-8"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    match dashboard.feed().await {
+        Ok(feed) => (headers, feed).into_response(),
+        Err(error) => problem(*error),
+    }
 }
 
 async fn asset(request: Request) -> Response {

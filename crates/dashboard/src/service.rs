@@ -13,6 +13,7 @@ use crate::error::SourceError;
 use crate::metrics::Metrics;
 use crate::source::{Answer, Source};
 use crate::view::disagreements::{Disagreements, Filter, PAGE_SIZE};
+use crate::view::feed;
 use crate::view::log::LogPage;
 use crate::view::output::OutputPage;
 use crate::view::overview::{DISAGREEMENTS, Overview};
@@ -119,6 +120,15 @@ impl Dashboard {
             self.known(),
             self.now_s(),
         ))
+    }
+
+    /// The newest events as an Atom feed.
+    ///
+    /// # Errors
+    /// When the aggregator does not answer.
+    pub async fn feed(&self) -> Result<String, Box<Problem>> {
+        let events = self.answered(self.inner.source.events()).await?;
+        Ok(feed::atom(&events, self.now_s()))
     }
 
     /// The outputs about which builders disagree.

@@ -19,6 +19,8 @@ pub trait Source: Send + Sync {
     fn overview(&self) -> Answer<'_, pb::GetOverviewResponse>;
     /// The followed logs and their health.
     fn logs(&self) -> Answer<'_, Vec<pb::LogStatus>>;
+    /// The newest events, the newest first.
+    fn events(&self) -> Answer<'_, Vec<pb::Event>>;
     /// One page of the outputs about which builders disagree.
     fn disagreements(
         &self,

@@ -3,6 +3,7 @@
 
 pub mod decision;
 pub mod disagreements;
+pub mod feed;
 pub mod log;
 pub mod matrix;
 pub mod output;

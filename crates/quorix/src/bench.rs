@@ -3,6 +3,7 @@
 //! Works on the roles as `serve` runs them: a real database, synced writes, gRPC and HTTP on loopback. Never asserts: a
 //! figure that is not met is printed as such.
 
+mod aggregator;
 mod append;
 mod disk;
 mod entries;
@@ -17,6 +18,7 @@ mod storage;
 use std::path::PathBuf;
 
 use crate::output::{Exit, Failure, remark};
+pub use aggregator::{AggregatorBench, aggregator};
 pub use figure::{Figure, Report, Target};
 use stand::Stand;
 

@@ -1,5 +1,6 @@
 //! What can be typed. Texts only; what commands do is in `commands`.
 
+pub mod aggregator;
 pub mod audit;
 pub mod import;
 pub mod operate;
@@ -50,9 +51,6 @@ pub enum Command {
     Serve(ConfigFile),
     /// May this store path be used under the policy, and why.
     Decide(Decide),
-    /// Look after this machine's aggregator.
-    #[command(subcommand)]
-    Aggregator(import::AggregatorCommand),
     /// How what is installed here stands to what builders say.
     #[command(subcommand)]
     Audit(audit::AuditCommand),
@@ -76,6 +74,9 @@ pub enum Command {
     /// Look at logs.
     #[command(subcommand)]
     Log(LogCommand),
+    /// Look after this machine's aggregator.
+    #[command(subcommand)]
+    Aggregator(aggregator::AggregatorCommand),
     /// Keep a full verified copy of a log.
     Mirror(operate::MirrorLog),
     /// Check proofs offline.
@@ -165,6 +166,32 @@ pub struct Demo {
 /// `bench …`
 #[derive(Debug, Subcommand)]
 pub enum BenchCommand {
+    /// Let an aggregator follow logs of many claims, then measure catching up, decisions, start and size.
+    #[command(after_help = "\
+Examples:
+  quorix bench aggregator                                 four logs of 126,000 made-up outputs
+  quorix bench aggregator --paths nixpkgs-paths.tsv       of real ones: hash part and name in each line
+  quorix bench aggregator --outputs 2500000 --dir /mnt/disk/bench --only aggregator.catch_up")]
+    Aggregator {
+        /// Outputs of each log: hash part and name, separated by tabs; made up without it.
+        #[arg(long, value_name = "FILE")]
+        paths: Option<PathBuf>,
+        /// How many outputs each log has.
+        #[arg(long, value_name = "N", default_value_t = 126_000)]
+        outputs: u64,
+        /// How many logs.
+        #[arg(long, value_name = "N", default_value_t = 4)]
+        logs: u64,
+        /// Where logs and database are put; a temporary folder without it.
+        #[arg(long, value_name = "FOLDER")]
+        dir: Option<PathBuf>,
+        /// Only figures whose name begins like this.
+        #[arg(long, value_name = "NAME")]
+        only: Vec<String>,
+        /// Print as JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Fill a log over gRPC with synced batches, then measure answers, tiles, proofs, start and size.
     #[command(after_help = "\
 Examples:

@@ -1,5 +1,6 @@
 //! A file for each command, and the one place that runs them.
 
+mod aggregator;
 mod attest;
 mod audit;
 mod backup;
@@ -23,7 +24,6 @@ mod token;
 mod verify;
 mod witnesses;
 
-use crate::cli::import::AggregatorCommand;
 use crate::cli::operate::VerifyCommand;
 use crate::cli::{
     BenchCommand, Cli, Command, ConfigCommand, HookCommand, KeyCommand, LogCommand, PolicyCommand,
@@ -50,9 +50,6 @@ pub fn run(cli: Cli) -> Exit {
     let result = match cli.command {
         Command::Serve(file) => blocking(serve::serve(&file.config)),
         Command::Decide(arguments) => blocking(decide::decide(arguments)),
-        Command::Aggregator(AggregatorCommand::ImportObservations(arguments)) => {
-            blocking(import::import(arguments))
-        }
         Command::Audit(command) => blocking(audit::audit(command)),
         Command::Demo(arguments) => blocking(demo::demo(arguments)),
         Command::Bench(BenchCommand::Log {
@@ -62,6 +59,21 @@ pub fn run(cli: Cli) -> Exit {
             json,
         }) => blocking(bench::log(bench::LogBench {
             entries,
+            dir,
+            json,
+            only,
+        })),
+        Command::Bench(BenchCommand::Aggregator {
+            paths,
+            outputs,
+            logs,
+            dir,
+            only,
+            json,
+        }) => blocking(bench::aggregator(bench::AggregatorBench {
+            paths,
+            outputs,
+            logs,
             dir,
             json,
             only,
@@ -112,6 +124,8 @@ pub fn run(cli: Cli) -> Exit {
         Command::Log(LogCommand::Tail(arguments)) => blocking(log::tail::tail(arguments)),
         Command::Verify(VerifyCommand::Proof(arguments)) => verify::proof(&arguments),
         Command::Verify(VerifyCommand::Receipt(arguments)) => receipt::verify(&arguments),
+        Command::Verify(VerifyCommand::Evidence(arguments)) => verify::evidence(&arguments),
+        Command::Aggregator(command) => blocking(aggregator::run(command)),
         Command::Mirror(arguments) => blocking(mirror::mirror(arguments)),
         Command::Attest(arguments) => blocking(attest::attest(arguments)),
         Command::Hook(HookCommand::PostBuild(file)) => return hook::post_build(&file.config),

@@ -6,6 +6,7 @@
 mod access;
 mod check;
 mod duration;
+mod following;
 mod listen;
 #[cfg(test)]
 mod tests;
@@ -13,6 +14,7 @@ mod witness;
 
 pub use access::{ClientName, LimitsSection, Principal};
 pub use duration::Period;
+pub use following::{PeerSection, WebhookSection};
 pub use listen::{Listen, Listens};
 pub use witness::WitnessSection;
 
@@ -145,6 +147,17 @@ pub struct AggregatorSection {
     /// After how long without a verified answer a log no longer adds votes.
     #[serde(default = "Period::one_minute")]
     pub stale_after: Period,
+    /// The secret key (of kind witness) with which it cosigns the logs that it follows; of its own, never a log's.
+    pub witness_key: Option<PathBuf>,
+    /// Aggregators with which checkpoints are compared: `[[aggregator.peers]]`.
+    #[serde(default)]
+    pub peers: Vec<PeerSection>,
+    /// How often they are compared.
+    #[serde(default = "Period::one_minute")]
+    pub gossip_interval: Period,
+    /// Where events are posted to: `[[aggregator.webhooks]]`.
+    #[serde(default)]
+    pub webhooks: Vec<WebhookSection>,
 }
 
 /// `[resolver]`

@@ -222,6 +222,19 @@ impl Database {
         Ok(rows.map(move |row| row.map_err(|error| store_error(operation, &error))))
     }
 
+    /// The last row whose key is not above `key`.
+    pub(crate) fn last_up_to(
+        &self,
+        column: &str,
+        key: &[u8],
+        operation: &str,
+    ) -> Result<Option<KeyAndValue>, StoreError> {
+        let mode = IteratorMode::From(key, Direction::Reverse);
+        let row = self.db.iterator_cf(self.column(column)?, mode).next();
+        row.transpose()
+            .map_err(|error| store_error(operation, &error))
+    }
+
     /// Waits to be the only writer of this process.
     pub(crate) fn lock(&self) -> MutexGuard<'_, ()> {
         // The guard protects no value in memory that a panic could leave half-changed.
@@ -233,6 +246,17 @@ impl Database {
         Checkpoint::new(&self.db)
             .and_then(|copy| copy.create_checkpoint(dir))
             .map_err(|error| store_error(operation, &error))
+    }
+
+    /// Writes what a column family still has in memory into files, and merges them.
+    pub(crate) fn flush(&self, column: &str) -> Result<(), StoreError> {
+        let column = self.column(column)?;
+        self.db
+            .flush_cf(column)
+            .map_err(|error| store_error("writing out a column family", &error))?;
+        self.db
+            .compact_range_cf(column, None::<&[u8]>, None::<&[u8]>);
+        Ok(())
     }
 
     /// Bytes of a column family in files on the disk.

@@ -4,6 +4,9 @@
 //! kept up in the same batch as the rows that they follow from. Everything here can be rebuilt from the mirrors but the
 //! proofs of equivocation and the unlogged observations.
 
+mod dump;
+mod facets;
+mod kept;
 mod row;
 mod step;
 
@@ -15,13 +18,15 @@ use quorix_tlog::hash::{HASH_LENGTH, Hash, leaf_hash};
 use quorix_tlog::tile::TileId;
 use quorix_trust::attestation::BlobId;
 use quorix_trust::ports::{
-    CommitError, Counts, Equivocation, FollowBatch, Head, IndexStore, IndexedStatement,
-    StandingChange, StoreError, TileStore,
+    CommitError, Counts, Equivocation, Facet, FollowBatch, Head, IndexStore, IndexedStatement,
+    Lift, StandingChange, StoreError, StoredCheckpoint, Tally, TallyKey, TileStore,
 };
 
 use crate::database::{Database, Layout, META, OpenError, Shape, corrupt};
 use crate::tree::{self, Tree, split_u64};
 use step::Step;
+
+pub use dump::DumpError;
 
 /// `<20 bytes of the hash part>` → everything said of the output (`row.rs`).
 const OUTPUTS: (&str, Shape) = ("outputs", Shape::Rows);
@@ -30,8 +35,15 @@ const CONTESTED: (&str, Shape) = ("contested", Shape::Sorted);
 /// `<name> NUL <hash part, as text>` → nothing.
 const NAMES: (&str, Shape) = ("names", Shape::Sorted);
 
+/// `<facet> <20 bytes of the hash part>` → nothing (`facets.rs`).
+const FACETS: (&str, Shape) = ("facets", Shape::Sorted);
+/// `<what is counted>` → numbers of outputs (`facets.rs`).
+const TALLIES: (&str, Shape) = ("tallies", Shape::Sorted);
+/// `<prefix> <size>` → when it was first seen, and the signed checkpoint (`kept.rs`).
+const CHECKPOINTS: (&str, Shape) = ("checkpoints", Shape::Sorted);
+
 const LAYOUT: Layout = Layout {
-    schema: "quorix index 1",
+    schema: "quorix index 2",
     columns: &[
         tree::HASHES,
         tree::BUNDLES,
@@ -40,12 +52,14 @@ const LAYOUT: Layout = Layout {
         OUTPUTS,
         CONTESTED,
         NAMES,
+        FACETS,
+        TALLIES,
+        CHECKPOINTS,
     ],
 };
 
 const COUNTS: &[u8] = b"counts";
 const OPAQUE: &[u8] = b"opaque/";
-const EQUIVOCATION: &[u8] = b"equivocation/";
 
 /// Length of what tells mirrors apart in keys. Origins come from the user's own policy: 128 bits are plenty.
 const PREFIX_BYTES: usize = 16;
@@ -121,7 +135,7 @@ impl IndexStore for RocksIndex {
         };
         tree.check_size(expected)?;
         tree.check_full_tiles(expected, &batch.tree)?;
-        let mut step = Step::of_log(tree, origin, &batch.tree.leaves);
+        let mut step = Step::of_log(tree, origin, &batch.tree.leaves, &batch.facts);
         for statement in &batch.statements {
             step.add(statement)?;
         }
@@ -161,6 +175,7 @@ impl IndexStore for RocksIndex {
             },
             "",
             &[],
+            &[],
         );
         for statement in statements {
             step.add(statement)?;
@@ -179,26 +194,62 @@ impl IndexStore for RocksIndex {
         Ok(rows.into_iter().map(|row| row.statement).collect())
     }
 
+    fn keep_checkpoint(
+        &self,
+        origin: &str,
+        checkpoint: &StoredCheckpoint,
+    ) -> Result<(), StoreError> {
+        self.put_checkpoint(origin, checkpoint)
+    }
+
+    fn checkpoints(
+        &self,
+        origin: &str,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<StoredCheckpoint>, StoreError> {
+        self.read_checkpoints(origin, from, limit)
+    }
+
+    fn newest_checkpoint(&self, origin: &str) -> Result<Option<StoredCheckpoint>, StoreError> {
+        self.read_newest_checkpoint(origin)
+    }
+
+    fn keep_cosigned(&self, origin: &str, cosigned: &StoredCheckpoint) -> Result<(), StoreError> {
+        self.put_cosigned(origin, cosigned)
+    }
+
+    fn cosigned(&self, origin: &str) -> Result<Option<StoredCheckpoint>, StoreError> {
+        self.read_cosigned(origin)
+    }
+
     fn quarantine(&self, origin: &str, proof: &Equivocation) -> Result<(), StoreError> {
-        let _writer = self.database.lock();
-        if self.equivocation(origin)?.is_some() {
-            return Ok(());
-        }
-        let mut writes = self.database.batch();
-        let bytes = encode_equivocation(proof)?;
-        writes.put(META, &[EQUIVOCATION, &prefix_of(origin)].concat(), &bytes)?;
-        writes.commit("committing a proof of equivocation")
+        self.put_equivocation(origin, proof)
     }
 
     fn equivocation(&self, origin: &str) -> Result<Option<Equivocation>, StoreError> {
-        const OPERATION: &str = "reading a proof of equivocation";
-        let key = [EQUIVOCATION, &prefix_of(origin)].concat();
-        let Some(bytes) = self.database.get(META, &key, OPERATION)? else {
-            return Ok(None);
-        };
-        let proof = decode_equivocation(&bytes)
-            .ok_or_else(|| corrupt(OPERATION, "the stored proof is cut off"))?;
-        Ok(Some(proof))
+        self.read_equivocation(origin)
+    }
+
+    fn lift(&self, origin: &str, at_s: u64, reason: &str) -> Result<Option<Lift>, StoreError> {
+        self.put_lift(origin, at_s, reason)
+    }
+
+    fn lifts(&self, origin: &str) -> Result<Vec<Lift>, StoreError> {
+        self.read_lifts(origin)
+    }
+
+    fn find(
+        &self,
+        facet: &Facet,
+        after: Option<&HashPart>,
+        limit: usize,
+    ) -> Result<Vec<HashPart>, StoreError> {
+        facets::find(&self.database, facet, after, limit)
+    }
+
+    fn tallies(&self) -> Result<Vec<(TallyKey, Tally)>, StoreError> {
+        facets::tallies(&self.database)
     }
 
     fn counts(&self) -> Result<Counts, StoreError> {

@@ -24,7 +24,7 @@ mod tree;
 mod witness;
 
 pub use database::{OpenError, TornTail};
-pub use index::RocksIndex;
+pub use index::{DumpError, RocksIndex};
 pub use log::RocksLog;
 pub use log_index::RocksLogIndex;
 pub use witness::RocksWitness;

@@ -3,8 +3,12 @@
 //!
 //! Ports are small and synchronous; services call them from blocking threads.
 
+mod follow;
 mod log_index;
 
+pub use follow::{
+    Facet, Facts, Lift, PAIRED_VOICES_MAX, StoredCheckpoint, Tally, TallyKey, day_of, tallied,
+};
 pub use log_index::{ListGrowth, LogIndexBatch, LogIndexStore, StoredList};
 
 use std::path::Path;
@@ -328,6 +332,8 @@ pub struct FollowBatch {
     pub retractions: Vec<(Hash, u64)>,
     /// How many of the new entries do not parse.
     pub opaque: u64,
+    /// What the new statements are found and counted by, ascending by leaf.
+    pub facts: Vec<Facts>,
 }
 
 /// Proof that one log signed two contradicting checkpoints (SEMANTICS §5).
@@ -340,6 +346,15 @@ pub struct Equivocation {
     /// Where the sizes differ: a proof that recomputes the larger root exactly and yields another smaller root
     /// than the signed one. Empty where the sizes are equal.
     pub consistency_proof: Vec<Hash>,
+}
+
+impl Equivocation {
+    /// True if both are about the same two signed notes, in either order.
+    #[must_use]
+    pub fn is_of_the_same_checkpoints(&self, other: &Self) -> bool {
+        let swapped = self.first == other.second && self.second == other.first;
+        swapped || (self.first == other.first && self.second == other.second)
+    }
 }
 
 /// How the voices on one output stand to each other, whatever any policy says.
@@ -449,7 +464,76 @@ pub trait IndexStore: Send + Sync + 'static {
     /// The store failed.
     fn statements(&self, output: &HashPart) -> Result<Vec<IndexedStatement>, StoreError>;
 
-    /// Keeps proof of equivocation; the first one stays.
+    /// Keeps a checkpoint that the log's key signed, durably; the first one of a size stays.
+    ///
+    /// # Errors
+    /// The store failed.
+    fn keep_checkpoint(
+        &self,
+        origin: &str,
+        checkpoint: &StoredCheckpoint,
+    ) -> Result<(), StoreError>;
+
+    /// Kept checkpoints of at least `from` entries, ascending by size, at most `limit`.
+    ///
+    /// # Errors
+    /// The store failed.
+    fn checkpoints(
+        &self,
+        origin: &str,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<StoredCheckpoint>, StoreError>;
+
+    /// The largest kept checkpoint.
+    ///
+    /// # Errors
+    /// The store failed.
+    fn newest_checkpoint(&self, origin: &str) -> Result<Option<StoredCheckpoint>, StoreError>;
+
+    /// Keeps the newest checkpoint of a log that this aggregator cosigned, durably, instead of the one before.
+    ///
+    /// # Errors
+    /// The store failed.
+    fn keep_cosigned(&self, origin: &str, cosigned: &StoredCheckpoint) -> Result<(), StoreError>;
+
+    /// The newest checkpoint of a log that this aggregator cosigned, and when.
+    ///
+    /// # Errors
+    /// The store failed.
+    fn cosigned(&self, origin: &str) -> Result<Option<StoredCheckpoint>, StoreError>;
+
+    /// Lifts the quarantine of a log and records that, in one durable step. `None`: it is not quarantined, and nothing
+    /// was written. The proof that was held does not quarantine again.
+    ///
+    /// # Errors
+    /// The store failed.
+    fn lift(&self, origin: &str, at_s: u64, reason: &str) -> Result<Option<Lift>, StoreError>;
+
+    /// Every lift of a log's quarantine, the first one first.
+    ///
+    /// # Errors
+    /// The store failed.
+    fn lifts(&self, origin: &str) -> Result<Vec<Lift>, StoreError>;
+
+    /// Outputs with something said of them that has this facet, ascending, from after `after`; at most `limit`.
+    ///
+    /// # Errors
+    /// The store failed.
+    fn find(
+        &self,
+        facet: &Facet,
+        after: Option<&HashPart>,
+        limit: usize,
+    ) -> Result<Vec<HashPart>, StoreError>;
+
+    /// All tallies that are not zero, ascending by key.
+    ///
+    /// # Errors
+    /// The store failed.
+    fn tallies(&self) -> Result<Vec<(TallyKey, Tally)>, StoreError>;
+
+    /// Keeps proof of equivocation; the first one stays. A proof whose quarantine was lifted is not kept again.
     ///
     /// # Errors
     /// The store failed.

@@ -15,10 +15,14 @@ use crate::pb;
 
 mod blobs;
 mod equivocation;
+mod file;
 mod logs;
 mod statements;
 
 pub use equivocation::{EquivocationError, verify_equivocation};
+pub use file::{
+    EVIDENCE_FILE_BYTES_MAX, EvidenceFileError, read_evidence_file, write_evidence_file,
+};
 pub use logs::SeenCheckpoints;
 
 /// Most outputs in one question or answer.

@@ -1,4 +1,4 @@
-//! The aggregator's service as JSON: its methods, their requests and their answers, as the descriptors of `proto/` have
+//! The aggregator's services as JSON: their methods, their requests and their answers, as the descriptors of `proto/` have
 //! them. A method that is added there has its JSON, its address and its place in the OpenAPI document at once.
 //!
 //! The form is protobuf's own JSON mapping with the field names of `proto/`: 64-bit numbers and bytes (Base64) are
@@ -18,14 +18,14 @@ pub use openapi::document;
 
 /// Where the methods are, below the root of a server.
 pub const BASE: &str = "/api/v1";
-/// The service that is told as JSON.
-const SERVICE: &str = "quorix.v1.AggregatorService";
+/// The services that are told as JSON.
+const SERVICES: [&str; 2] = ["quorix.v1.AggregatorService", "quorix.v1.FollowService"];
 
-/// The service.
+/// The services.
 #[derive(Clone, Debug)]
-pub struct Api(ServiceDescriptor);
+pub struct Api(Vec<ServiceDescriptor>);
 
-/// One method of it.
+/// One method of one of them.
 #[derive(Clone, Debug)]
 pub struct Method(MethodDescriptor);
 
@@ -35,22 +35,27 @@ pub struct Method(MethodDescriptor);
 pub struct JsonError(String);
 
 impl Api {
-    /// The aggregator's service.
+    /// The aggregator's services.
     ///
     /// # Errors
     /// The descriptors that this program was built with cannot be read.
     pub fn aggregator() -> Result<Self, JsonError> {
         let pool = DescriptorPool::decode(crate::pb::FILE_DESCRIPTOR_SET)
             .map_err(|error| JsonError(error.to_string()))?;
-        let service = pool.get_service_by_name(SERVICE);
-        service
-            .map(Self)
-            .ok_or_else(|| JsonError(format!("there is no service {SERVICE}")))
+        let service = |name: &str| {
+            let service = pool.get_service_by_name(name);
+            service.ok_or_else(|| JsonError(format!("there is no service {name}")))
+        };
+        let services: Result<_, _> = SERVICES.into_iter().map(service).collect();
+        Ok(Self(services?))
     }
 
-    /// Its methods, in the order of `proto/`.
+    /// Their methods, in the order of `proto/`.
     pub fn methods(&self) -> impl Iterator<Item = Method> + '_ {
-        self.0.methods().map(Method)
+        self.0
+            .iter()
+            .flat_map(ServiceDescriptor::methods)
+            .map(Method)
     }
 }
 
@@ -76,7 +81,8 @@ impl Method {
     /// Its path in gRPC.
     #[must_use]
     pub fn grpc_path(&self) -> String {
-        format!("/{SERVICE}/{}", self.0.name())
+        let service = self.0.parent_service();
+        format!("/{}/{}", service.full_name(), self.0.name())
     }
 
     /// True if it answers with any number of messages, one after the other.

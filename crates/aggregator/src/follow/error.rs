@@ -2,9 +2,15 @@
 //!
 //! None of these says anything against the log: proof of equivocation is a [`Step`](super::Step), not an error.
 
-use quorix_tlog::checkpoint::CheckpointError;
+use quorix_tlog::checkpoint::{CheckpointError, SignedCheckpoint};
+use quorix_tlog::hash::Hash;
 use quorix_trust::ports::{CommitError, StoreError};
 use quorix_wire::fetch::FetchError;
+
+use crate::logs::Condition;
+
+/// What a log is asked for first; all else is asked for because its checkpoint says that it is there.
+pub(super) const CHECKPOINT: &str = "the checkpoint";
 
 /// Why a look at a log failed.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +42,14 @@ pub(crate) enum StepError {
         /// Entries that were seen.
         held: u64,
     },
+    /// Its tree is not the one of a checkpoint that it showed, now or before.
+    #[error("its {} entries have the root {root}, its checkpoint says {}", kept.checkpoint().size, kept.checkpoint().root)]
+    Contradicts {
+        /// The checkpoint that was kept.
+        kept: Box<SignedCheckpoint>,
+        /// The root of as many entries.
+        root: Hash,
+    },
     /// It answered what does not verify.
     #[error("{reason}")]
     Unverifiable {
@@ -51,10 +65,23 @@ pub(crate) enum StepError {
 }
 
 impl StepError {
+    /// What state of the log it is.
+    pub(crate) fn condition(&self) -> Condition {
+        match self {
+            _ if self.is_unverifiable() => Condition::Malformed,
+            Self::Behind { .. } => Condition::Behind,
+            Self::Fetch { what, .. } | Self::Slow { what, .. } if what != CHECKPOINT => {
+                Condition::Withholding
+            }
+            Self::Store(_) | Self::Commit(_) => Condition::Stuck,
+            _ => Condition::Unreachable,
+        }
+    }
+
     /// True if the log answered, but with what does not verify.
     pub(crate) fn is_unverifiable(&self) -> bool {
         match self {
-            Self::Checkpoint(_) | Self::Unverifiable { .. } => true,
+            Self::Checkpoint(_) | Self::Unverifiable { .. } | Self::Contradicts { .. } => true,
             Self::Fetch { source, .. } => {
                 matches!(
                     source,
@@ -69,7 +96,7 @@ impl StepError {
     pub(crate) fn may_be_a_fork(&self) -> bool {
         match self {
             Self::Fetch { source, .. } => self.is_unverifiable() || source.is_absent(),
-            Self::Unverifiable { .. } => true,
+            Self::Unverifiable { .. } | Self::Contradicts { .. } => true,
             _ => false,
         }
     }

@@ -16,31 +16,36 @@ use quorix_tlog::proof::verify_older_root;
 use quorix_tlog::tile::{Edge, TILE_WIDTH, TileId};
 use quorix_trust::attestation::BlobId;
 use quorix_trust::policy::Cache;
-use quorix_trust::ports::{FollowBatch, Head, IndexStore, StoreError, TileStore, TreeBatch};
+use quorix_trust::ports::{
+    FollowBatch, Head, IndexStore, StoreError, TileStore, TreeBatch, day_of,
+};
 use quorix_wire::fetch::TileClient;
 
 use super::fork::older_root_proof;
 use super::{Follower, Step, StepError, blocking};
-use crate::index::{Added, read};
+use crate::events::{Event, EventKind};
+use crate::index::{Added, read, read_with_facts};
 use crate::mirror::{Entries, Hashes, missing};
 use crate::service::Shared;
 
 /// Bundles under way at once.
-const BUNDLES_AT_ONCE: usize = 4;
+const BUNDLES_AT_ONCE: usize = 8;
+/// Kept checkpoints read at a time.
+const KEPT_AT_ONCE: usize = 256;
 
 /// Neighbouring bundles as fetched: the number of each, and its bytes.
-struct Chunk {
-    bundles: Vec<(u64, Vec<u8>)>,
+pub(crate) struct Chunk {
+    pub(crate) bundles: Vec<(u64, Vec<u8>)>,
     /// Entries of the tree up to the end of the last of them.
-    end: u64,
+    pub(crate) end: u64,
 }
 
 /// A mirror with one chunk more, not committed yet.
-struct Grown {
-    edge: Edge,
-    batch: FollowBatch,
+pub(crate) struct Grown {
+    pub(crate) edge: Edge,
+    pub(crate) batch: FollowBatch,
     /// Blobs that the new entries name and the mirror has not.
-    wanted: Vec<BlobId>,
+    pub(crate) wanted: Vec<BlobId>,
 }
 
 impl Follower {
@@ -60,7 +65,13 @@ impl Follower {
         loop {
             let expected = edge.size();
             let chunk = self.fetch_chunk(client, expected, goal.size).await?;
-            let mut grown = self.grow(edge, chunk).await?;
+            let mut grown = match self.grow(edge, chunk).await? {
+                Ok(grown) => grown,
+                Err(error @ StepError::Contradicts { .. }) => {
+                    return self.accuse_with(client, error, target).await;
+                }
+                Err(error) => return Err(error),
+            };
             self.check_part_of(client, &grown.edge, target).await?;
             let covering = if grown.edge.size() == goal.size {
                 Some(target)
@@ -70,6 +81,9 @@ impl Follower {
             grown.batch.tree.head.checkpoint = covering
                 .map(|signed| signed.bytes().to_vec())
                 .unwrap_or_default();
+            if covering.is_none() || grown.edge.size() < goal.size {
+                self.log.catching_up(grown.edge.size(), goal.size);
+            }
             grown.batch.tree.blobs = self.shared.fetch_blobs(&self.log, &grown.wanted).await;
             self.commit(expected, grown.batch).await?;
             edge = grown.edge;
@@ -77,6 +91,7 @@ impl Follower {
                 break;
             }
         }
+        self.log.caught_up();
         self.edge = Some(edge);
         Ok(Step::Advanced {
             from,
@@ -153,16 +168,30 @@ impl Follower {
         Ok(chunk)
     }
 
-    /// Hashes a chunk's entries onto the edge.
-    async fn grow(&self, edge: Edge, chunk: Chunk) -> Result<Grown, StepError> {
+    /// The tree of `target` is not that of a checkpoint before it: proves that with the log's own tiles, if they do.
+    async fn accuse_with(
+        &self,
+        client: &TileClient,
+        error: StepError,
+        target: &SignedCheckpoint,
+    ) -> Result<Step, StepError> {
+        if let StepError::Contradicts { kept, .. } = &error
+            && let Some(step) = self.accuse_either(client, kept, target).await?
+        {
+            return Ok(step);
+        }
+        Err(error)
+    }
+
+    /// Hashes a chunk's entries onto the edge. The inner error says what does not verify.
+    async fn grow(&self, edge: Edge, chunk: Chunk) -> Result<Result<Grown, StepError>, StepError> {
         let (key, index) = (self.log.key.clone(), self.shared.index.clone());
         let policy = self.shared.policy.clone();
+        let now_s = (self.shared.clock)();
         let grown = blocking("reading fetched entries", move || {
-            grow(edge, chunk, &key, index.as_ref(), &policy.caches)
+            grow(edge, chunk, &key, index.as_ref(), &policy.caches, now_s)
         });
-        grown
-            .await?
-            .map_err(|reason| StepError::Unverifiable { reason })
+        Ok(grown.await?)
     }
 
     /// Checks that the grown tree is the signed one, or the beginning of it.
@@ -201,6 +230,7 @@ impl Follower {
         let (origin, index) = (self.log.origin.clone(), self.shared.index.clone());
         let _one_at_a_time = self.log.commit.lock().await;
         let (size, opaque) = (batch.tree.head.size, batch.opaque);
+        let revoked = batch.retractions.len();
         // A conflict is no failure of the store, but that of the batch.
         let changes = blocking("committing to a mirror", move || {
             Ok(index.advance(&origin, expected, &batch))
@@ -214,6 +244,18 @@ impl Follower {
             ..
         } = self.shared.as_ref();
         metrics.advanced(&self.log.name, size, size.saturating_sub(expected), opaque);
+        if revoked > 0 {
+            let name = &self.log.name;
+            events.tell(Event {
+                at_s: clock(),
+                kind: EventKind::Revoked,
+                subject: name.clone(),
+                message: match revoked {
+                    1 => format!("{name} withdrew one of its statements."),
+                    _ => format!("{name} withdrew {revoked} of its statements."),
+                },
+            });
+        }
         for change in &changes {
             events.tell_standing(clock(), &config.store_dir.join(&change.output), change);
         }
@@ -222,17 +264,20 @@ impl Follower {
 }
 
 /// Hashes the entries of a chunk onto the edge and reads what they say. The inner error says what does not verify.
-fn grow(
+pub(crate) fn grow(
     mut edge: Edge,
     chunk: Chunk,
     key: &VerifierKey,
     index: &dyn IndexStore,
     caches: &[Cache],
-) -> Result<Result<Grown, String>, StoreError> {
+    now_s: u64,
+) -> Result<Result<Grown, StepError>, StoreError> {
+    let unverifiable = |reason: String| Ok(Err(StepError::Unverifiable { reason }));
     let origin = key.name().as_str();
     let mirror: Arc<dyn TileStore> = index.mirror(origin).into();
     let from = edge.size();
     let mut ended = end_of(&mirror, from, key)?;
+    let mut kept = Kept::load(index, key, from, chunk.end)?;
     let mut batch = FollowBatch {
         tree: TreeBatch {
             tiles: Vec::new(),
@@ -247,6 +292,7 @@ fn grow(
         statements: Vec::new(),
         retractions: Vec::new(),
         opaque: 0,
+        facts: Vec::new(),
     };
     let mut named = Vec::new();
     for (number, bytes) in chunk.bundles {
@@ -257,27 +303,36 @@ fn grow(
             .min(TILE_WIDTH);
         let entries = match bundle::parse(&bytes, id.width_at(chunk.end)) {
             Ok(entries) => entries,
-            Err(error) => return Ok(Err(format!("its entry bundle {number}: {error}"))),
+            Err(error) => return unverifiable(format!("its entry bundle {number}: {error}")),
         };
         if known > 0 && !begins_as_mirrored(mirror.as_ref(), id, &bytes, known)? {
-            return Ok(Err(format!(
+            return unverifiable(format!(
                 "its entry bundle {number} begins with other entries than it had before"
-            )));
+            ));
         }
         for (index, entry) in (first..).zip(entries).skip(usize::from(known)) {
             if let Some(rotation) = ended {
-                return Ok(Err(format!(
+                return unverifiable(format!(
                     "its entry {index} comes after the key rotation of entry {rotation}, which ends it"
-                )));
+                ));
             }
             let leaf = leaf_hash(entry);
             edge.push(leaf);
             batch.tree.leaves.push((leaf, index));
-            let (added, blobs) = read(entry, origin, index, caches);
+            let (added, blobs, facts) = read_with_facts(entry, origin, index, caches);
             if let Added::Rotation(rotation) = &added {
                 ended = rotation.successor_of(key).is_ok().then_some(index);
             }
+            let seen_s = kept.covering(index).unwrap_or(now_s);
+            if let Some(facts) = facts {
+                let day = day_of(seen_s);
+                batch.facts.push(facts.at(index, day));
+            }
             add(&mut batch, added, index);
+            if let Some(kept) = kept.contradicted(&edge) {
+                let root = edge.root();
+                return Ok(Err(StepError::Contradicts { kept, root }));
+            }
             named.extend(blobs);
         }
         batch.tree.tiles.push((id, bytes));
@@ -299,6 +354,51 @@ fn grow(
         batch,
         wanted,
     }))
+}
+
+/// The kept checkpoints of what a chunk covers, ascending.
+struct Kept(std::collections::VecDeque<(u64, Option<SignedCheckpoint>, u64)>);
+
+impl Kept {
+    /// Those that cover more than `from` entries, up to the first that covers `end`: at most one for each entry.
+    fn load(
+        index: &dyn IndexStore,
+        key: &VerifierKey,
+        from: u64,
+        end: u64,
+    ) -> Result<Self, StoreError> {
+        let origin = key.name().as_str();
+        let (mut all, mut next) = (std::collections::VecDeque::new(), from.saturating_add(1));
+        while next <= end || all.is_empty() {
+            let some = index.checkpoints(origin, next, KEPT_AT_ONCE)?;
+            let Some(last) = some.last() else { break };
+            let reached = last.size;
+            all.extend(some.into_iter().map(|kept| {
+                let signed = SignedCheckpoint::open(&kept.note, key, origin).ok();
+                (kept.size, signed, kept.at_s)
+            }));
+            if reached >= end {
+                break;
+            }
+            next = reached.saturating_add(1);
+        }
+        Ok(Self(all))
+    }
+
+    /// When the earliest of them that covers this entry was first seen.
+    fn covering(&mut self, index: u64) -> Option<u64> {
+        while self.0.front().is_some_and(|(size, _, _)| *size <= index) {
+            self.0.pop_front();
+        }
+        self.0.front().map(|(_, _, at_s)| *at_s)
+    }
+
+    /// The one that is of as many entries as the edge and of another root.
+    fn contradicted(&self, edge: &Edge) -> Option<Box<SignedCheckpoint>> {
+        let (size, signed, _) = self.0.front()?;
+        let signed = signed.as_ref().filter(|_| *size == edge.size())?;
+        (edge.root() != signed.checkpoint().root).then(|| Box::new(signed.clone()))
+    }
 }
 
 /// Puts what the entry at `index` adds into the batch.

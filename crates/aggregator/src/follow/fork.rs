@@ -3,6 +3,7 @@
 //! A proof that merely fails proves nothing. Only one that recomputes the larger signed root exactly, and from it
 //! another smaller root than the signed one, is kept; whoever served its hashes cannot have made that up.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -35,6 +36,20 @@ impl Follower {
                 tracing::debug!(log = self.log.name, %error, "no proof of a fork to be had");
                 Ok(None)
             }
+        }
+    }
+
+    /// The same, whichever of the two is the larger one.
+    pub(super) async fn accuse_either(
+        &self,
+        client: &TileClient,
+        one: &SignedCheckpoint,
+        other: &SignedCheckpoint,
+    ) -> Result<Option<Step>, StepError> {
+        match one.checkpoint().size.cmp(&other.checkpoint().size) {
+            Ordering::Less => self.accuse(client, one, other).await,
+            Ordering::Greater => self.accuse(client, other, one).await,
+            Ordering::Equal => Ok(None),
         }
     }
 

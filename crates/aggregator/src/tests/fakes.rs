@@ -84,6 +84,22 @@ impl Origin {
         self.site.lock().unwrap().instead.clear();
     }
 
+    /// Every file of a log of at most 256 entries.
+    pub(crate) fn files_of(&self, size: u16) -> Vec<(String, Vec<u8>)> {
+        let site = self.site.lock().unwrap();
+        let partial = |kind: &str| {
+            let name = format!("tile/{kind}/000.p/{size}");
+            let bytes = tile(&site, &name).unwrap();
+            (name, bytes)
+        };
+        let checkpoint = site.files["checkpoint"].clone();
+        vec![
+            partial("0"),
+            partial("entries"),
+            ("checkpoint".to_owned(), checkpoint),
+        ]
+    }
+
     /// Paths asked for since the last call.
     pub(crate) fn requests(&self) -> Vec<String> {
         std::mem::take(&mut self.site.lock().unwrap().requests)

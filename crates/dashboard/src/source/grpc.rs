@@ -15,6 +15,10 @@ impl Source for AggregatorClient {
         Box::pin(async { Ok(self.list_logs().await?) })
     }
 
+    fn events(&self) -> Answer<'_, Vec<pb::Event>> {
+        Box::pin(async { Ok(Self::events(self).await?) })
+    }
+
     fn disagreements(
         &self,
         request: pb::ListDisagreementsRequest,

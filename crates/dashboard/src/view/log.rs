@@ -162,6 +162,28 @@ impl LogPage {
     }
 }
 
+/// How following a log goes, in words that say what to look at; empty where its state says it all.
+#[must_use]
+pub fn condition(log: &pb::LogStatus) -> &'static str {
+    match log.condition() {
+        pb::LogCondition::Unspecified
+        | pb::LogCondition::Following
+        | pb::LogCondition::Quarantined => "",
+        pb::LogCondition::Untried => "Not looked at since the aggregator was started.",
+        pb::LogCondition::CatchingUp => "It is being caught up with.",
+        pb::LogCondition::Overdue => "It has not been heard for too long.",
+        pb::LogCondition::Unreachable => "Unreachable: none of its addresses answers.",
+        pb::LogCondition::Behind => {
+            "Behind: it shows less than it showed before, here or to a peer."
+        }
+        pb::LogCondition::Withholding => {
+            "Withholding: it signed a checkpoint and does not give what that covers."
+        }
+        pb::LogCondition::Stuck => "The aggregator's own store fails.",
+        pb::LogCondition::Malformed => "Malformed: it answers what does not verify.",
+    }
+}
+
 /// The state of a log, in words.
 #[must_use]
 pub fn state(state: pb::LogState) -> State {
@@ -175,6 +197,10 @@ pub fn state(state: pb::LogState) -> State {
 
 fn explain(log: &pb::LogStatus, row: &LogRow) -> (&'static str, Shown) {
     let reason = &log.reason;
+    let condition = match condition(log) {
+        "" => String::new(),
+        condition => format!("{condition} "),
+    };
     let verified = row
         .verified
         .as_ref()
@@ -197,7 +223,7 @@ fn explain(log: &pb::LogStatus, row: &LogRow) -> (&'static str, Shown) {
         pb::LogState::Stale => (
             "Stale.",
             Shown::line(&format!(
-                "{verified} It adds no vote until it answers and verifies again; what it said still counts as dissent. {reason}"
+                "{condition}{verified} It adds no vote until it answers and verifies again; what it said still counts as dissent. {reason}"
             )),
         ),
         pb::LogState::Unspecified => ("Not known.", Shown::line(reason)),

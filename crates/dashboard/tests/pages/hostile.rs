@@ -53,6 +53,12 @@ fn everything_is(text: &str) -> World {
         ],
         disagreements: vec![summary; 3],
         decisions: vec![whole],
+        events: vec![pb::Event {
+            at_s: u64::MAX,
+            kind: 99,
+            subject: text.into(),
+            message: text.into(),
+        }],
         failure: None,
     }
 }
@@ -75,6 +81,8 @@ fn hostile_log(text: &str) -> pb::LogStatus {
             second_checkpoint: vec![0xff; 9],
             consistency_proof: vec![vec![]; 5],
         }),
+        condition: 99,
+        ..Default::default()
     }
 }
 

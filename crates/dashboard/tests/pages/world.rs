@@ -43,6 +43,7 @@ pub(crate) struct World {
     pub(crate) logs: Vec<pb::LogStatus>,
     pub(crate) disagreements: Vec<pb::OutputSummary>,
     pub(crate) decisions: Vec<pb::Decision>,
+    pub(crate) events: Vec<pb::Event>,
     /// If set, the answer to everything.
     pub(crate) failure: Option<SourceError>,
 }
@@ -74,6 +75,10 @@ impl Source for World {
 
     fn logs(&self) -> Answer<'_, Vec<pb::LogStatus>> {
         self.answer(|| self.logs.clone())
+    }
+
+    fn events(&self) -> Answer<'_, Vec<pb::Event>> {
+        self.answer(|| self.events.clone())
     }
 
     fn disagreements(
@@ -188,6 +193,7 @@ pub(crate) fn busy() -> World {
             .map(|(path, values)| summary(path, values))
             .collect(),
         decisions: vec![accepted(), conflict(), insufficient(), blocked(), warned()],
+        events: Vec::new(),
         failure: None,
     }
 }
@@ -240,6 +246,7 @@ pub(crate) fn log(
         last_verified_s: NOW_S - ago_s,
         checkpoint: format!("{origin}\n{size}\nuQ2mJ0x7l8m2yq0aZ3nqk8bQxeLm0cB7mU1RrGSzqN0=\n\n— {origin} kcB+O3Zq8nT1vWm5sXyR0uKjLpQe7aDhFgCi2oBt9NzVxE4rUw6MlJk3YqSdH1fGpAoI0bTcZ8nXvRm5sWyQ2uKj\n").into_bytes(),
         equivocation: None,
+        ..Default::default()
     }
 }
 

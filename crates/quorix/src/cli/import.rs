@@ -1,17 +1,10 @@
-//! What can be typed to look after an aggregator: `aggregator import-observations`.
+//! What can be typed to give an aggregator signatures in bulk: `aggregator import-observations`.
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::Args;
 
 use super::ConfigFile;
-
-/// `aggregator …`
-#[derive(Debug, Subcommand)]
-pub enum AggregatorCommand {
-    /// Take signatures of the policy's caches in bulk into this machine's aggregator, which must be stopped.
-    ImportObservations(ImportObservations),
-}
 
 /// `aggregator import-observations`
 #[derive(Args, Debug)]

@@ -259,6 +259,8 @@ pub struct AuditIndex {
 pub enum VerifyCommand {
     /// Check a proof that a log has an entry, offline.
     Proof(VerifyProof),
+    /// Check proof that a log signed two checkpoints that contradict each other, offline.
+    Evidence(super::aggregator::VerifyEvidence),
     /// Decide again, offline, from all that a receipt holds.
     Receipt(VerifyReceipt),
 }

@@ -35,7 +35,10 @@ pub(super) fn check(file: &Path) -> Result<Exit, Failure> {
         witness::config(&config, section)?;
         roles.push("witness");
     }
-    roles.extend(config.aggregator.as_ref().map(|_| "aggregator"));
+    if let (Some(section), Some(policy)) = (&config.aggregator, &config.policy) {
+        wiring::aggregator::check(&config, section, &read_policy(policy)?)?;
+        roles.push("aggregator");
+    }
     roles.extend(config.dashboard.as_ref().map(|_| "dashboard"));
     if let Some(mirror) = &config.mirror {
         wiring::mirror::logs(mirror)?;

@@ -193,6 +193,17 @@ fn table(logs: &[pb::LogStatus]) {
             "{mark} {:14} {:14} {:>10}  {verified:12} {word}",
             log.name, log.operator, log.size
         ));
+        let condition = condition(log);
+        if !condition.is_empty() {
+            output::answer(format_args!("    {condition}"));
+        }
+        for lift in &log.lifts {
+            output::answer(format_args!(
+                "    a quarantine was lifted {}: {}",
+                ago(now, lift.at_s),
+                lift.reason.escape_debug()
+            ));
+        }
         if !log.reason.is_empty() {
             output::answer(format_args!("    {}", log.reason));
         }
@@ -211,6 +222,31 @@ fn state(state: pb::LogState) -> (&'static str, &'static str) {
         pb::LogState::Stale => ("○", "stale: adds no votes"),
         pb::LogState::Quarantined => ("▲", "quarantined: signed two contradicting checkpoints"),
         pb::LogState::Unspecified => ("?", "unknown"),
+    }
+}
+
+/// How following it goes, where the state does not say it all.
+fn condition(log: &pb::LogStatus) -> String {
+    match log.condition() {
+        pb::LogCondition::Unspecified
+        | pb::LogCondition::Following
+        | pb::LogCondition::Quarantined => String::new(),
+        pb::LogCondition::Untried => "not looked at yet".to_owned(),
+        pb::LogCondition::CatchingUp => {
+            format!("catching up: {} of {} entries", log.indexed, log.shown)
+        }
+        pb::LogCondition::Overdue => "not heard for too long".to_owned(),
+        pb::LogCondition::Unreachable => "unreachable: no address answers".to_owned(),
+        pb::LogCondition::Behind => format!(
+            "behind: it shows fewer entries than it showed before ({})",
+            log.shown
+        ),
+        pb::LogCondition::Withholding => format!(
+            "withholding: it signed {} entries and does not give them all",
+            log.shown
+        ),
+        pb::LogCondition::Stuck => "the aggregator's own store fails".to_owned(),
+        pb::LogCondition::Malformed => "malformed: it answers what does not verify".to_owned(),
     }
 }
 
@@ -233,6 +269,10 @@ fn as_json(log: &pb::LogStatus) -> serde_json::Value {
         "urls": log.urls,
         "state": state(log.state()).1.split(':').next(),
         "reason": log.reason,
+        "condition": log.condition().as_str_name().trim_start_matches("LOG_CONDITION_").to_lowercase(),
+        "shown": log.shown,
+        "cosigned": String::from_utf8_lossy(&log.cosigned),
+        "lifts": log.lifts.iter().map(|lift| json!({"at": lift.at_s, "reason": lift.reason})).collect::<Vec<_>>(),
         "size": log.size,
         "indexed": log.indexed,
         "opaque": log.opaque,

@@ -1,4 +1,5 @@
-//! `quorix verify proof`: does a log have an entry, found out offline from a file and a policy.
+//! `quorix verify proof` and `quorix verify evidence`: does a log have an entry, and did it contradict itself; found out
+//! offline from a file, with nothing but keys.
 
 use std::path::Path;
 
@@ -6,10 +7,13 @@ use quorix_tlog::hash::leaf_hash;
 use quorix_tlog::tlog_policy::{TlogPolicy, Verified};
 use quorix_tlog::tlog_proof::{MAX_TLOG_PROOF_LENGTH, TlogProof};
 use quorix_trust::attestation::ENTRY_BYTES_MAX;
+use quorix_wire::evidence::{EVIDENCE_FILE_BYTES_MAX, read_evidence_file, verify_equivocation};
 use serde_json::json;
 
 use super::log::told::{as_json, told};
+use super::log::which::parse_key;
 use super::progress::counted;
+use crate::cli::aggregator::VerifyEvidence;
 use crate::cli::operate::VerifyProof;
 use crate::output::{self, Exit, Failure};
 
@@ -48,6 +52,37 @@ pub(super) fn proof(arguments: &VerifyProof) -> Result<Exit, Failure> {
         match &verified {
             Ok(verified) => yes(verified, proof.index, &entry),
             Err(error) => output::answer(format_args!("Not proved: {error}.")),
+        }
+    }
+    Ok(if verified.is_ok() {
+        Exit::Yes
+    } else {
+        Exit::No
+    })
+}
+
+pub(super) fn evidence(arguments: &VerifyEvidence) -> Result<Exit, Failure> {
+    let key = parse_key(&arguments.key)?;
+    let bytes = read(&arguments.file, EVIDENCE_FILE_BYTES_MAX)?;
+    let proof = read_evidence_file(&bytes)
+        .map_err(|error| Failure::wrong(format!("{}: {error}", arguments.file.display())))?;
+    let verified = verify_equivocation(&key, &proof);
+    let origin = key.name();
+    if arguments.json {
+        let reason = verified.as_ref().err().map(ToString::to_string);
+        let value =
+            json!({"proved": verified.is_ok(), "origin": origin.as_str(), "reason": reason});
+        output::answer(format_args!("{value:#}"));
+    } else {
+        match &verified {
+            Ok(()) => output::answer(format_args!(
+                "Proved: the log {origin} signed two checkpoints that contradict each other.\n\n{}\n{}",
+                String::from_utf8_lossy(&proof.first),
+                String::from_utf8_lossy(&proof.second),
+            )),
+            Err(error) => output::answer(format_args!(
+                "Not proved against the log {origin}: {error}."
+            )),
         }
     }
     Ok(if verified.is_ok() {

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{AggregatorSection, Config, Listen, Listens, LogSection, TlsSection};
+use super::{AggregatorSection, Config, Listen, Listens, LogSection, TlsSection, following};
 
 /// # Errors
 /// A sentence that names section and key, and says what to do.
@@ -24,6 +24,7 @@ pub(super) fn check(config: &Config) -> Result<(), String> {
     }
     if let Some(aggregator) = &config.aggregator {
         private(aggregator, &config.tls)?;
+        following::check(aggregator)?;
     }
     apart(config)
 }

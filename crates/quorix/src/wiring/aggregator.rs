@@ -1,5 +1,8 @@
 //! The aggregator role, and the channel to it for roles in the same process. Its listeners speak gRPC, grpc-web and JSON.
 
+mod add_ons;
+mod evidence;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +11,7 @@ use axum::middleware::from_fn;
 use quorix_aggregator::config::AggregatorConfig;
 use quorix_aggregator::service::Aggregator;
 use quorix_store::RocksIndex;
+use quorix_trust::policy::Policy;
 use quorix_wire::channel;
 use quorix_wire::content::ContentVerifier;
 use tonic::service::Routes;
@@ -16,6 +20,7 @@ use tonic_web::GrpcWebLayer;
 use tower_http::cors::CorsLayer;
 
 use super::Start;
+use crate::config::{AggregatorSection, Config};
 use crate::listen::{self, tls::Clients};
 use crate::output::Failure;
 
@@ -33,6 +38,7 @@ pub async fn start(
     let (Some(section), Some(policy)) = (&start.config.aggregator, &start.policy) else {
         return Ok(None);
     };
+    let keys = add_ons::read(start.config, section, policy)?;
     let clients = if section.public || start.config.tls.client_ca.is_none() {
         Clients::Everyone
     } else {
@@ -41,15 +47,10 @@ pub async fn start(
     let tls = start.tls.as_ref();
     let bound = listen::web("aggregator.listen", &section.listen, tls, clients).await?;
     let index = RocksIndex::open(&start.config.role_dir("aggregator")).map_err(Failure::unknown)?;
-    let config = AggregatorConfig {
-        poll_interval: section.poll_interval.0,
-        stale_after: section.stale_after.0,
-        ..AggregatorConfig::default()
-    };
     let aggregator = Aggregator::start(
         Arc::new(index),
         policy.clone(),
-        config,
+        settings(section),
         start.fetcher.clone(),
         content,
         start.clock.clone(),
@@ -62,6 +63,7 @@ pub async fn start(
         policy.builders.len()
     );
 
+    add_ons::start(start, section, keys, &aggregator)?;
     let running = aggregator.clone();
     let routes = routes(&aggregator).await?;
     let outside = with_web(&aggregator, routes.clone(), &section.allow_origins)?;
@@ -82,6 +84,25 @@ pub async fn start(
     // Nix remembers a refusal for an hour: nobody is answered before the logs were asked.
     running.looked_at_all(FIRST_LOOK).await;
     Ok(Some(local))
+}
+
+fn settings(section: &AggregatorSection) -> AggregatorConfig {
+    AggregatorConfig {
+        poll_interval: section.poll_interval.0,
+        stale_after: section.stale_after.0,
+        ..AggregatorConfig::default()
+    }
+}
+
+/// Reads what [`start`] reads, and starts nothing.
+///
+/// # Errors
+/// A value cannot work, or a key cannot be used.
+pub fn check(config: &Config, section: &AggregatorSection, policy: &Policy) -> Result<(), Failure> {
+    let settings = settings(section).check();
+    settings.map_err(|error| Failure::wrong(format!("[aggregator] {error}")))?;
+    cors(&section.allow_origins).map(drop)?;
+    add_ons::read(config, section, policy).map(|_| ())
 }
 
 /// The same services in grpc-web too, and as JSON below `/api`, for pages of these origins.
@@ -137,6 +158,7 @@ async fn routes(aggregator: &Aggregator) -> Result<Routes, Failure> {
     let mut routes = Routes::builder();
     routes
         .add_service(quorix_aggregator::grpc::server(aggregator.clone()))
+        .add_service(quorix_aggregator::grpc::follow_server(aggregator.clone()))
         .add_service(health)
         .add_service(reflection);
     Ok(routes.routes())

@@ -90,6 +90,22 @@ fn of_algorithm(
     }
 }
 
+/// Reads the secret key that signs what is posted to a webhook.
+///
+/// # Errors
+/// The file cannot be read or is no such key.
+pub fn webhook_key(file: &Path) -> Result<SigningKey, Failure> {
+    match any_key(file)? {
+        AnyKey::Log(key) => Ok(key),
+        other => Err(Failure::wrong(format!(
+            "{} is {}, and a key of kind log is needed for a webhook; make one: quorix key generate --kind log --name NAME \
+             FILE",
+            file.display(),
+            other.kind()
+        ))),
+    }
+}
+
 /// Reads a Nix secret key.
 ///
 /// # Errors

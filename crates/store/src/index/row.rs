@@ -1,9 +1,10 @@
 //! The bytes of a row of the index: everything that is kept of what was said of one output.
 //!
-//! Version 1, all numbers big-endian: version (1 byte); number of texts (2), each text after its length (2); number of
+//! Version 2, all numbers big-endian: version (1 byte); number of texts (2), each text after its length (2); number of
 //! statements (2), each as: number of the name's text (2), value (32), number of the voice's text (2); then 0 (1), number
 //! of the origin's text (2), index (8), or 1 (1), length (4), canonical entry; then 0 (1), or 1 (1) and the beginning of the
-//! leaf hash (16); then 0 (1), or 1 (1) and the index of the retraction (8).
+//! leaf hash (16); then 0 (1), or 1 (1) and the index of the retraction (8); then 0 (1), or 1 (1), the day (4) and the
+//! number of the system's text (2).
 //!
 //! Reading takes nothing for granted: bytes that are not exactly this are an error.
 
@@ -14,7 +15,7 @@ use quorix_nix::store_path::{HashPart, StorePath};
 use quorix_tlog::hash::Hash;
 use quorix_trust::ports::{IndexedStatement, Place};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// The beginning of a leaf hash, by which a retraction finds the statements that it withdraws.
 pub(super) type LeafTag = [u8; 16];
@@ -24,6 +25,19 @@ pub(super) type LeafTag = [u8; 16];
 pub(super) struct Row {
     pub(super) statement: IndexedStatement,
     pub(super) leaf: Option<LeafTag>,
+    /// Day of the earliest stored checkpoint that covers it, and its system.
+    pub(super) at: Option<(u32, String)>,
+}
+
+impl Row {
+    /// As tallies are made of it.
+    pub(super) fn for_tally(&self) -> (&IndexedStatement, Option<(u32, &str)>) {
+        let at = self.at.as_ref();
+        (
+            &self.statement,
+            at.map(|(day, system)| (*day, system.as_str())),
+        )
+    }
 }
 
 /// The beginning of this leaf hash.
@@ -48,7 +62,12 @@ pub(super) fn encode(rows: &[Row]) -> Option<Vec<u8>> {
         Some(number)
     };
     let mut body = Vec::new();
-    for Row { statement, leaf } in rows {
+    for Row {
+        statement,
+        leaf,
+        at,
+    } in rows
+    {
         body.extend_from_slice(&number_of(statement.path.name())?.to_be_bytes());
         body.extend_from_slice(statement.value.as_bytes());
         body.extend_from_slice(&number_of(&statement.voice)?.to_be_bytes());
@@ -73,6 +92,11 @@ pub(super) fn encode(rows: &[Row]) -> Option<Vec<u8>> {
                 .as_ref()
                 .map(<[u8; 8]>::as_slice),
         );
+        body.push(u8::from(at.is_some()));
+        if let Some((day, system)) = at {
+            body.extend_from_slice(&day.to_be_bytes());
+            body.extend_from_slice(&number_of(system)?.to_be_bytes());
+        }
     }
     let mut bytes = vec![VERSION];
     bytes.extend_from_slice(&u16::try_from(texts.len()).ok()?.to_be_bytes());
@@ -168,6 +192,12 @@ impl<'a> Reader<'a> {
         } else {
             None
         };
+        let at = if self.is_some()? {
+            let day = u32::from_be_bytes(self.array()?);
+            Some((day, self.text(texts)?.to_owned()))
+        } else {
+            None
+        };
         Some(Row {
             statement: IndexedStatement {
                 path,
@@ -177,6 +207,7 @@ impl<'a> Reader<'a> {
                 withdrawn_by,
             },
             leaf,
+            at,
         })
     }
 
@@ -210,10 +241,12 @@ mod tests {
             Row {
                 statement: statement("logs.example.org/alice", at(5), None),
                 leaf: Some([1; 16]),
+                at: Some((20_000, "x86_64-linux".to_owned())),
             },
             Row {
                 statement: statement("logs.example.org/alice", at(u64::MAX), Some(9)),
                 leaf: None,
+                at: None,
             },
             Row {
                 statement: statement(
@@ -224,6 +257,7 @@ mod tests {
                     None,
                 ),
                 leaf: None,
+                at: None,
             },
         ];
         (path.hash_part(), rows)

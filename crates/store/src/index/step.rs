@@ -8,11 +8,13 @@ use std::collections::{BTreeMap, HashMap};
 use quorix_nix::store_path::HashPart;
 use quorix_tlog::hash::Hash;
 use quorix_trust::ports::{
-    Counts, IndexedStatement, Place, Room, Standing, StandingChange, StoreError, room_for,
+    Counts, Facts, IndexedStatement, Place, Room, Standing, StandingChange, StoreError, Tally,
+    TallyKey, room_for, tallied,
 };
 
+use super::facets::{encode_tally, facet_keys, read_tally, tally_key};
 use super::row::{self, LeafTag, Row, tag_of};
-use super::{CONTESTED, COUNTS, NAMES, OUTPUTS, encode_counts, name_key};
+use super::{CONTESTED, COUNTS, FACETS, NAMES, OUTPUTS, TALLIES, encode_counts, name_key};
 use crate::database::{Batch, Database, META, corrupt};
 use crate::tree::Tree;
 
@@ -40,6 +42,7 @@ pub(super) struct Step<'a> {
     /// Which outputs the new leaves speak of.
     output_at: HashMap<u64, HashPart>,
     output_of: HashMap<LeafTag, HashPart>,
+    facts_at: HashMap<u64, &'a Facts>,
     touched: BTreeMap<HashPart, Touched>,
 }
 
@@ -49,12 +52,20 @@ struct Touched {
     was_empty: bool,
     is_changed: bool,
     new_names: Vec<Vec<u8>>,
+    new_facets: Vec<Vec<u8>>,
+    tallied: Vec<(TallyKey, Standing)>,
 }
 
 impl<'a> Step<'a> {
     /// A step of following the log with this origin, which adds these leaves.
-    pub(super) fn of_log(tree: Tree<'a>, origin: &'a str, leaves: &[(Hash, u64)]) -> Self {
+    pub(super) fn of_log(
+        tree: Tree<'a>,
+        origin: &'a str,
+        leaves: &[(Hash, u64)],
+        facts: &'a [Facts],
+    ) -> Self {
         Self {
+            facts_at: facts.iter().map(|facts| (facts.index, facts)).collect(),
             tree,
             origin,
             leaf_at: leaves.iter().map(|(leaf, index)| (*index, *leaf)).collect(),
@@ -77,10 +88,23 @@ impl<'a> Step<'a> {
             }
             _ => None,
         };
-        self.touch(&output)?.add(Row {
+        let facts = match &statement.place {
+            Place::Leaf { origin, index } if origin == self.origin => {
+                self.facts_at.get(index).copied()
+            }
+            _ => None,
+        };
+        let new = Row {
             statement: statement.clone(),
             leaf,
-        });
+            at: facts.map(|facts| (facts.day, facts.system.clone())),
+        };
+        let touched = self.touch(&output)?;
+        if touched.add(new)
+            && let Some(facts) = facts
+        {
+            touched.new_facets.extend(facet_keys(facts, &output));
+        }
         Ok(())
     }
 
@@ -127,6 +151,8 @@ impl<'a> Step<'a> {
         mut counts: Counts,
     ) -> Result<Vec<StandingChange>, StoreError> {
         let mut changes = Vec::new();
+        let mut moved: BTreeMap<TallyKey, Vec<(Standing, bool)>> = BTreeMap::new();
+        let database = self.tree.database;
         for (output, touched) in self
             .touched
             .into_iter()
@@ -142,6 +168,18 @@ impl<'a> Step<'a> {
             batch.put(OUTPUTS.0, &output.to_bytes(), &bytes)?;
             for key in &touched.new_names {
                 batch.put(NAMES.0, key, b"")?;
+            }
+            for key in &touched.new_facets {
+                batch.put(FACETS.0, key, b"")?;
+            }
+            let now = tallies_of(&touched.rows);
+            if now != touched.tallied {
+                for (key, standing) in touched.tallied {
+                    moved.entry(key).or_default().push((standing, false));
+                }
+                for (key, standing) in now {
+                    moved.entry(key).or_default().push((standing, true));
+                }
             }
             if touched.was_empty {
                 counts.outputs = counts.outputs.saturating_add(1);
@@ -165,6 +203,7 @@ impl<'a> Step<'a> {
                 });
             }
         }
+        move_tallies(database, batch, moved)?;
         batch.put(META, COUNTS, &encode_counts(&counts))?;
         Ok(changes)
     }
@@ -193,18 +232,21 @@ impl Touched {
         Self {
             was_empty: rows.is_empty(),
             before,
+            tallied: tallies_of(&rows),
             rows,
             is_changed: false,
             new_names: Vec::new(),
+            new_facets: Vec::new(),
         }
     }
 
-    fn add(&mut self, new: Row) {
+    /// True if it is kept.
+    fn add(&mut self, new: Row) -> bool {
         if self.find(&new).is_ok() {
-            return;
+            return false;
         }
         match room_for(self.rows.iter().map(|row| &row.statement), &new.statement) {
-            Room::Full => return,
+            Room::Full => return false,
             Room::Replace(position) => {
                 self.rows.remove(position);
             }
@@ -220,6 +262,7 @@ impl Touched {
         let position = self.find(&new).unwrap_or_else(|position| position);
         self.rows.insert(position, new);
         self.is_changed = true;
+        true
     }
 
     /// Where the statement is, withdrawn or not, or where it belongs: the withdrawal is the last part of the order.
@@ -235,6 +278,38 @@ impl Touched {
                 .cmp(&(&new.path, &new.value, &new.voice, &new.place))
         })
     }
+}
+
+fn tallies_of(rows: &[Row]) -> Vec<(TallyKey, Standing)> {
+    let said: Vec<_> = rows.iter().map(Row::for_tally).collect();
+    tallied(&said)
+}
+
+/// Applies what was added to tallies (true) and taken from them (false).
+fn move_tallies(
+    database: &Database,
+    batch: &mut Batch<'_>,
+    moved: BTreeMap<TallyKey, Vec<(Standing, bool)>>,
+) -> Result<(), StoreError> {
+    for (key, moves) in moved {
+        let key = tally_key(&key);
+        let mut tally = read_tally(database, &key)?;
+        // The sum of the moves never goes below zero, and their order is that of the outputs.
+        for (standing, is_added) in moves {
+            let number = tally.of(standing);
+            *number = if is_added {
+                number.saturating_add(1)
+            } else {
+                number.saturating_sub(1)
+            };
+        }
+        if tally == Tally::default() {
+            batch.delete(TALLIES.0, &key)?;
+        } else {
+            batch.put(TALLIES.0, &key, &encode_tally(&tally))?;
+        }
+    }
+    Ok(())
 }
 
 fn standing_of(rows: &[Row]) -> Standing {

@@ -5,8 +5,9 @@ use quorix_testkit::conformance;
 use quorix_testkit::entries::a_path;
 use quorix_testkit::memory::MemoryIndex;
 use quorix_testkit::tree::Grower;
-use quorix_trust::ports::Place;
+use quorix_trust::ports::{Facts, Place};
 
+use super::kept::EQUIVOCATION;
 use super::*;
 
 const ORIGINS: [&str; 3] = [
@@ -49,7 +50,7 @@ impl Dice {
 /// One step of a log that says, withdraws and repeats itself without much sense.
 fn a_step(dice: &mut Dice, grower: &mut Grower, origin: &str) -> FollowBatch {
     let mut said = Vec::new();
-    let (mut statements, mut retractions) = (Vec::new(), Vec::new());
+    let (mut statements, mut retractions, mut facts) = (Vec::new(), Vec::new(), Vec::new());
     for index in grower.size()..grower.size() + 1 + dice.below(12) {
         let (name, value) = (
             format!("p{}", dice.below(15)),
@@ -61,6 +62,13 @@ fn a_step(dice: &mut Dice, grower: &mut Grower, origin: &str) -> FollowBatch {
             said.push(format!("{index} withdraws: {entry}"));
         } else {
             statements.push(statement(&name, value, origin, index));
+            facts.push(Facts {
+                index,
+                day: u32::try_from(index / 20).unwrap(),
+                system: ["x86_64-linux", "aarch64-linux"][usize::from(value)].to_owned(),
+                drv: (index % 3 > 0).then(|| a_path("drv").hash_part()),
+                nar_hash: [value; 32],
+            });
             said.push(entry);
         }
     }
@@ -69,6 +77,7 @@ fn a_step(dice: &mut Dice, grower: &mut Grower, origin: &str) -> FollowBatch {
         statements,
         retractions,
         opaque: dice.below(2),
+        facts,
     }
 }
 
@@ -92,6 +101,21 @@ fn what_is_kept_up_is_what_would_be_computed_anew() {
             memory.disagreements(None, 100)
         );
         assert_eq!(rocks.by_name("p1", 100), memory.by_name("p1", 100));
+        assert_eq!(rocks.tallies(), memory.tallies());
+        for facet in [
+            Facet::System("aarch64-linux".to_owned()),
+            Facet::NarHash([0; 32]),
+            Facet::Derivation(a_path("drv").hash_part()),
+        ] {
+            let found = rocks.find(&facet, None, 100).unwrap();
+            assert_eq!(memory.find(&facet, None, 100).unwrap(), found);
+            let after = found.first();
+            assert_eq!(
+                rocks.find(&facet, after, 3),
+                memory.find(&facet, after, 3),
+                "{facet:?}"
+            );
+        }
         for name in 0..15 {
             let output = a_path(&format!("p{name}")).hash_part();
             assert_eq!(rocks.statements(&output), memory.statements(&output));
@@ -107,7 +131,7 @@ fn a_damaged_row_is_an_error_that_says_what_to_do() {
     let output = a_path("hello").hash_part();
     let mut batch = index.database.batch();
     batch
-        .put(OUTPUTS.0, &output.to_bytes(), b"\x01\0\0\0\x05")
+        .put(OUTPUTS.0, &output.to_bytes(), b"\x02\0\0\0\x05")
         .unwrap();
     batch.put(META, COUNTS, b"short").unwrap();
     batch

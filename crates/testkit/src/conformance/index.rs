@@ -6,7 +6,8 @@ use quorix_tlog::hash::leaf_hash;
 use quorix_tlog::tile::TileId;
 use quorix_trust::ports::{
     CommitError, Counts, Equivocation, FollowBatch, IndexStore, IndexedStatement, Place,
-    STATEMENTS_PER_VOICE_MAX, Standing, StandingChange, TreeBatch, UNLOGGED_PER_VOICE_MAX,
+    STATEMENTS_PER_VOICE_MAX, Standing, StandingChange, StoredCheckpoint, TreeBatch,
+    UNLOGGED_PER_VOICE_MAX,
 };
 
 use crate::entries::a_path;
@@ -14,7 +15,7 @@ use crate::tree::{Grower, blob_id};
 
 type Open<'a> = &'a dyn Fn() -> Box<dyn IndexStore>;
 
-pub(super) const CASES: [fn(Open<'_>); 14] = [
+pub(super) const CASES: [fn(Open<'_>); 16] = [
     a_new_index_is_empty,
     a_step_is_read_back_and_outlives_the_process,
     mirrors_are_apart,
@@ -29,6 +30,8 @@ pub(super) const CASES: [fn(Open<'_>); 14] = [
     disagreements_are_paged_in_order,
     paths_are_found_by_the_beginning_of_their_name,
     one_voice_cannot_crowd_out_the_others,
+    checkpoints_are_kept_by_size_and_the_first_of_a_size_stays,
+    a_lift_is_recorded_and_its_proof_does_not_come_back,
 ];
 
 const ALICE: &str = "logs.example.org/alice";
@@ -73,6 +76,7 @@ fn tree_only(tree: TreeBatch) -> FollowBatch {
         statements: Vec::new(),
         retractions: Vec::new(),
         opaque: 0,
+        facts: Vec::new(),
     }
 }
 
@@ -491,4 +495,63 @@ fn one_voice_cannot_crowd_out_the_others(open: Open<'_>) {
         index.statements(&hash_part("hello")).unwrap().len(),
         STATEMENTS_PER_VOICE_MAX + 1
     );
+}
+
+fn checkpoint(size: u64, at_s: u64) -> StoredCheckpoint {
+    let note = format!("{size} at {at_s}").into_bytes();
+    StoredCheckpoint { at_s, size, note }
+}
+
+fn checkpoints_are_kept_by_size_and_the_first_of_a_size_stays(open: Open<'_>) {
+    {
+        let index = open();
+        assert_eq!(index.newest_checkpoint(ALICE).unwrap(), None);
+        for kept in [checkpoint(700, 3), checkpoint(5, 1), checkpoint(300, 2)] {
+            index.keep_checkpoint(ALICE, &kept).unwrap();
+        }
+        index.keep_checkpoint(ALICE, &checkpoint(5, 9)).unwrap();
+        index.keep_checkpoint(BOB, &checkpoint(9, 9)).unwrap();
+        index.keep_cosigned(ALICE, &checkpoint(5, 4)).unwrap();
+        index.keep_cosigned(ALICE, &checkpoint(300, 6)).unwrap();
+    }
+    let index = open();
+    let all = [checkpoint(5, 1), checkpoint(300, 2), checkpoint(700, 3)];
+    assert_eq!(index.checkpoints(ALICE, 0, 10).unwrap(), all);
+    assert_eq!(index.checkpoints(ALICE, 6, 1).unwrap(), all[1..2]);
+    assert_eq!(index.checkpoints(ALICE, 701, 10).unwrap(), []);
+    assert_eq!(
+        index.newest_checkpoint(ALICE).unwrap(),
+        Some(all[2].clone())
+    );
+    assert_eq!(
+        index.newest_checkpoint(BOB).unwrap(),
+        Some(checkpoint(9, 9))
+    );
+    assert_eq!(index.cosigned(ALICE).unwrap(), Some(checkpoint(300, 6)));
+    assert_eq!(index.cosigned(BOB).unwrap(), None);
+}
+
+fn a_lift_is_recorded_and_its_proof_does_not_come_back(open: Open<'_>) {
+    let proof = |first: &str, second: &str| Equivocation {
+        first: first.into(),
+        second: second.into(),
+        consistency_proof: Vec::new(),
+    };
+    {
+        let index = open();
+        assert_eq!(index.lift(ALICE, 7, "nothing is held").unwrap(), None);
+        index.quarantine(ALICE, &proof("a", "b")).unwrap();
+        let lift = index.lift(ALICE, 8, "the key was stolen").unwrap().unwrap();
+        assert_eq!((lift.at_s, lift.proof), (8, proof("a", "b")));
+    }
+    let index = open();
+    assert_eq!(index.equivocation(ALICE).unwrap(), None);
+    assert_eq!(index.lifts(ALICE).unwrap()[0].reason, "the key was stolen");
+    assert_eq!(index.lifts(BOB).unwrap(), []);
+    index.quarantine(ALICE, &proof("b", "a")).unwrap();
+    assert_eq!(index.equivocation(ALICE).unwrap(), None);
+    index.quarantine(ALICE, &proof("b", "c")).unwrap();
+    assert_eq!(index.equivocation(ALICE).unwrap(), Some(proof("b", "c")));
+    assert!(index.lift(ALICE, 9, "again").unwrap().is_some());
+    assert_eq!(index.lifts(ALICE).unwrap().len(), 2);
 }

@@ -9,8 +9,9 @@ use quorix_tlog::hash::Hash;
 use quorix_tlog::tile::TileId;
 use quorix_trust::attestation::BlobId;
 use quorix_trust::ports::{
-    CommitError, Counts, Equivocation, FollowBatch, Head, IndexStore, IndexedStatement, Place,
-    Room, Standing, StandingChange, StoreError, TileStore, room_for,
+    CommitError, Counts, Equivocation, Facet, Facts, FollowBatch, Head, IndexStore,
+    IndexedStatement, Lift, Place, Room, Standing, StandingChange, StoreError, StoredCheckpoint,
+    Tally, TallyKey, TileStore, room_for, tallied,
 };
 
 use super::Tree;
@@ -25,6 +26,7 @@ pub struct MemoryIndex {
 struct State {
     mirrors: BTreeMap<String, Mirror>,
     outputs: BTreeMap<HashPart, Vec<IndexedStatement>>,
+    facts: BTreeMap<(String, u64), Facts>,
 }
 
 #[derive(Debug, Default)]
@@ -33,6 +35,9 @@ struct Mirror {
     leaf_at: BTreeMap<u64, Hash>,
     opaque: u64,
     equivocation: Option<Equivocation>,
+    checkpoints: BTreeMap<u64, StoredCheckpoint>,
+    cosigned: Option<StoredCheckpoint>,
+    lifts: Vec<Lift>,
 }
 
 impl MemoryIndex {
@@ -50,6 +55,13 @@ impl MemoryIndex {
 }
 
 impl State {
+    fn facts_of(&self, statement: &IndexedStatement) -> Option<&Facts> {
+        match &statement.place {
+            Place::Leaf { origin, index } => self.facts.get(&(origin.clone(), *index)),
+            Place::Unlogged { .. } => None,
+        }
+    }
+
     fn standings(&self) -> BTreeMap<HashPart, Standing> {
         self.outputs
             .iter()
@@ -131,6 +143,11 @@ impl IndexStore for MemoryIndex {
                 .map(|(leaf, index)| (*index, *leaf)),
         );
         mirror.opaque += batch.opaque;
+        for facts in &batch.facts {
+            state
+                .facts
+                .insert((origin.to_owned(), facts.index), facts.clone());
+        }
         for statement in &batch.statements {
             state.add(statement);
         }
@@ -167,8 +184,124 @@ impl IndexStore for MemoryIndex {
     fn quarantine(&self, origin: &str, proof: &Equivocation) -> Result<(), StoreError> {
         let mut state = self.state();
         let mirror = state.mirrors.entry(origin.to_owned()).or_default();
-        mirror.equivocation.get_or_insert_with(|| proof.clone());
+        let is_lifted = |lift: &Lift| lift.proof.is_of_the_same_checkpoints(proof);
+        if !mirror.lifts.iter().any(is_lifted) {
+            mirror.equivocation.get_or_insert_with(|| proof.clone());
+        }
         Ok(())
+    }
+
+    fn keep_checkpoint(
+        &self,
+        origin: &str,
+        checkpoint: &StoredCheckpoint,
+    ) -> Result<(), StoreError> {
+        let mut state = self.state();
+        let mirror = state.mirrors.entry(origin.to_owned()).or_default();
+        let kept = mirror.checkpoints.entry(checkpoint.size);
+        kept.or_insert_with(|| checkpoint.clone());
+        Ok(())
+    }
+
+    fn checkpoints(
+        &self,
+        origin: &str,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<StoredCheckpoint>, StoreError> {
+        let state = self.state();
+        let Some(mirror) = state.mirrors.get(origin) else {
+            return Ok(Vec::new());
+        };
+        let kept = mirror.checkpoints.range(from..).take(limit);
+        Ok(kept.map(|(_, checkpoint)| checkpoint.clone()).collect())
+    }
+
+    fn newest_checkpoint(&self, origin: &str) -> Result<Option<StoredCheckpoint>, StoreError> {
+        let state = self.state();
+        let mirror = state.mirrors.get(origin);
+        let newest = mirror.and_then(|mirror| mirror.checkpoints.last_key_value());
+        Ok(newest.map(|(_, checkpoint)| checkpoint.clone()))
+    }
+
+    fn keep_cosigned(&self, origin: &str, cosigned: &StoredCheckpoint) -> Result<(), StoreError> {
+        let mut state = self.state();
+        let mirror = state.mirrors.entry(origin.to_owned()).or_default();
+        mirror.cosigned = Some(cosigned.clone());
+        Ok(())
+    }
+
+    fn cosigned(&self, origin: &str) -> Result<Option<StoredCheckpoint>, StoreError> {
+        let state = self.state();
+        let mirror = state.mirrors.get(origin);
+        Ok(mirror.and_then(|mirror| mirror.cosigned.clone()))
+    }
+
+    fn lift(&self, origin: &str, at_s: u64, reason: &str) -> Result<Option<Lift>, StoreError> {
+        let mut state = self.state();
+        let mirror = state.mirrors.entry(origin.to_owned()).or_default();
+        let reason = reason.to_owned();
+        let lift = mirror.equivocation.take().map(|proof| Lift {
+            at_s,
+            reason,
+            proof,
+        });
+        mirror.lifts.extend(lift.clone());
+        Ok(lift)
+    }
+
+    fn lifts(&self, origin: &str) -> Result<Vec<Lift>, StoreError> {
+        let state = self.state();
+        let mirror = state.mirrors.get(origin);
+        Ok(mirror.map_or_else(Vec::new, |mirror| mirror.lifts.clone()))
+    }
+
+    fn find(
+        &self,
+        facet: &Facet,
+        after: Option<&HashPart>,
+        limit: usize,
+    ) -> Result<Vec<HashPart>, StoreError> {
+        let state = self.state();
+        let has = |statement: &&IndexedStatement| {
+            state.facts_of(statement).is_some_and(|facts| match facet {
+                Facet::Derivation(drv) => facts.drv.as_ref() == Some(drv),
+                Facet::NarHash(hash) => facts.nar_hash == *hash,
+                Facet::System(system) => facts.system == *system,
+            })
+        };
+        let found: BTreeSet<[u8; 20]> = state
+            .outputs
+            .values()
+            .flatten()
+            .filter(has)
+            .map(|statement| statement.path.hash_part().to_bytes())
+            .collect();
+        let found = found.into_iter();
+        Ok(found
+            .filter(|output| after.is_none_or(|after| *output > after.to_bytes()))
+            .take(limit)
+            .map(|output| HashPart::from_bytes(&output))
+            .collect())
+    }
+
+    fn tallies(&self) -> Result<Vec<(TallyKey, Tally)>, StoreError> {
+        let state = self.state();
+        let mut tallies: BTreeMap<TallyKey, Tally> = BTreeMap::new();
+        for statements in state.outputs.values() {
+            let at = |statement| {
+                let facts = state.facts_of(statement);
+                facts.map(|facts| (facts.day, facts.system.as_str()))
+            };
+            let said: Vec<_> = statements
+                .iter()
+                .map(|statement| (statement, at(statement)))
+                .collect();
+            for (key, standing) in tallied(&said) {
+                *tallies.entry(key).or_default().of(standing) += 1;
+            }
+        }
+        Ok(tallies.into_iter().collect())
     }
 
     fn equivocation(&self, origin: &str) -> Result<Option<Equivocation>, StoreError> {

@@ -17,11 +17,13 @@ use super::{ClientError, MESSAGE_BYTES_MAX};
 use crate::evidence::{OUTPUTS_MAX, Question, SeenCheckpoints, verify_evidence};
 use crate::pb;
 use crate::pb::aggregator_service_client::AggregatorServiceClient;
+use crate::pb::follow_service_client::FollowServiceClient;
 
 /// An aggregator, and what this client has verified of the logs so far. Clones share both.
 #[derive(Clone, Debug)]
 pub struct AggregatorClient {
     service: AggregatorServiceClient<Channel>,
+    follow: FollowServiceClient<Channel>,
     policy: Arc<Policy>,
     store_dir: StoreDir,
     seen: Arc<SeenCheckpoints>,
@@ -32,6 +34,8 @@ impl AggregatorClient {
     #[must_use]
     pub fn new(channel: Channel, policy: Arc<Policy>) -> Self {
         Self {
+            follow: FollowServiceClient::new(channel.clone())
+                .max_decoding_message_size(MESSAGE_BYTES_MAX),
             service: AggregatorServiceClient::new(channel)
                 .max_decoding_message_size(MESSAGE_BYTES_MAX),
             policy,
@@ -45,6 +49,36 @@ impl AggregatorClient {
     pub fn for_store(mut self, store_dir: StoreDir) -> Self {
         self.store_dir = store_dir;
         self
+    }
+
+    /// The newest events that the aggregator remembers, the newest first.
+    ///
+    /// # Errors
+    /// The aggregator does not answer.
+    pub async fn events(&self) -> Result<Vec<pb::Event>, ClientError> {
+        let request = pb::ListEventsRequest {};
+        let answer = inner(self.follow.clone().list_events(request).await)?;
+        Ok(answer.events)
+    }
+
+    /// How many outputs stand how, by day and system and by pairs of builders.
+    ///
+    /// # Errors
+    /// The aggregator does not answer.
+    pub async fn tallies(&self) -> Result<pb::GetTalliesResponse, ClientError> {
+        let request = pb::GetTalliesRequest {};
+        inner(self.follow.clone().get_tallies(request).await)
+    }
+
+    /// Outputs by derivation, NAR hash or system, by page.
+    ///
+    /// # Errors
+    /// The aggregator does not answer, or not this question.
+    pub async fn find_outputs(
+        &self,
+        request: pb::FindOutputsRequest,
+    ) -> Result<pb::FindOutputsResponse, ClientError> {
+        inner(self.follow.clone().find_outputs(request).await)
     }
 
     /// The policy under which this client verifies.

@@ -125,7 +125,7 @@ pub struct ListLogsResponse {
     #[prost(message, repeated, tag = "1")]
     pub logs: ::prost::alloc::vec::Vec<LogStatus>,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct LogStatus {
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
@@ -154,6 +154,144 @@ pub struct LogStatus {
     pub checkpoint: ::prost::alloc::vec::Vec<u8>,
     #[prost(message, optional, tag = "12")]
     pub equivocation: ::core::option::Option<Equivocation>,
+    /// How following it goes, finer than its state.
+    #[prost(enumeration = "LogCondition", tag = "13")]
+    pub condition: i32,
+    /// Size of the largest checkpoint that it ever showed, here or to a peer; more than `size` while it is caught up with, is
+    /// behind, or withholds.
+    #[prost(uint64, tag = "14")]
+    pub shown: u64,
+    /// The checkpoint with this aggregator's own cosignature, where it is a witness. Empty if it is none.
+    #[prost(bytes = "vec", tag = "15")]
+    pub cosigned: ::prost::alloc::vec::Vec<u8>,
+    /// Quarantines that an operator lifted, the first one first.
+    #[prost(message, repeated, tag = "16")]
+    pub lifts: ::prost::alloc::vec::Vec<QuarantineLift>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct QuarantineLift {
+    /// POSIX seconds.
+    #[prost(uint64, tag = "1")]
+    pub at_s: u64,
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
+    /// The proof that was held.
+    #[prost(message, optional, tag = "3")]
+    pub proof: ::core::option::Option<Equivocation>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FindOutputsRequest {
+    /// At most 500; 0 means 50.
+    #[prost(uint32, tag = "4")]
+    pub page_size: u32,
+    /// From the answer before, or empty.
+    #[prost(string, tag = "5")]
+    pub page_token: ::prost::alloc::string::String,
+    #[prost(oneof = "find_outputs_request::By", tags = "1, 2, 3")]
+    pub by: ::core::option::Option<find_outputs_request::By>,
+}
+/// Nested message and enum types in `FindOutputsRequest`.
+pub mod find_outputs_request {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum By {
+        /// Store path, base name or hash part of a derivation.
+        #[prost(string, tag = "1")]
+        Derivation(::prost::alloc::string::String),
+        /// SHA-256 of a NAR, 32 bytes.
+        #[prost(bytes, tag = "2")]
+        NarHash(::prost::alloc::vec::Vec<u8>),
+        /// As Nix writes it, e.g. `x86_64-linux`.
+        #[prost(string, tag = "3")]
+        System(::prost::alloc::string::String),
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct FindOutputsResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub outputs: ::prost::alloc::vec::Vec<OutputSummary>,
+    /// Empty on the last page.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetTalliesRequest {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetTalliesResponse {
+    /// Ascending by day and system; the newest 10,000.
+    #[prost(message, repeated, tag = "1")]
+    pub days: ::prost::alloc::vec::Vec<DayTally>,
+    /// Ascending by names.
+    #[prost(message, repeated, tag = "2")]
+    pub pairs: ::prost::alloc::vec::Vec<PairTally>,
+}
+/// Outputs that were first spoken of on one day, of one system: how they stand now.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DayTally {
+    /// Days since 1970, of the earliest stored checkpoint that covers the statement.
+    #[prost(uint32, tag = "1")]
+    pub day: u32,
+    #[prost(string, tag = "2")]
+    pub system: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "3")]
+    pub agree: u64,
+    #[prost(uint64, tag = "4")]
+    pub disagree: u64,
+    #[prost(uint64, tag = "5")]
+    pub one_builder: u64,
+    /// Everything said of them was withdrawn.
+    #[prost(uint64, tag = "6")]
+    pub none: u64,
+}
+/// Outputs of which both said something.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PairTally {
+    /// Names of builders and caches, as in the policy.
+    #[prost(string, tag = "1")]
+    pub one: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub other: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "3")]
+    pub agree: u64,
+    #[prost(uint64, tag = "4")]
+    pub disagree: u64,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListEventsRequest {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListEventsResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub events: ::prost::alloc::vec::Vec<Event>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ExchangeCheckpointsRequest {
+    /// What the asker has of each log: at most 1,024.
+    #[prost(message, repeated, tag = "1")]
+    pub seen: ::prost::alloc::vec::Vec<SeenCheckpoint>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ExchangeCheckpointsResponse {
+    /// What the asked has of the same logs.
+    #[prost(message, repeated, tag = "1")]
+    pub seen: ::prost::alloc::vec::Vec<SeenCheckpoint>,
+    /// Proof that a log signed two checkpoints that contradict each other, as far as the answer shows it.
+    #[prost(message, repeated, tag = "2")]
+    pub proofs: ::prost::alloc::vec::Vec<SeenEquivocation>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SeenCheckpoint {
+    /// Name of the log (C2SP origin).
+    #[prost(string, tag = "1")]
+    pub origin: ::prost::alloc::string::String,
+    /// Signed note, at most 64 KiB; with the cosignature of who sends it where it is a witness.
+    #[prost(bytes = "vec", tag = "2")]
+    pub checkpoint: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SeenEquivocation {
+    #[prost(string, tag = "1")]
+    pub origin: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub proof: ::core::option::Option<Equivocation>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetOverviewRequest {}
@@ -390,6 +528,69 @@ impl LogState {
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
+pub enum LogCondition {
+    Unspecified = 0,
+    /// Everything that it shows is mirrored.
+    Following = 1,
+    /// Not looked at since the start.
+    Untried = 2,
+    /// What it showed is being fetched.
+    CatchingUp = 3,
+    /// Its last answer is too old.
+    Overdue = 4,
+    /// No address answers.
+    Unreachable = 5,
+    /// It shows less than it showed before.
+    Behind = 6,
+    /// It does not give what its checkpoint covers.
+    Withholding = 7,
+    /// The aggregator's own store fails.
+    Stuck = 8,
+    /// It answers what does not verify.
+    Malformed = 9,
+    /// Proof of equivocation is held.
+    Quarantined = 10,
+}
+impl LogCondition {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "LOG_CONDITION_UNSPECIFIED",
+            Self::Following => "LOG_CONDITION_FOLLOWING",
+            Self::Untried => "LOG_CONDITION_UNTRIED",
+            Self::CatchingUp => "LOG_CONDITION_CATCHING_UP",
+            Self::Overdue => "LOG_CONDITION_OVERDUE",
+            Self::Unreachable => "LOG_CONDITION_UNREACHABLE",
+            Self::Behind => "LOG_CONDITION_BEHIND",
+            Self::Withholding => "LOG_CONDITION_WITHHOLDING",
+            Self::Stuck => "LOG_CONDITION_STUCK",
+            Self::Malformed => "LOG_CONDITION_MALFORMED",
+            Self::Quarantined => "LOG_CONDITION_QUARANTINED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "LOG_CONDITION_UNSPECIFIED" => Some(Self::Unspecified),
+            "LOG_CONDITION_FOLLOWING" => Some(Self::Following),
+            "LOG_CONDITION_UNTRIED" => Some(Self::Untried),
+            "LOG_CONDITION_CATCHING_UP" => Some(Self::CatchingUp),
+            "LOG_CONDITION_OVERDUE" => Some(Self::Overdue),
+            "LOG_CONDITION_UNREACHABLE" => Some(Self::Unreachable),
+            "LOG_CONDITION_BEHIND" => Some(Self::Behind),
+            "LOG_CONDITION_WITHHOLDING" => Some(Self::Withholding),
+            "LOG_CONDITION_STUCK" => Some(Self::Stuck),
+            "LOG_CONDITION_MALFORMED" => Some(Self::Malformed),
+            "LOG_CONDITION_QUARANTINED" => Some(Self::Quarantined),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
 pub enum Standing {
     Unspecified = 0,
     Agree = 1,
@@ -432,6 +633,8 @@ pub enum EventKind {
     LogStale = 3,
     LogLive = 4,
     LogQuarantined = 5,
+    /// A log withdrew something that it had said.
+    Revoked = 6,
 }
 impl EventKind {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -446,6 +649,7 @@ impl EventKind {
             Self::LogStale => "EVENT_KIND_LOG_STALE",
             Self::LogLive => "EVENT_KIND_LOG_LIVE",
             Self::LogQuarantined => "EVENT_KIND_LOG_QUARANTINED",
+            Self::Revoked => "EVENT_KIND_REVOKED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -457,6 +661,7 @@ impl EventKind {
             "EVENT_KIND_LOG_STALE" => Some(Self::LogStale),
             "EVENT_KIND_LOG_LIVE" => Some(Self::LogLive),
             "EVENT_KIND_LOG_QUARANTINED" => Some(Self::LogQuarantined),
+            "EVENT_KIND_REVOKED" => Some(Self::Revoked),
             _ => None,
         }
     }
@@ -1472,6 +1677,535 @@ pub mod aggregator_service_server {
     /// Generated gRPC service name
     pub const SERVICE_NAME: &str = "quorix.v1.AggregatorService";
     impl<T> tonic::server::NamedService for AggregatorServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+/// Generated client implementations.
+pub mod follow_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// What following logs comes to, besides decisions. Answers where AggregatorService does.
+    #[derive(Debug, Clone)]
+    pub struct FollowServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl<T> FollowServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> FollowServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            FollowServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Outputs by derivation, NAR hash or system, by page.
+        pub async fn find_outputs(
+            &mut self,
+            request: impl tonic::IntoRequest<super::FindOutputsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::FindOutputsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/quorix.v1.FollowService/FindOutputs",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("quorix.v1.FollowService", "FindOutputs"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// How many outputs stand how, by day and system and by pairs of builders.
+        pub async fn get_tallies(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetTalliesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetTalliesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/quorix.v1.FollowService/GetTallies",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("quorix.v1.FollowService", "GetTallies"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// The newest events that are remembered, the newest first; at most 256, none from before the last start.
+        pub async fn list_events(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListEventsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListEventsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/quorix.v1.FollowService/ListEvents",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("quorix.v1.FollowService", "ListEvents"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Compares what logs showed here and elsewhere. Nobody is believed: only what a log's own key signed counts.
+        pub async fn exchange_checkpoints(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ExchangeCheckpointsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ExchangeCheckpointsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/quorix.v1.FollowService/ExchangeCheckpoints",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("quorix.v1.FollowService", "ExchangeCheckpoints"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod follow_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with FollowServiceServer.
+    #[async_trait]
+    pub trait FollowService: std::marker::Send + std::marker::Sync + 'static {
+        /// Outputs by derivation, NAR hash or system, by page.
+        async fn find_outputs(
+            &self,
+            request: tonic::Request<super::FindOutputsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::FindOutputsResponse>,
+            tonic::Status,
+        >;
+        /// How many outputs stand how, by day and system and by pairs of builders.
+        async fn get_tallies(
+            &self,
+            request: tonic::Request<super::GetTalliesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetTalliesResponse>,
+            tonic::Status,
+        >;
+        /// The newest events that are remembered, the newest first; at most 256, none from before the last start.
+        async fn list_events(
+            &self,
+            request: tonic::Request<super::ListEventsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListEventsResponse>,
+            tonic::Status,
+        >;
+        /// Compares what logs showed here and elsewhere. Nobody is believed: only what a log's own key signed counts.
+        async fn exchange_checkpoints(
+            &self,
+            request: tonic::Request<super::ExchangeCheckpointsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ExchangeCheckpointsResponse>,
+            tonic::Status,
+        >;
+    }
+    /// What following logs comes to, besides decisions. Answers where AggregatorService does.
+    #[derive(Debug)]
+    pub struct FollowServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> FollowServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for FollowServiceServer<T>
+    where
+        T: FollowService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/quorix.v1.FollowService/FindOutputs" => {
+                    #[allow(non_camel_case_types)]
+                    struct FindOutputsSvc<T: FollowService>(pub Arc<T>);
+                    impl<
+                        T: FollowService,
+                    > tonic::server::UnaryService<super::FindOutputsRequest>
+                    for FindOutputsSvc<T> {
+                        type Response = super::FindOutputsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::FindOutputsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as FollowService>::find_outputs(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = FindOutputsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/quorix.v1.FollowService/GetTallies" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetTalliesSvc<T: FollowService>(pub Arc<T>);
+                    impl<
+                        T: FollowService,
+                    > tonic::server::UnaryService<super::GetTalliesRequest>
+                    for GetTalliesSvc<T> {
+                        type Response = super::GetTalliesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetTalliesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as FollowService>::get_tallies(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetTalliesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/quorix.v1.FollowService/ListEvents" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListEventsSvc<T: FollowService>(pub Arc<T>);
+                    impl<
+                        T: FollowService,
+                    > tonic::server::UnaryService<super::ListEventsRequest>
+                    for ListEventsSvc<T> {
+                        type Response = super::ListEventsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListEventsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as FollowService>::list_events(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListEventsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/quorix.v1.FollowService/ExchangeCheckpoints" => {
+                    #[allow(non_camel_case_types)]
+                    struct ExchangeCheckpointsSvc<T: FollowService>(pub Arc<T>);
+                    impl<
+                        T: FollowService,
+                    > tonic::server::UnaryService<super::ExchangeCheckpointsRequest>
+                    for ExchangeCheckpointsSvc<T> {
+                        type Response = super::ExchangeCheckpointsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ExchangeCheckpointsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as FollowService>::exchange_checkpoints(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ExchangeCheckpointsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for FollowServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "quorix.v1.FollowService";
+    impl<T> tonic::server::NamedService for FollowServiceServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
 }

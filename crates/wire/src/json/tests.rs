@@ -25,6 +25,10 @@ fn every_method_has_an_address_of_its_own() {
         "overview",
         "search",
         "watch-events",
+        "events",
+        "exchange-checkpoints",
+        "find-outputs",
+        "tallies",
     ] {
         assert!(routes.contains(&format!("{BASE}/{route}")), "{routes:?}");
     }
@@ -35,6 +39,10 @@ fn every_method_has_an_address_of_its_own() {
     assert_eq!(
         method("decide-many").grpc_path(),
         "/quorix.v1.AggregatorService/DecideMany"
+    );
+    assert_eq!(
+        method("tallies").grpc_path(),
+        "/quorix.v1.FollowService/GetTallies"
     );
 }
 

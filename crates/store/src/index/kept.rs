@@ -1,0 +1,214 @@
+//! What is kept of a log besides its mirror: checkpoints that it showed, proof against it, and lifted quarantines.
+
+use quorix_trust::ports::{Equivocation, Lift, StoreError, StoredCheckpoint};
+
+use super::{CHECKPOINTS, RocksIndex, decode_equivocation, encode_equivocation, prefix_of};
+use crate::database::{META, corrupt};
+use crate::tree::split_u64;
+
+const COSIGNED: &[u8] = b"cosigned/";
+const LIFTED: &[u8] = b"lifted/";
+pub(super) const EQUIVOCATION: &[u8] = b"equivocation/";
+
+impl RocksIndex {
+    pub(super) fn put_checkpoint(
+        &self,
+        origin: &str,
+        kept: &StoredCheckpoint,
+    ) -> Result<(), StoreError> {
+        const OPERATION: &str = "keeping a checkpoint";
+        let _writer = self.database.lock();
+        let key = checkpoint_key(origin, kept.size);
+        if self.database.get(CHECKPOINTS.0, &key, OPERATION)?.is_some() {
+            return Ok(());
+        }
+        let mut writes = self.database.batch();
+        let value = [kept.at_s.to_be_bytes().as_slice(), &kept.note].concat();
+        writes.put(CHECKPOINTS.0, &key, &value)?;
+        writes.commit(OPERATION)
+    }
+
+    pub(super) fn read_checkpoints(
+        &self,
+        origin: &str,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<StoredCheckpoint>, StoreError> {
+        const OPERATION: &str = "reading kept checkpoints";
+        let prefix = prefix_of(origin);
+        let rows = self
+            .database
+            .scan(CHECKPOINTS.0, &checkpoint_key(origin, from), OPERATION)?;
+        let mut kept = Vec::new();
+        for row in rows.take(limit) {
+            let (key, value) = row?;
+            let Some(size) = key.strip_prefix(&prefix) else {
+                break;
+            };
+            let read = split_u64(size).zip(split_u64(&value));
+            let ((size, _), (at_s, note)) =
+                read.ok_or_else(|| corrupt(OPERATION, "a stored checkpoint is cut off"))?;
+            kept.push(StoredCheckpoint {
+                at_s,
+                size,
+                note: note.to_vec(),
+            });
+        }
+        Ok(kept)
+    }
+
+    pub(super) fn read_newest_checkpoint(
+        &self,
+        origin: &str,
+    ) -> Result<Option<StoredCheckpoint>, StoreError> {
+        const OPERATION: &str = "reading the newest kept checkpoint";
+        let last = self.database.last_up_to(
+            CHECKPOINTS.0,
+            &checkpoint_key(origin, u64::MAX),
+            OPERATION,
+        )?;
+        let Some((key, value)) = last else {
+            return Ok(None);
+        };
+        let Some(size) = key.strip_prefix(&prefix_of(origin)) else {
+            return Ok(None);
+        };
+        let read = split_u64(size).zip(split_u64(&value));
+        let ((size, _), (at_s, note)) =
+            read.ok_or_else(|| corrupt(OPERATION, "a stored checkpoint is cut off"))?;
+        let note = note.to_vec();
+        Ok(Some(StoredCheckpoint { at_s, size, note }))
+    }
+
+    pub(super) fn put_cosigned(
+        &self,
+        origin: &str,
+        cosigned: &StoredCheckpoint,
+    ) -> Result<(), StoreError> {
+        let mut writes = self.database.batch();
+        let value = [
+            cosigned.at_s.to_be_bytes().as_slice(),
+            &cosigned.size.to_be_bytes(),
+            &cosigned.note,
+        ]
+        .concat();
+        let key = [COSIGNED, &prefix_of(origin)].concat();
+        writes.put(META, &key, &value)?;
+        writes.commit("keeping a cosigned checkpoint")
+    }
+
+    pub(super) fn read_cosigned(
+        &self,
+        origin: &str,
+    ) -> Result<Option<StoredCheckpoint>, StoreError> {
+        const OPERATION: &str = "reading a cosigned checkpoint";
+        let key = [COSIGNED, &prefix_of(origin)].concat();
+        let Some(bytes) = self.database.get(META, &key, OPERATION)? else {
+            return Ok(None);
+        };
+        let read = split_u64(&bytes)
+            .and_then(|(at_s, rest)| split_u64(rest).map(|(size, note)| (at_s, size, note)));
+        let (at_s, size, note) =
+            read.ok_or_else(|| corrupt(OPERATION, "the stored checkpoint is cut off"))?;
+        let note = note.to_vec();
+        Ok(Some(StoredCheckpoint { at_s, size, note }))
+    }
+
+    pub(super) fn put_equivocation(
+        &self,
+        origin: &str,
+        proof: &Equivocation,
+    ) -> Result<(), StoreError> {
+        let _writer = self.database.lock();
+        if self.read_equivocation(origin)?.is_some()
+            || self
+                .read_lifts(origin)?
+                .iter()
+                .any(|lift| lift.proof.is_of_the_same_checkpoints(proof))
+        {
+            return Ok(());
+        }
+        let mut writes = self.database.batch();
+        let bytes = encode_equivocation(proof)?;
+        writes.put(META, &[EQUIVOCATION, &prefix_of(origin)].concat(), &bytes)?;
+        writes.commit("committing a proof of equivocation")
+    }
+
+    pub(super) fn read_equivocation(
+        &self,
+        origin: &str,
+    ) -> Result<Option<Equivocation>, StoreError> {
+        const OPERATION: &str = "reading a proof of equivocation";
+        let key = [EQUIVOCATION, &prefix_of(origin)].concat();
+        let Some(bytes) = self.database.get(META, &key, OPERATION)? else {
+            return Ok(None);
+        };
+        let proof = decode_equivocation(&bytes)
+            .ok_or_else(|| corrupt(OPERATION, "the stored proof is cut off"))?;
+        Ok(Some(proof))
+    }
+
+    pub(super) fn put_lift(
+        &self,
+        origin: &str,
+        at_s: u64,
+        reason: &str,
+    ) -> Result<Option<Lift>, StoreError> {
+        let _writer = self.database.lock();
+        let Some(proof) = self.read_equivocation(origin)? else {
+            return Ok(None);
+        };
+        let number = u32::try_from(self.read_lifts(origin)?.len()).unwrap_or(u32::MAX);
+        let length = u32::try_from(reason.len())
+            .map_err(|_| corrupt("lifting a quarantine", "the reason is too long"))?;
+        let value = [
+            at_s.to_be_bytes().as_slice(),
+            &length.to_be_bytes(),
+            reason.as_bytes(),
+            &encode_equivocation(&proof)?,
+        ]
+        .concat();
+        let prefix = prefix_of(origin);
+        let mut writes = self.database.batch();
+        let key = [LIFTED, &prefix, &number.to_be_bytes()].concat();
+        writes.put(META, &key, &value)?;
+        writes.delete(META, &[EQUIVOCATION, &prefix].concat())?;
+        writes.commit("lifting a quarantine")?;
+        let reason = reason.to_owned();
+        Ok(Some(Lift {
+            at_s,
+            reason,
+            proof,
+        }))
+    }
+
+    pub(super) fn read_lifts(&self, origin: &str) -> Result<Vec<Lift>, StoreError> {
+        const OPERATION: &str = "reading lifted quarantines";
+        let prefix = [LIFTED, &prefix_of(origin)].concat();
+        let mut lifts = Vec::new();
+        for row in self.database.scan(META, &prefix, OPERATION)? {
+            let (key, value) = row?;
+            if !key.starts_with(&prefix) {
+                break;
+            }
+            let lift = decode_lift(&value)
+                .ok_or_else(|| corrupt(OPERATION, "a stored record is cut off"))?;
+            lifts.push(lift);
+        }
+        Ok(lifts)
+    }
+}
+
+fn checkpoint_key(origin: &str, size: u64) -> Vec<u8> {
+    [prefix_of(origin).as_slice(), &size.to_be_bytes()].concat()
+}
+
+fn decode_lift(bytes: &[u8]) -> Option<Lift> {
+    let (at_s, rest) = split_u64(bytes)?;
+    let (reason, proof) = super::split_note(rest)?;
+    Some(Lift {
+        at_s,
+        reason: String::from_utf8(reason).ok()?,
+        proof: decode_equivocation(proof)?,
+    })
+}
