@@ -38,6 +38,8 @@ mod lookups;
 mod operation;
 #[path = "e2e/outages.rs"]
 mod outages;
+#[path = "e2e/reloading.rs"]
+mod reloading;
 #[path = "e2e/restarts.rs"]
 mod restarts;
 #[path = "e2e/sources.rs"]

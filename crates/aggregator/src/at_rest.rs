@@ -15,6 +15,7 @@ use quorix_wire::fetch::Fetcher;
 use crate::config::AggregatorConfig;
 use crate::error::StartError;
 use crate::logs::{Condition, Failure, held};
+use crate::metrics::Metrics;
 use crate::service::{Aggregator, Clock, Shared};
 
 /// Longer than anybody looks back at one moment.
@@ -43,21 +44,12 @@ impl Aggregator {
         for builder in &mut policy.builders {
             builder.urls.clear();
         }
-        let mut registry = Registry::default();
-        let mut aggregator = Self::assemble(
-            index,
-            Arc::new(policy),
-            config,
-            fetcher,
-            None,
-            clock,
-            &mut registry,
-        )?;
-        if let Some(shared) = Arc::get_mut(&mut aggregator.shared) {
-            shared.caches.clear();
-        }
-        take_as_said_now(&aggregator.shared)?;
-        Ok(aggregator)
+        let metrics = Metrics::register(&mut Registry::default());
+        let mut shared =
+            Shared::new(index, Arc::new(policy), config, fetcher, None, clock, metrics)?;
+        shared.caches.clear();
+        take_as_said_now(&shared)?;
+        Ok(Self::of(shared))
     }
 }
 

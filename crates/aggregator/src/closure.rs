@@ -22,9 +22,10 @@ impl Aggregator {
     /// # Errors
     /// As [`decide_many`](Self::decide_many).
     pub async fn decide_closure(&self, paths: &[String]) -> Result<Vec<Decision>, AskError> {
-        let config = &self.shared.config;
+        let shared = self.shared();
+        let config = &shared.config;
         let queries = query::parse_all(paths, &config.store_dir, config.outputs_max)?;
-        self.shared.decide_with_closure(queries).await
+        shared.decide_with_closure(queries).await
     }
 
     /// What a request asks to be decided, its closure too where it says so.

@@ -98,7 +98,7 @@ impl AggregatorService for Service {
         _: Request<pb::ListLogsRequest>,
     ) -> Result<Response<pb::ListLogsResponse>, Status> {
         self.0
-            .shared
+            .shared()
             .list_logs()
             .await
             .map(Response::new)
@@ -110,7 +110,7 @@ impl AggregatorService for Service {
         _: Request<pb::GetOverviewRequest>,
     ) -> Result<Response<pb::GetOverviewResponse>, Status> {
         self.0
-            .shared
+            .shared()
             .overview()
             .await
             .map(Response::new)
@@ -122,7 +122,7 @@ impl AggregatorService for Service {
         request: Request<pb::ListDisagreementsRequest>,
     ) -> Result<Response<pb::ListDisagreementsResponse>, Status> {
         self.0
-            .shared
+            .shared()
             .disagreements(request.into_inner())
             .await
             .map(Response::new)
@@ -134,7 +134,7 @@ impl AggregatorService for Service {
         request: Request<pb::SearchRequest>,
     ) -> Result<Response<pb::SearchResponse>, Status> {
         self.0
-            .shared
+            .shared()
             .search(request.into_inner())
             .await
             .map(Response::new)

@@ -144,6 +144,12 @@ impl Log {
         }
     }
 
+    /// Whether this is the same line of a policy, wherever it stands in it.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        let line = |log: &Self| (log.name.clone(), log.operator.clone(), log.urls.clone());
+        self.origin == other.origin && self.key == other.key && line(self) == line(other)
+    }
+
     /// How it stands now.
     pub(crate) fn standing(&self, now_s: u64, stale_after: Duration) -> Standing {
         let progress = locked(&self.progress);

@@ -4,7 +4,7 @@
 //! After a start no log is live until it answered and verified. Reads no files, binds no listener.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use prometheus_client::registry::Registry;
@@ -47,8 +47,13 @@ const UNLOGGED_BLOBS_BYTES: usize = 64 * 1024 * 1024;
 /// A running aggregator. Clones are the same one.
 #[derive(Clone)]
 pub struct Aggregator {
-    pub(crate) shared: Arc<Shared>,
-    tasks: Arc<Mutex<JoinSet<()>>>,
+    /// What is in force; another one after each [`reload`](Self::reload).
+    current: Arc<RwLock<Arc<Shared>>>,
+    /// What ends with a policy: following its logs, and comparing them with peers.
+    following: Arc<Mutex<JoinSet<()>>>,
+    /// What goes on under any policy.
+    lasting: Arc<Mutex<JoinSet<()>>>,
+    peers: Arc<Mutex<Vec<(Peer, Duration)>>>,
 }
 
 /// What all parts of an aggregator use.
@@ -63,7 +68,7 @@ pub(crate) struct Shared {
     pub(crate) caches: Vec<Cache>,
     pub(crate) fetcher: Fetcher,
     /// The key with which followed logs are cosigned, where this aggregator is a witness.
-    pub(crate) cosigner: OnceLock<Cosigner>,
+    pub(crate) cosigner: Arc<OnceLock<Cosigner>>,
     pub(crate) content: Option<Arc<dyn ContentVerifier>>,
     /// Outputs that a cache, by its position in the policy, did not have.
     pub(crate) cache_misses: Memo<(usize, quorix_nix::store_path::HashPart)>,
@@ -90,13 +95,47 @@ impl Aggregator {
         registry: &mut Registry,
     ) -> Result<Self, StartError> {
         let aggregator = Self::assemble(index, policy, config, fetcher, content, clock, registry)?;
-        let mut tasks = locked(&aggregator.tasks);
-        for log in &aggregator.shared.logs {
-            tasks.spawn(Follower::new(log.clone(), aggregator.shared.clone()).run());
-        }
-        tasks.spawn(tell_states(aggregator.shared.clone()));
-        drop(tasks);
+        aggregator.follow(&aggregator.shared());
         Ok(aggregator)
+    }
+
+    /// Goes over to another policy: follows its logs instead, waits until those that are new were looked at once, at most
+    /// for `patience`, and then decides by it. Until then everything is answered under the policy in force; an answer is
+    /// under one policy as a whole. A log that both name alike stays as it stands.
+    ///
+    /// # Errors
+    /// The store failed. The policy in force stays.
+    pub async fn reload(
+        &self,
+        policy: Arc<Policy>,
+        patience: Duration,
+    ) -> Result<(), StartError> {
+        let old = self.shared();
+        let next = Arc::new(old.under(policy)?);
+        // Never two followers of one log.
+        let mut before = std::mem::take(&mut *locked(&self.following));
+        before.shutdown().await;
+        self.follow(&next);
+        looked_at(&next.logs, patience).await;
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = next;
+        Ok(())
+    }
+
+    /// What is in force. Whoever answers takes it once.
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        let current = self.current.read();
+        Arc::clone(&current.unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn follow(&self, shared: &Arc<Shared>) {
+        let mut tasks = locked(&self.following);
+        for log in &shared.logs {
+            tasks.spawn(Follower::new(log.clone(), shared.clone()).run());
+        }
+        for (peer, interval) in locked(&self.peers).iter() {
+            tasks.spawn(shared.clone().gossip(peer.clone(), *interval));
+        }
+        tasks.spawn(tell_states(shared.clone()));
     }
 
     /// An aggregator that follows nothing yet.
@@ -109,30 +148,19 @@ impl Aggregator {
         clock: Clock,
         registry: &mut Registry,
     ) -> Result<Self, StartError> {
-        config.check()?;
-        let logs = logs::of_policy(&policy, index.as_ref(), &fetcher)?;
-        let caches = caches::of_policy(&policy, &fetcher, &config);
-        let shared = Shared {
-            index,
-            policy,
-            config,
-            clock,
-            events: Events::new(),
-            metrics: Metrics::register(registry),
-            logs,
-            caches,
-            fetcher,
-            cosigner: OnceLock::new(),
-            content,
-            cache_misses: Memo::new(MISSES_MAX),
-            cache_absent: Memo::new(MISSES_MAX),
-            missing_blobs: Memo::new(MISSING_BLOBS_MAX),
-            unlogged_blobs: BlobMemo::new(UNLOGGED_BLOBS_BYTES),
-        };
-        Ok(Self {
-            shared: Arc::new(shared),
-            tasks: Arc::default(),
-        })
+        let metrics = Metrics::register(registry);
+        let shared = Shared::new(index, policy, config, fetcher, content, clock, metrics)?;
+        Ok(Self::of(shared))
+    }
+
+    /// An aggregator of this, that follows nothing yet.
+    pub(crate) fn of(shared: Shared) -> Self {
+        Self {
+            current: Arc::new(RwLock::new(Arc::new(shared))),
+            following: Arc::default(),
+            lasting: Arc::default(),
+            peers: Arc::default(),
+        }
     }
 
     /// Decides outputs in their order, each given as absolute store path, base name or hash part.
@@ -140,14 +168,10 @@ impl Aggregator {
     /// # Errors
     /// An argument that is not understood, too much to answer, or a failed store.
     pub async fn decide_many(&self, paths: &[String]) -> Result<Vec<Decision>, AskError> {
-        let config = &self.shared.config;
-        self.shared
-            .decide(query::parse_all(
-                paths,
-                &config.store_dir,
-                config.outputs_max,
-            )?)
-            .await
+        let shared = self.shared();
+        let config = &shared.config;
+        let queries = query::parse_all(paths, &config.store_dir, config.outputs_max)?;
+        shared.decide(queries).await
     }
 
     /// Decides one output.
@@ -155,8 +179,9 @@ impl Aggregator {
     /// # Errors
     /// As [`decide_many`](Self::decide_many).
     pub async fn decide(&self, path: &str) -> Result<Option<Decision>, AskError> {
-        let query = query::parse(path, &self.shared.config.store_dir, || "path".to_owned())?;
-        Ok(self.shared.decide(vec![query]).await?.pop())
+        let shared = self.shared();
+        let query = query::parse(path, &shared.config.store_dir, || "path".to_owned())?;
+        Ok(shared.decide(vec![query]).await?.pop())
     }
 
     /// Everything needed to decide outputs by oneself, with `closure` also of what the claimed references reach.
@@ -168,27 +193,29 @@ impl Aggregator {
         paths: &[String],
         closure: bool,
     ) -> Result<pb::GetEvidenceResponse, AskError> {
-        let config = &self.shared.config;
+        let shared = self.shared();
+        let config = &shared.config;
         let queries = query::parse_all(paths, &config.store_dir, config.outputs_max)?;
-        self.shared.evidence(queries, closure).await
+        shared.evidence(queries, closure).await
     }
 
     /// Cosigns every log that is followed, from its next look on, but those with these origins. The first key stays.
     pub fn cosign_with(&self, key: CosignerSigningKey, own: BTreeSet<String>) {
-        let _ = self.shared.cosigner.set(Cosigner { key, own });
+        let _ = self.shared().cosigner.set(Cosigner { key, own });
     }
 
     /// Exchanges checkpoints with each of these peers once in every `interval`.
     pub fn gossip_with(&self, peers: Vec<Peer>, interval: Duration) {
-        let mut tasks = locked(&self.tasks);
+        let shared = self.shared();
         for peer in peers {
-            tasks.spawn(self.shared.clone().gossip(peer, interval));
+            locked(&self.following).spawn(shared.clone().gossip(peer.clone(), interval));
+            locked(&self.peers).push((peer, interval));
         }
     }
 
     /// Posts every event from now on.
     pub fn post_events(&self, hook: Webhook) {
-        let shared = &self.shared;
+        let shared = self.shared();
         let posting = webhook::run(
             hook,
             shared.fetcher.clone(),
@@ -196,30 +223,31 @@ impl Aggregator {
             shared.metrics.clone(),
             shared.clock.clone(),
         );
-        locked(&self.tasks).spawn(posting);
+        locked(&self.lasting).spawn(posting);
     }
 
     /// Proof held against each quarantined log, by its name in the policy.
     #[must_use]
     pub fn equivocations(&self) -> Vec<(String, Equivocation)> {
-        let now_s = (self.shared.clock)();
+        let shared = self.shared();
+        let now_s = (shared.clock)();
         let held = |log: &Arc<Log>| {
-            let standing = log.standing(now_s, self.shared.config.stale_after);
+            let standing = log.standing(now_s, shared.config.stale_after);
             let proof = standing.equivocation.as_deref().cloned();
             proof.map(|proof| (log.name.clone(), proof))
         };
-        self.shared.logs.iter().filter_map(held).collect()
+        shared.logs.iter().filter_map(held).collect()
     }
 
     /// Events from now on.
     #[must_use]
     pub fn watch(&self) -> broadcast::Receiver<Event> {
-        self.shared.events.watch()
+        self.shared().events.watch()
     }
 
     /// Has every log looked at now instead of at its next turn.
     pub fn poll_now(&self) {
-        for log in &self.shared.logs {
+        for log in &self.shared().logs {
             log.wake.notify_one();
         }
     }
@@ -227,16 +255,76 @@ impl Aggregator {
     /// Waits until every log was looked at once since the start, however that ended, but not longer than `patience`.
     /// Before that every log counts as stale, and whoever asks is refused what may be accepted a moment later.
     pub async fn looked_at_all(&self, patience: Duration) {
-        let looks = self.shared.logs.iter().map(|log| log.looked_at());
-        // What has not answered by then is stale, and says so.
-        let _ = tokio::time::timeout(patience, futures::future::join_all(looks)).await;
+        looked_at(&self.shared().logs, patience).await;
     }
 
     /// Stops following. What was committed stays; a batch that is being written is written or not, as a whole.
     pub async fn shutdown(&self) {
-        let mut tasks = std::mem::take(&mut *locked(&self.tasks));
-        tasks.shutdown().await;
+        for tasks in [&self.following, &self.lasting] {
+            let mut tasks = std::mem::take(&mut *locked(tasks));
+            tasks.shutdown().await;
+        }
     }
+}
+
+impl Shared {
+    pub(crate) fn new(
+        index: Arc<dyn IndexStore>,
+        policy: Arc<Policy>,
+        config: AggregatorConfig,
+        fetcher: Fetcher,
+        content: Option<Arc<dyn ContentVerifier>>,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> Result<Self, StartError> {
+        config.check()?;
+        Ok(Self {
+            logs: logs::of_policy(&policy, index.as_ref(), &fetcher)?,
+            caches: caches::of_policy(&policy, &fetcher, &config),
+            index,
+            policy,
+            config,
+            clock,
+            events: Events::new(),
+            metrics,
+            fetcher,
+            cosigner: Arc::default(),
+            content,
+            cache_misses: Memo::new(MISSES_MAX),
+            cache_absent: Memo::new(MISSES_MAX),
+            missing_blobs: Memo::new(MISSING_BLOBS_MAX),
+            unlogged_blobs: BlobMemo::new(UNLOGGED_BLOBS_BYTES),
+        })
+    }
+
+    /// The same under another policy. A log that both name alike is the same one, as it stands.
+    fn under(&self, policy: Arc<Policy>) -> Result<Self, StartError> {
+        let mut next = Self::new(
+            self.index.clone(),
+            policy,
+            self.config.clone(),
+            self.fetcher.clone(),
+            self.content.clone(),
+            self.clock.clone(),
+            self.metrics.clone(),
+        )?;
+        for log in &mut next.logs {
+            let known = self.logs.iter().find(|known| known.is_like(log));
+            if let Some(known) = known {
+                *log = known.clone();
+            }
+        }
+        next.events = self.events.clone();
+        next.cosigner = self.cosigner.clone();
+        Ok(next)
+    }
+}
+
+/// Waits until every one of these logs was looked at once, however that ended, but not longer than `patience`.
+async fn looked_at(logs: &[Arc<Log>], patience: Duration) {
+    let looks = logs.iter().map(|log| log.looked_at());
+    // What has not answered by then is stale, and says so.
+    let _ = tokio::time::timeout(patience, futures::future::join_all(looks)).await;
 }
 
 /// Tells of logs that became stale by time alone.

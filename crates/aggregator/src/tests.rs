@@ -11,6 +11,7 @@ mod forks;
 mod found;
 mod importing;
 mod loud;
+mod reloading;
 mod rotated;
 mod split_view;
 mod trustix;

@@ -2,7 +2,7 @@
 //! answers. Knows no HTTP.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use prometheus_client::registry::Registry;
@@ -35,10 +35,22 @@ pub struct Dashboard {
 
 struct Inner {
     source: Arc<dyn Source>,
-    policy: String,
-    voices: Voices,
+    policy: RwLock<Arc<PolicyText>>,
     clock: Clock,
     metrics: Metrics,
+}
+
+/// The policy in force, as text, and who votes in it.
+struct PolicyText {
+    text: String,
+    voices: Voices,
+}
+
+impl PolicyText {
+    fn new(text: String) -> Arc<Self> {
+        let voices = Voices::new(&text);
+        Arc::new(Self { text, voices })
+    }
 }
 
 impl fmt::Debug for Dashboard {
@@ -74,16 +86,26 @@ impl Dashboard {
         clock: Clock,
         registry: &mut Registry,
     ) -> Self {
-        let (voices, metrics) = (Voices::new(&policy_text), Metrics::register(registry));
+        let metrics = Metrics::register(registry);
         Self {
             inner: Arc::new(Inner {
                 source,
-                policy: policy_text,
-                voices,
+                policy: RwLock::new(PolicyText::new(policy_text)),
                 clock,
                 metrics,
             }),
         }
+    }
+
+    /// Shows another policy from now on.
+    pub fn show_policy(&self, text: String) {
+        let policy = self.inner.policy.write();
+        *policy.unwrap_or_else(PoisonError::into_inner) = PolicyText::new(text);
+    }
+
+    fn policy_text(&self) -> Arc<PolicyText> {
+        let policy = self.inner.policy.read();
+        Arc::clone(&policy.unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {
@@ -92,10 +114,6 @@ impl Dashboard {
 
     fn now_s(&self) -> u64 {
         (self.inner.clock)()
-    }
-
-    fn known(&self) -> &[String] {
-        &self.inner.voices.names
     }
 
     /// Is all well?
@@ -117,7 +135,7 @@ impl Dashboard {
             &counts?,
             &logs?,
             &disagreements?.outputs,
-            self.known(),
+            &self.policy_text().voices.names,
             self.now_s(),
         ))
     }
@@ -154,7 +172,7 @@ impl Dashboard {
             filter,
             counts?.disagree,
             &answer?,
-            self.known(),
+            &self.policy_text().voices.names,
             self.now_s(),
         ))
     }
@@ -184,7 +202,7 @@ impl Dashboard {
         let log = self.log_status(name).await?;
         Ok(LogPage::new(
             &log,
-            self.inner.voices.line(name),
+            self.policy_text().voices.line(name),
             self.now_s(),
         ))
     }
@@ -218,14 +236,14 @@ impl Dashboard {
                     .await?
             }
         };
-        let page = SearchPage::new(query, &target, &outputs, self.known(), self.now_s());
+        let page = SearchPage::new(query, &target, &outputs, &self.policy_text().voices.names, self.now_s());
         Ok(Found::List(Box::new(page)))
     }
 
     /// The policy file.
     #[must_use]
     pub fn policy(&self) -> PolicyPage {
-        PolicyPage::new(&self.inner.policy, self.now_s())
+        PolicyPage::new(&self.policy_text().text, self.now_s())
     }
 
     async fn answered<T>(&self, answer: Answer<'_, T>) -> Result<T, Box<Problem>> {

@@ -34,7 +34,7 @@ use crate::output::{self, Exit, Failure};
 use crate::{bench, demo, telemetry};
 use quorix_trust::policy::Policy;
 use std::future::Future;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Runs a command to its end.
 #[must_use]
@@ -158,6 +158,19 @@ pub(crate) fn configuration(file: &Path) -> Result<Config, Failure> {
 
 /// Reads a policy file.
 pub(crate) fn read_policy(file: &Path) -> Result<Policy, Failure> {
+    read_policy_and_files(file).0
+}
+
+/// Reads a policy file, and says which files it consists of, itself first, as far as they are known.
+pub(crate) fn read_policy_and_files(file: &Path) -> (Result<Policy, Failure>, Vec<PathBuf>) {
+    let beside = policy::Beside::of(file);
+    let policy = parsed_policy(file, &beside);
+    let mut files = vec![file.to_owned()];
+    files.extend(beside.named());
+    (policy, files)
+}
+
+fn parsed_policy(file: &Path, beside: &policy::Beside) -> Result<Policy, Failure> {
     let text = std::fs::read(file).map_err(|error| {
         Failure::wrong(format!(
             "the policy {} cannot be read: {error}",
@@ -170,8 +183,7 @@ pub(crate) fn read_policy(file: &Path) -> Result<Policy, Failure> {
             file.display()
         ))
     })?;
-    let files = policy::Beside::of(file);
-    Policy::parse_with(&text, &files)
+    Policy::parse_with(&text, beside)
         .map_err(|error| Failure::wrong(format!("{}: {error}", file.display())))
 }
 

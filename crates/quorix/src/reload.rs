@@ -21,10 +21,13 @@ type Apply = Box<dyn Fn() -> Result<(), String> + Send>;
 /// What a file is like without reading it: modification time in seconds and nanoseconds, length, inode.
 type Stamp = Option<(i64, i64, u64, u64)>;
 
+/// Which files they are now.
+type Files = Box<dyn Fn() -> Vec<PathBuf> + Send>;
+
 /// Files that belong together.
 struct Watched {
     what: &'static str,
-    files: Vec<PathBuf>,
+    files: Files,
     apply: Apply,
     /// As of what is in use, or was refused.
     settled: Vec<Stamp>,
@@ -46,10 +49,20 @@ impl Reload {
         files: Vec<PathBuf>,
         apply: impl Fn() -> Result<(), String> + Send + 'static,
     ) {
-        let now = stamps(&files);
+        self.watch_those(what, move || files.clone(), apply);
+    }
+
+    /// The same with files of which some name others, so that which they are may change as they are read.
+    pub fn watch_those(
+        &mut self,
+        what: &'static str,
+        files: impl Fn() -> Vec<PathBuf> + Send + 'static,
+        apply: impl Fn() -> Result<(), String> + Send + 'static,
+    ) {
+        let now = stamps(&files());
         self.watched.push(Watched {
             what,
-            files,
+            files: Box::new(files),
             apply: Box::new(apply),
             settled: now.clone(),
             seen: now,
@@ -75,7 +88,7 @@ impl Reload {
     /// Reads everything again, changed or not.
     fn read_all(&mut self) {
         for watched in &mut self.watched {
-            watched.seen = stamps(&watched.files);
+            watched.seen = stamps(&(watched.files)());
             watched.take_up();
         }
     }
@@ -83,7 +96,7 @@ impl Reload {
     /// Reads again what changed before the last look and not since.
     fn look(&mut self) {
         for watched in &mut self.watched {
-            let now = stamps(&watched.files);
+            let now = stamps(&(watched.files)());
             let is_still = now == watched.seen;
             watched.seen = now;
             if is_still && watched.seen != watched.settled {
@@ -95,8 +108,16 @@ impl Reload {
 
 impl Watched {
     fn take_up(&mut self) {
+        let before = (self.files)();
         self.settled.clone_from(&self.seen);
-        match (self.apply)() {
+        let taken_up = (self.apply)();
+        // Other files than before are all of them as of this reading.
+        let now = (self.files)();
+        if now != before {
+            self.seen = stamps(&now);
+            self.settled.clone_from(&self.seen);
+        }
+        match taken_up {
             Ok(()) => tracing::info!("{}: read again", self.what),
             Err(reason) => tracing::warn!(
                 "{}: not taken up, what was in use stays: {reason}",

@@ -8,6 +8,7 @@ pub mod keys;
 pub mod log;
 pub mod metrics;
 pub mod mirror;
+pub mod policy;
 pub mod resolver;
 #[cfg(test)]
 mod tests;
@@ -50,6 +51,8 @@ pub struct Start<'a> {
     pub tls: Option<Arc<ServerTls>>,
     /// Files that are read again when they change.
     pub reload: Reload,
+    /// The roles that go by the policy.
+    pub deciders: policy::Deciders,
     /// The time.
     pub clock: Clock,
     /// All metrics.
@@ -83,6 +86,7 @@ pub async fn start(config: &Config, stop: CancellationToken) -> Result<Node, Fai
         fetcher,
         tls: None,
         reload: Reload::default(),
+        deciders: policy::Deciders::default(),
         clock,
         registry: Registry::default(),
         stop,
@@ -99,6 +103,7 @@ pub async fn start(config: &Config, stop: CancellationToken) -> Result<Node, Fai
     let local = aggregator::start(&mut start, content).await?;
     resolver::start(&mut start, local.as_ref(), checker).await?;
     dashboard::start(&mut start, local.as_ref()).await?;
+    policy::start(&mut start);
     mirror::start(&mut start).await?;
     metrics::start(&mut start).await?;
     start.tasks.spawn(start.reload.run(start.stop.clone()));

@@ -3,7 +3,7 @@
 //! Everything that it answers follows from a decision of the last few seconds. It keeps no state that matters: its
 //! directory may be removed between two runs.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use prometheus_client::registry::Registry;
 use quorix_nix::cache_info::CacheInfo;
@@ -30,7 +30,8 @@ pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 
 /// Decides, signs and fetches.
 pub struct Resolver {
-    decider: Arc<Decider>,
+    /// Decides by the policy in force; another one after each [`reload`](Self::reload).
+    current: RwLock<Arc<Decider>>,
     pub(crate) metrics: ServiceMetrics,
 }
 
@@ -63,15 +64,37 @@ impl Resolver {
             metrics.clone(),
         );
         Ok(Self {
-            decider: Arc::new(decider),
+            current: RwLock::new(Arc::new(decider)),
             metrics,
         })
+    }
+
+    /// Goes over to another policy, that of this client. What was decided before is decided anew.
+    pub fn reload(&self, client: AggregatorClient, policy: Arc<Policy>) {
+        let old = self.decider();
+        let next = Decider::new(
+            client.for_store(old.config.store_dir.clone()),
+            policy,
+            old.content.clone(),
+            old.promises.clone(),
+            old.config.clone(),
+            old.clock.clone(),
+            self.metrics.clone(),
+        );
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
+    }
+
+    /// What decides now. Whoever answers takes it once, so that an answer is under one policy as a whole.
+    fn decider(&self) -> Arc<Decider> {
+        let current = self.current.read();
+        Arc::clone(&current.unwrap_or_else(PoisonError::into_inner))
     }
 
     /// `nix-cache-info`.
     #[must_use]
     pub fn cache_info(&self) -> CacheInfo {
-        let config = &self.decider.config;
+        let decider = self.decider();
+        let config = &decider.config;
         CacheInfo {
             store_dir: config.store_dir.clone(),
             want_mass_query: true,
@@ -82,13 +105,13 @@ impl Resolver {
     /// For how many seconds a decision may be used again.
     #[must_use]
     pub fn decision_ttl_s(&self) -> u64 {
-        self.decider.config.decision_ttl.as_secs()
+        self.decider().config.decision_ttl.as_secs()
     }
 
     /// The last failures of sources, the newest last.
     #[must_use]
     pub fn source_failures(&self) -> Vec<SourceFailure> {
-        self.decider.content.source_failures()
+        self.decider().content.source_failures()
     }
 
     /// The decision about an output, accepted or not.
@@ -96,7 +119,7 @@ impl Resolver {
     /// # Errors
     /// It could not be found out.
     pub async fn decide(&self, output: &HashPart) -> Result<Arc<Decision>, NoAnswer> {
-        Ok(self.decider.settle(output).await?.decision.clone())
+        Ok(self.decider().settle(output).await?.decision.clone())
     }
 
     /// The narinfo of an accepted output, as text.
@@ -104,9 +127,9 @@ impl Resolver {
     /// # Errors
     /// The output is refused, cannot be served, or it could not be found out.
     pub async fn narinfo(&self, output: &HashPart) -> Result<String, NoAnswer> {
-        let settled = self.decider.settle(output).await?;
+        let decider = self.decider();
+        let settled = decider.settle(output).await?;
         let facts = self.servable(&settled)?;
-        let decider = &self.decider;
         // A content address is told only of a path that was seen to have it.
         let is_recomputed = settled.evidence.self_verified.contains_key(&facts.path);
         let ca = if is_recomputed {
@@ -125,8 +148,9 @@ impl Resolver {
     /// There is none that is known, or it could not be found out.
     pub async fn accepted_with(&self, nar: &NarHash) -> Result<Fingerprint, NoAnswer> {
         let mut answer = NoAnswer::NotPromised(*nar);
-        for output in self.decider.promises.outputs(nar) {
-            let found = match self.decider.settle(&output).await {
+        let decider = self.decider();
+        for output in decider.promises.outputs(nar) {
+            let found = match decider.settle(&output).await {
                 Ok(settled) => self.servable(&settled).cloned(),
                 Err(error) => Err(error),
             };
@@ -151,7 +175,7 @@ impl Resolver {
     /// # Errors
     /// No source has the right bytes, or the spool failed.
     pub async fn nar(&self, facts: &Fingerprint) -> Result<Verified, NoAnswer> {
-        self.decider.content.nars.open(facts).await
+        self.decider().content.nars.open(facts).await
     }
 
     fn servable<'a>(&self, settled: &'a Settled) -> Result<&'a Fingerprint, NoAnswer> {
@@ -165,7 +189,7 @@ impl Resolver {
                 None => NoAnswer::Refused(decision.clone()),
             });
         };
-        let limit = self.decider.config.nar_limit();
+        let limit = self.decider().config.nar_limit();
         if facts.nar_size > limit {
             return Err(NoAnswer::TooLarge {
                 path: facts.path.clone(),

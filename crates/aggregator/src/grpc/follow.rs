@@ -26,7 +26,7 @@ impl FollowService for Service {
         &self,
         request: Request<pb::FindOutputsRequest>,
     ) -> Result<Response<pb::FindOutputsResponse>, Status> {
-        let found = self.0.shared.find_outputs(request.into_inner()).await;
+        let found = self.0.shared().find_outputs(request.into_inner()).await;
         found.map(Response::new).map_err(status)
     }
 
@@ -34,7 +34,7 @@ impl FollowService for Service {
         &self,
         _: Request<pb::GetTalliesRequest>,
     ) -> Result<Response<pb::GetTalliesResponse>, Status> {
-        let tallies = self.0.shared.tallies().await;
+        let tallies = self.0.shared().tallies().await;
         tallies.map(Response::new).map_err(status)
     }
 
@@ -42,7 +42,7 @@ impl FollowService for Service {
         &self,
         _: Request<pb::ListEventsRequest>,
     ) -> Result<Response<pb::ListEventsResponse>, Status> {
-        let events = self.0.shared.events.newest();
+        let events = self.0.shared().events.newest();
         let events = events.into_iter().map(message).collect();
         Ok(Response::new(pb::ListEventsResponse { events }))
     }
@@ -51,7 +51,7 @@ impl FollowService for Service {
         &self,
         request: Request<pb::ExchangeCheckpointsRequest>,
     ) -> Result<Response<pb::ExchangeCheckpointsResponse>, Status> {
-        let answer = self.0.shared.compare(request.into_inner().seen).await;
+        let answer = self.0.shared().compare(request.into_inner().seen).await;
         answer.map(Response::new).map_err(status)
     }
 }

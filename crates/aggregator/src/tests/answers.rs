@@ -469,7 +469,7 @@ async fn events_reach_who_watches_and_who_falls_behind_is_told_and_dropped() {
             subject: subject.clone(),
             message: String::new(),
         };
-        world.aggregator.shared.events.tell(event);
+        world.aggregator.shared().events.tell(event);
     }
     let rest: Vec<_> = events.collect().await;
     let (last, before) = rest.split_last().unwrap();

@@ -58,6 +58,6 @@ async fn a_log_of_which_nothing_is_mirrored_is_stale_at_rest_too() {
         world.clock.as_fn(),
     )
     .unwrap();
-    let logs = at_rest.shared.list_logs().await.unwrap().logs;
+    let logs = at_rest.shared().list_logs().await.unwrap().logs;
     assert_eq!(logs[0].reason, "nothing of it is mirrored here yet");
 }

@@ -115,7 +115,7 @@ async fn a_tampered_bundle_in_the_middle_is_noticed_before_its_batch_is_committe
     assert_eq!((head.size, head.checkpoint.is_empty()), (256, true));
     // Without a checkpoint that covers them, entries are no evidence.
     assert_eq!(
-        world.aggregator.shared.snapshot().await.unwrap()[0].size(),
+        world.aggregator.shared().snapshot().await.unwrap()[0].size(),
         0
     );
     log.at.heal();

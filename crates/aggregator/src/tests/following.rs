@@ -303,7 +303,7 @@ async fn an_entry_that_does_not_parse_is_kept_and_counted_and_stops_nothing() {
     assert!(world.look("alice").await);
     assert_eq!(world.outcome("after").await, Outcome::Accepted);
     assert_eq!(world.index.opaque(&log.origin()).unwrap(), 1);
-    let listed = world.aggregator.shared.list_logs().await.unwrap().logs;
+    let listed = world.aggregator.shared().list_logs().await.unwrap().logs;
     assert_eq!(
         (listed[0].size, listed[0].indexed, listed[0].opaque),
         (7, 7, 1)

@@ -65,7 +65,7 @@ async fn a_fork_at_equal_size_quarantines_for_ever() {
     log.publish(&honest);
     assert!(!world.look("alice").await);
     assert_eq!(world.state("alice"), LogState::Quarantined);
-    let listed = world.aggregator.shared.list_logs().await.unwrap().logs;
+    let listed = world.aggregator.shared().list_logs().await.unwrap().logs;
     assert_eq!(listed[0].state(), pb::LogState::Quarantined);
     assert_eq!(
         listed[0].equivocation.as_ref().unwrap().first_checkpoint,

@@ -37,7 +37,7 @@ async fn found(world: &World, by: By) -> Vec<String> {
         by: Some(by),
         ..Default::default()
     };
-    let answer = world.aggregator.shared.find_outputs(request).await.unwrap();
+    let answer = world.aggregator.shared().find_outputs(request).await.unwrap();
     answer
         .outputs
         .into_iter()
@@ -135,6 +135,6 @@ async fn a_withdrawal_is_told() {
         told(&mut watcher),
         [(EventKind::Revoked, "alice".to_owned())]
     );
-    let newest = world.aggregator.shared.events.newest();
+    let newest = world.aggregator.shared().events.newest();
     assert_eq!(newest[0].message, "alice withdrew one of its statements.");
 }

@@ -46,7 +46,7 @@ async fn exchange(one: &World, other: &World) {
         name: "peer".to_owned(),
         channel: serve(other),
     };
-    one.aggregator.shared.exchange(&peer).await.unwrap();
+    one.aggregator.shared().exchange(&peer).await.unwrap();
 }
 
 /// Alice's log as it shows itself to two aggregators that ask at different addresses.
@@ -106,7 +106,7 @@ async fn a_log_that_is_frozen_for_one_aggregator_is_behind_once_it_hears_of_more
     assert!(one.look("alice").await && other.look("alice").await);
     exchange(&one, &other).await;
     assert!(!one.look("alice").await);
-    let shared = &one.aggregator.shared;
+    let shared = &one.aggregator.shared();
     let standing = shared.logs[0].standing(one.clock.now_s(), shared.config.stale_after);
     assert_eq!(standing.condition, Condition::Behind);
     one.clock.advance(61);
@@ -132,7 +132,7 @@ async fn garbage_from_a_peer_frames_no_honest_log() {
     assert!(one.look("alice").await);
     let stranger = FakeLog::start("mallory").await;
     stranger.append(&others(9));
-    let shared = &one.aggregator.shared;
+    let shared = &one.aggregator.shared();
     let seen = |checkpoint: &[u8]| pb::SeenCheckpoint {
         origin: here.origin(),
         checkpoint: checkpoint.to_vec(),
@@ -162,10 +162,8 @@ async fn garbage_from_a_peer_frames_no_honest_log() {
 #[tokio::test]
 async fn more_checkpoints_than_allowed_are_refused() {
     let ([one, _], _) = two_views().await;
-    let asked = one
-        .aggregator
-        .shared
-        .compare(vec![pb::SeenCheckpoint::default(); 1_025]);
+    let shared = one.aggregator.shared();
+    let asked = shared.compare(vec![pb::SeenCheckpoint::default(); 1_025]);
     assert_eq!(
         asked.await.unwrap_err().to_string(),
         "seen: 1025 were given, at most 1024 are allowed"
@@ -241,7 +239,7 @@ async fn only_an_operator_lifts_a_quarantine_and_the_same_contradiction_stays_re
     log.rewrite(&entries(0..6));
     assert!(one.look("alice").await);
     assert_eq!(one.state("alice"), LogState::Live);
-    let told = one.aggregator.shared.list_logs().await.unwrap();
+    let told = one.aggregator.shared().list_logs().await.unwrap();
     assert_eq!(told.logs[0].lifts[0].reason, "a restored disk");
     log.rewrite(&others(6));
     assert!(!one.look("alice").await);

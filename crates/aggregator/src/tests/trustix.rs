@@ -62,11 +62,11 @@ async fn trustix_an_unreachable_log_at_the_start_crashes_nothing() {
         .unwrap()
         .unwrap();
     assert_eq!(decision.outcome, Outcome::Unknown);
-    let logs = aggregator.shared.list_logs().await.unwrap().logs;
+    let logs = aggregator.shared().list_logs().await.unwrap().logs;
     if logs[0].reason.starts_with("not verified yet") {
         watcher.recv().await.unwrap();
     }
-    let logs = aggregator.shared.list_logs().await.unwrap().logs;
+    let logs = aggregator.shared().list_logs().await.unwrap().logs;
     assert!(logs[0].reason.starts_with(&url), "{}", logs[0].reason);
     aggregator.shutdown().await;
 }

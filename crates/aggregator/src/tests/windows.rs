@@ -40,7 +40,7 @@ async fn interrupted() -> (World, FakeLog) {
 }
 
 fn condition(world: &World, name: &str) -> Condition {
-    let shared = &world.aggregator.shared;
+    let shared = &world.aggregator.shared();
     let log = shared.logs.iter().find(|log| log.name == name).unwrap();
     log.standing(world.clock.now_s(), shared.config.stale_after)
         .condition

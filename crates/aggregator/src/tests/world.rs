@@ -21,6 +21,7 @@ use super::fakes::FakeLog;
 use crate::config::AggregatorConfig;
 use crate::events::{Event, EventKind};
 use crate::follow::Follower;
+use crate::logs::Log;
 use crate::service::Aggregator;
 
 pub(crate) struct World {
@@ -95,13 +96,13 @@ impl World {
             &mut registry,
         )
         .unwrap();
-        let follower = |log: &Arc<crate::logs::Log>| {
+        let follower = |log: &Arc<Log>| {
             (
                 log.name.clone(),
-                Follower::new(log.clone(), aggregator.shared.clone()),
+                Follower::new(log.clone(), aggregator.shared()),
             )
         };
-        let followers = aggregator.shared.logs.iter().map(follower).collect();
+        let followers = aggregator.shared().logs.iter().map(follower).collect();
         Self {
             followers,
             aggregator,
@@ -135,22 +136,22 @@ impl World {
         }
     }
 
+    /// A log as it stands in the policy in force.
+    pub(crate) fn log(&self, name: &str) -> Arc<Log> {
+        let shared = self.aggregator.shared();
+        let mut logs = shared.logs.iter();
+        logs.find(|log| log.name == name).unwrap().clone()
+    }
+
     pub(crate) fn state(&self, name: &str) -> LogState {
-        let log = self
-            .aggregator
-            .shared
-            .logs
-            .iter()
-            .find(|log| log.name == name)
-            .unwrap();
+        let log = self.log(name);
         log.standing(self.clock.now_s(), self.config.stale_after)
             .state
     }
 
     /// What is told of a log beside its state.
     pub(crate) fn reason(&self, name: &str) -> String {
-        let mut logs = self.aggregator.shared.logs.iter();
-        let log = logs.find(|log| log.name == name).unwrap();
+        let log = self.log(name);
         let standing = log.standing(self.clock.now_s(), self.config.stale_after);
         standing.reason().to_owned()
     }

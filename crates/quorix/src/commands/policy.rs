@@ -1,5 +1,6 @@
 //! `quorix policy check`.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 use quorix_trust::policy::{POLICY_BYTES_MAX, PolicyFiles};
@@ -9,19 +10,32 @@ use super::read_policy;
 use crate::output::{self, Exit, Failure};
 
 /// Files that a policy names, beside the policy itself.
-pub(super) struct Beside(PathBuf);
+pub(super) struct Beside {
+    folder: PathBuf,
+    /// Those that were asked for, whether or not they are there.
+    named: RefCell<Vec<PathBuf>>,
+}
 
 impl Beside {
     /// The folder of a policy.
     pub(super) fn of(policy: &Path) -> Self {
         let folder = policy.parent().filter(|one| !one.as_os_str().is_empty());
-        Self(folder.unwrap_or(Path::new(".")).into())
+        Self {
+            folder: folder.unwrap_or(Path::new(".")).into(),
+            named: RefCell::default(),
+        }
+    }
+
+    /// The files that the policy named so far.
+    pub(super) fn named(self) -> Vec<PathBuf> {
+        self.named.into_inner()
     }
 }
 
 impl PolicyFiles for Beside {
     fn read(&self, name: &str) -> Result<Vec<u8>, String> {
-        let path = self.0.join(name);
+        let path = self.folder.join(name);
+        self.named.borrow_mut().push(path.clone());
         let data = std::fs::metadata(&path).map_err(|error| error.to_string())?;
         // A device or a pipe has no end.
         if !data.is_file() {

@@ -25,7 +25,7 @@ use crate::listen::{self, tls::Clients};
 use crate::output::Failure;
 
 /// How long the other roles wait for the first look at every log.
-const FIRST_LOOK: Duration = Duration::from_secs(10);
+pub(super) const FIRST_LOOK: Duration = Duration::from_secs(10);
 
 /// Starts the aggregator, if there is one in the configuration. Returns the channel to it.
 ///
@@ -64,6 +64,7 @@ pub async fn start(
     );
 
     add_ons::start(start, section, keys, &aggregator)?;
+    start.deciders.aggregator = Some(aggregator.clone());
     let running = aggregator.clone();
     let routes = routes(&aggregator).await?;
     let outside = with_web(&aggregator, routes.clone(), &section.allow_origins)?;

@@ -34,6 +34,7 @@ pub async fn start(start: &mut Start<'_>, local: Option<&Channel>) -> Result<(),
         &mut start.registry,
     );
     tracing::info!("dashboard: {}", section.listen);
+    start.deciders.dashboard = Some(dashboard.clone());
     let router = observe(quorix_dashboard::routes::router(dashboard));
     for bound in bound {
         let router = router.clone();
