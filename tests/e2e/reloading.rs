@@ -30,7 +30,8 @@ async fn a_changed_policy_is_in_force_without_a_restart_and_a_bad_one_changes_no
     .await
     .unwrap();
     assert!(said.contains("what was in use stays"), "{said}");
-    assert!(said.contains("policy:5:"), "with file and line: {said}");
+    let place = "user/policy: policy line 5, column 16: `voters` needs members";
+    assert!(said.contains(place), "{said}");
     assert_eq!(world.narinfo("hello").await.0, 404);
     assert_eq!(world.narinfo("manual").await.0, 200);
 
