@@ -60,7 +60,7 @@ pub(in crate::commands) fn absolute(dir: &std::path::Path) -> Result<std::path::
 pub(crate) fn failure(error: ExportError) -> Failure {
     match error {
         ExportError::Grow(error) => Problem::from(error).into(),
-        ExportError::Checkpoint(_) | ExportError::Copy { .. } => {
+        ExportError::Checkpoint(_) | ExportError::Copy { .. } | ExportError::AfterEnd { .. } => {
             Failure::Refused(error.to_string())
         }
         ExportError::Folder(FolderError::Immutable { .. }) => Failure::Refused(error.to_string()),
