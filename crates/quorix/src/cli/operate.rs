@@ -217,6 +217,9 @@ pub struct Lookup {
     /// The cosignatures may be at most this many seconds old.
     #[arg(long, value_name = "SECONDS", requires = "policy")]
     pub max_age: Option<u64>,
+    /// The most entries that are read; all of them are held in memory.
+    #[arg(long, value_name = "N", default_value_t = quorix_wire::index::ENTRIES_MAX)]
+    pub max_entries: usize,
     /// Compare with the checkpoints in this file, and keep those of the answer there.
     #[arg(long, value_name = "FILE")]
     pub remember: Option<PathBuf>,
