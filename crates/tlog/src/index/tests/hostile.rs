@@ -189,7 +189,7 @@ fn a_list_of_many_pages_is_whole_or_refused() {
 
 #[test]
 fn a_page_that_does_not_follow_is_refused() {
-    let all: Vec<u64> = (0..answer::MAX_INDICES as u64).collect();
+    let all: Vec<u64> = (1..=answer::MAX_INDICES as u64).collect();
     let mut answer = long(&all);
     let past = all.last().copied().unwrap();
     let long: Vec<u64> = (past + 1..).take(answer::MAX_INDICES + 1).collect();
