@@ -21,6 +21,9 @@ use crate::folder::{Folder, FolderError};
 
 const WIDTH: u64 = TILE_WIDTH as u64;
 
+/// Blobs that a log does not have are named, so many at most: it says how many there are.
+pub const MISSING_NAMED_MAX: usize = 100;
+
 /// A log could not be copied. What was copied before is whole and unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
@@ -94,8 +97,19 @@ pub struct Exported {
     pub files: u64,
     /// Blobs among them.
     pub blobs: u64,
-    /// Blobs that entries name and the log does not have, as `blob/<hex>`; of this run.
+    /// Blobs that entries name and the log does not have; of this run.
+    pub missing: u64,
+    /// The first [`MISSING_NAMED_MAX`] of them, as `blob/<hex>`.
     pub missing_blobs: Vec<String>,
+}
+
+impl Exported {
+    fn lacks(&mut self, name: String) {
+        self.missing = self.missing.saturating_add(1);
+        if self.missing_blobs.len() < MISSING_NAMED_MAX {
+            self.missing_blobs.push(name);
+        }
+    }
 }
 
 /// Copies one log into one folder.
@@ -327,7 +341,7 @@ impl Exporter {
                     exported.files = exported.files.saturating_add(1);
                     self.put(vec![(name, bytes)]).await?;
                 }
-                Err(error) if error.is_of_the_log() => exported.missing_blobs.push(name),
+                Err(error) if error.is_of_the_log() => exported.lacks(name),
                 Err(error) => return Err(GrowError::Read(error).into()),
             }
         }

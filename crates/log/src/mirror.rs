@@ -81,7 +81,7 @@ pub enum Look {
         /// Entries now.
         to: u64,
         /// Blobs that the log names and does not serve.
-        missing_blobs: usize,
+        missing_blobs: u64,
     },
     /// The log contradicts what it had signed; the proof is kept.
     Forked,
@@ -104,6 +104,14 @@ impl Mirrors {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// What the next checkpoint covers is on the disk and may be served; before the checkpoint itself is.
+    fn covers(&self, folder: &str, size: u64) {
+        let mut board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(status) = board.get_mut(folder) {
+            status.size = status.size.max(size);
+        }
     }
 
     fn tell(&self, folder: String, status: Status) {
@@ -271,7 +279,11 @@ impl Mirror {
         }
         let from = copied.as_ref().map_or(0, |copied| copied.checkpoint().size);
         let seal = self.seal.clone();
-        let note = || seal.map_or_else(|| shown.bytes().to_vec(), |seal| seal(&shown));
+        let (mirrors, place) = (self.mirrors.clone(), folder_of(self.exporter.origin()));
+        let note = || {
+            mirrors.covers(&place, goal.size);
+            seal.map_or_else(|| shown.bytes().to_vec(), |seal| seal(&shown))
+        };
         let copying = self.exporter.run(&goal, note, tell).await;
         let exported = match (copying, &copied) {
             (Ok(exported), _) => exported,
@@ -290,7 +302,7 @@ impl Mirror {
         Ok(Look::Grown {
             from,
             to: goal.size,
-            missing_blobs: exported.missing_blobs.len(),
+            missing_blobs: exported.missing,
         })
     }
 

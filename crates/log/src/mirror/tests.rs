@@ -174,8 +174,10 @@ async fn a_log_that_contradicts_itself_stops_its_mirror_for_good_and_the_proof_i
 #[tokio::test]
 async fn a_mirror_seals_a_checkpoint_only_when_all_of_it_is_on_the_disk() {
     let world = Mirroring::of(300).await;
-    let copy = world.copy();
+    let (copy, mirrors) = (world.copy(), world.mirrors.clone());
     let seal: Seal = Arc::new(move |shown: &SignedCheckpoint| {
+        // Whoever reads the checkpoint the moment that it is there finds everything that it covers.
+        assert_eq!(mirrors.statuses()[&folder_of(ALICE)].size, 300);
         let found = files(&copy);
         assert!(
             found.contains_key("tile/0/001.p/44") && found.contains_key("tile/entries/001.p/44")

@@ -106,7 +106,7 @@ fn told(origin: &str, look: Look, json: bool) {
                 "The copy of {origin} has {size}, {new} of them new, all verified."
             ));
             if missing_blobs > 0 {
-                let blobs = counted(missing_blobs as u64, "blob", "blobs");
+                let blobs = counted(missing_blobs, "blob", "blobs");
                 output::answer(format_args!(
                     "  {blobs} that entries name cannot be had from the log"
                 ));
