@@ -20,6 +20,8 @@ mod boundaries;
 mod dice;
 #[path = "torture/disk_full.rs"]
 mod disk_full;
+#[path = "torture/forger.rs"]
+mod forger;
 #[path = "torture/go.rs"]
 mod go;
 #[path = "torture/hammer.rs"]
@@ -34,11 +36,17 @@ mod interposed;
 mod kill;
 #[path = "torture/lost_sync.rs"]
 mod lost_sync;
+#[path = "torture/lost_witness.rs"]
+mod lost_witness;
 #[path = "torture/oracle.rs"]
 mod oracle;
 #[path = "torture/power_cut.rs"]
 mod power_cut;
 #[path = "torture/rivals.rs"]
 mod rivals;
+#[path = "torture/tiles.rs"]
+mod tiles;
+#[path = "torture/witness_host.rs"]
+mod witness_host;
 #[path = "torture/witnessed.rs"]
 mod witnessed;

@@ -156,6 +156,59 @@ async fn fsck_finds_one_flipped_byte_in_a_folder_and_over_http() {
 }
 
 #[tokio::test]
+async fn fsck_says_what_a_crash_left_behind_the_checkpoint_and_changes_nothing() {
+    let mut world = World::with_builders().await;
+    world.builder("alice").stop().await.unwrap();
+    let (data, sound) = (
+        world.builder("alice").data_dir.clone(),
+        world.log_of("alice", &["fsck"]).await,
+    );
+    assert_eq!(sound.code, 0, "{}{}", sound.out, sound.err);
+    assert!(!sound.out.contains("behind it"), "{}", sound.out);
+    let files = fs::read_dir(data.join("log")).unwrap();
+    let files = files.map(|file| file.unwrap().path());
+    let wal = files.filter(|file| file.extension().is_some_and(|kind| kind == "log"));
+    let wal = wal.max().unwrap();
+    // The head of a record of 1,000 bytes, of which 10 were written.
+    let record = [[0, 0, 0, 0, 0xe8, 3, 1].as_slice(), &[7; 10]].concat();
+    let whole = fs::read(&wal).unwrap();
+    fs::write(&wal, [whole.as_slice(), &record].concat()).unwrap();
+    for _ in 0..2 {
+        let torn = world.log_of("alice", &["fsck"]).await;
+        assert_eq!(torn.code, 0, "{}{}", torn.out, torn.err);
+        assert!(
+            unwrapped(&torn.out)
+                .contains("behind it lies a write that was cut off: 17 bytes after"),
+            "{}",
+            torn.out
+        );
+    }
+    assert_eq!(fs::read(&wal).unwrap().len(), whole.len() + record.len());
+    let told = world.log_of("alice", &["fsck", "--json"]).await.json();
+    assert_eq!(told["beyond"]["torn"]["torn_bytes"], 17);
+    assert_eq!(
+        (&told["beyond"]["anchored"], &told["beyond"]["uncovered"]),
+        (&5.into(), &0.into())
+    );
+
+    // What keeps the log from starting is a problem.
+    let anchor = data.join("log.anchor");
+    let kept = fs::read(&anchor).unwrap();
+    fs::write(&anchor, vec![0; kept.len()]).unwrap();
+    let damaged = world.log_of("alice", &["fsck"]).await;
+    assert_eq!(damaged.code, 1, "{}{}", damaged.out, damaged.err);
+    assert!(
+        unwrapped(&damaged.out).contains("both of its slots are damaged"),
+        "{}",
+        damaged.out
+    );
+    fs::write(&anchor, kept).unwrap();
+    world.builder("alice").start().await.unwrap();
+    assert_eq!(world.log_of("alice", &["fsck"]).await.code, 2);
+    assert_eq!(world.log_of("alice", &["status"]).await.code, 0);
+}
+
+#[tokio::test]
 async fn a_mirror_serves_a_log_that_is_gone() {
     let mut world = World::with_builders().await;
     let (vkey, url) = world.vkey_and_url("alice");

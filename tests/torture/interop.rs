@@ -12,35 +12,14 @@ use quorix_tlog::checkpoint::SignedCheckpoint;
 use quorix_tlog::hash::{Hash, leaf_hash};
 use quorix_tlog::note::{SignedNote, SigningKey, VerifierKey};
 use quorix_tlog::proof::{
-    TileReader, prove_consistency, prove_inclusion, root_of, verify_consistency, verify_inclusion,
+    prove_consistency, prove_inclusion, root_of, verify_consistency, verify_inclusion,
 };
-use quorix_tlog::tile::{Edge, TileId, TilePath, parse_hashes, tiles_of};
+use quorix_tlog::tile::{TileId, TilePath, parse_hashes, tiles_of};
 
 use crate::go::reference;
+use crate::tiles::Tiles;
 
 const SIZES: [u64; 14] = [1, 2, 3, 4, 7, 8, 255, 256, 257, 511, 512, 513, 600, 70_000];
-
-/// Hash tiles in memory.
-struct Tiles(BTreeMap<TileId, Vec<Hash>>);
-
-impl TileReader for Tiles {
-    type Error = String;
-
-    fn hashes(&self, id: TileId, width: u16) -> Result<Vec<Hash>, String> {
-        let tile = self
-            .0
-            .get(&id)
-            .and_then(|tile| tile.get(..usize::from(width)));
-        tile.map(<[Hash]>::to_vec)
-            .ok_or_else(|| format!("no {id:?} of width {width}"))
-    }
-}
-
-fn tiles(size: u64) -> Tiles {
-    let mut edge = Edge::empty();
-    (0..size).for_each(|n| edge.push(leaf(n)));
-    Tiles(edge.take_changed().into_iter().collect())
-}
 
 fn leaf(number: u64) -> Hash {
     leaf_hash(&number.to_be_bytes())
@@ -70,7 +49,7 @@ fn interop_go_accepts_every_proof_that_we_make_and_refuses_the_altered_ones() {
         expected.push(answer);
     };
     for size in SIZES {
-        let tiles = tiles(size);
+        let tiles = Tiles::of((0..size).map(leaf));
         let root = root_of(&tiles, size).unwrap();
         for at in [0, size / 3, size / 2, size - 1] {
             let proof = prove_inclusion(&tiles, at, size).unwrap();
@@ -216,5 +195,5 @@ fn tiles_on_disk(dir: &Path, size: u64) -> Tiles {
         }
         tiles.insert(id, hashes);
     }
-    Tiles(tiles)
+    Tiles::from(tiles)
 }

@@ -10,11 +10,22 @@ const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/lost_sync/interpose.c
 
 /// The environment of a log with the library, and the file that makes its disk full while it exists.
 pub(crate) fn environment(log: &LogHost, lie: Option<&str>) -> Vec<(&'static str, OsString)> {
+    let mut environment = environment_of(log, &log.data(), &journal(log), lie);
+    environment.push(("INTERPOSE_FULL", full(log).into()));
+    environment
+}
+
+/// The environment of another process of the log's host, whose files are below `root`.
+pub(crate) fn environment_of(
+    log: &LogHost,
+    root: &Path,
+    journal: &Path,
+    lie: Option<&str>,
+) -> Vec<(&'static str, OsString)> {
     let mut environment: Vec<(&'static str, OsString)> = vec![
         ("LD_PRELOAD", library(&log.path("interpose.so")).into()),
-        ("INTERPOSE_ROOT", log.data().into()),
-        ("INTERPOSE_JOURNAL", journal(log).into()),
-        ("INTERPOSE_FULL", full(log).into()),
+        ("INTERPOSE_ROOT", root.into()),
+        ("INTERPOSE_JOURNAL", journal.into()),
     ];
     environment.extend(lie.map(|lie| ("INTERPOSE_LIE", lie.into())));
     environment

@@ -62,14 +62,7 @@ impl Cut {
 
     async fn lose_power(&mut self, dice: &mut Dice) {
         self.log.kill().await;
-        let journal = interposed::journal(&self.log);
-        self.disk.replay(&fs::read(&journal).unwrap_or_default());
-        let _ = fs::remove_file(journal);
-        let (data, left) = (self.log.data(), self.log.path("left"));
-        self.disk.cut(dice, &left);
-        fs::remove_dir_all(&data).unwrap();
-        fs::rename(&left, &data).unwrap();
-        self.disk = Disk::of(&data);
+        self.disk.lose_power(&interposed::journal(&self.log), dice);
     }
 }
 

@@ -212,8 +212,19 @@ impl Disk {
         }
     }
 
+    /// A power cut: the folder becomes what is left of it after what this journal tells, which begins anew.
+    pub(crate) fn lose_power(&mut self, journal: &Path, dice: &mut Dice) {
+        self.replay(&fs::read(journal).unwrap_or_default());
+        let _ = fs::remove_file(journal);
+        let (root, left) = (self.root.clone(), self.root.with_extension("left"));
+        self.cut(dice, &left);
+        fs::remove_dir_all(&root).unwrap();
+        fs::rename(&left, &root).unwrap();
+        *self = Self::of(&root);
+    }
+
     /// Writes what a power cut leaves into another folder.
-    pub(crate) fn cut(&mut self, dice: &mut Dice, to: &Path) {
+    fn cut(&mut self, dice: &mut Dice, to: &Path) {
         let kept = usize::try_from(dice.below(self.pending.len() as u64 + 1)).unwrap();
         for (_, naming) in self.pending.drain(..kept) {
             naming.apply(&mut self.durable);

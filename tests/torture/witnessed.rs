@@ -3,89 +3,19 @@
 //! `QUORIX_WITNESSED_KILLS` says how often (60), `QUORIX_SEED` from which seed.
 
 use std::fs;
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use quorix::demo::world::free_port;
 use quorix_tlog::checkpoint::Checkpoint;
-use quorix_tlog::cosignature::{Algorithm, CosignerSigningKey};
 use quorix_tlog::note::SignedNote;
 use quorix_tlog::tlog_policy::TlogPolicy;
-use tokio::process::{Child, Command};
 
 use crate::dice::{Dice, number};
 use crate::hammer::{Hammer, submit_again};
-use crate::host::{LogHost, quorix};
+use crate::host::LogHost;
 use crate::oracle::Oracle;
-
-/// The witness of one log, in a process of its own. Killed when dropped.
-struct WitnessHost {
-    config: PathBuf,
-    address: SocketAddr,
-    vkey: String,
-    process: Option<Child>,
-}
-
-impl WitnessHost {
-    /// Its files are in the folder of the log's host; it does not run yet.
-    fn of(log: &LogHost) -> Self {
-        let name = "witness.example".parse().unwrap();
-        let key = CosignerSigningKey::from_seed(name, Algorithm::Ed25519, [5; 32]);
-        let (file, config) = (log.path("witness.key"), log.path("witness.toml"));
-        fs::write(&file, key.to_text()).unwrap();
-        let address = free_port().unwrap();
-        let text = format!(
-            "data_dir = \"{data}\"\n[witness]\nkey = \"{key}\"\nlogs = [\"{log}\"]\nlisten = \"{address}\"\n\
-             per_minute = 1000000\n",
-            data = log.path("witness-data").display(),
-            key = file.display(),
-            log = LogHost::key().verifier(),
-        );
-        fs::write(&config, text).unwrap();
-        Self {
-            config,
-            address,
-            vkey: key.verifier().to_string(),
-            process: None,
-        }
-    }
-
-    /// Starts it and waits until it answers.
-    async fn start(&mut self) {
-        let mut command = Command::new(quorix());
-        command
-            .args(["serve", "--config"])
-            .arg(&self.config)
-            .env_remove("QUORIX_CONFIG")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .kill_on_drop(true);
-        self.process = Some(command.spawn().unwrap());
-        while tokio::net::TcpStream::connect(self.address).await.is_err() {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    }
-
-    async fn kill(&mut self) {
-        if let Some(mut process) = self.process.take() {
-            process.kill().await.unwrap();
-        }
-    }
-
-    fn policy(&self) -> String {
-        format!(
-            "log {}\nwitness w {} http://{}\nquorum w\n",
-            LogHost::key().verifier(),
-            self.vkey,
-            self.address
-        )
-    }
-}
+use crate::witness_host::WitnessHost;
 
 /// What is published is cosigned, always.
 async fn assert_cosigned(log: &LogHost, policy: &TlogPolicy) {
@@ -114,7 +44,7 @@ async fn kill_of_a_log_and_of_its_witness_loses_nothing_and_publishes_nothing_th
     let policy = TlogPolicy::parse(witness.policy().as_bytes()).unwrap();
     let numbers = Arc::new(AtomicU64::new(0));
     let mut unknown = Vec::new();
-    witness.start().await;
+    witness.start().await.unwrap();
     for _ in 0..kills {
         log.start().await.unwrap();
         submit_again(&log, &mut oracle, std::mem::take(&mut unknown), 7)
@@ -132,8 +62,8 @@ async fn kill_of_a_log_and_of_its_witness_loses_nothing_and_publishes_nothing_th
         }
         log.kill().await;
         unknown = hammer.end(&mut oracle).await.unwrap();
-        if witness.process.is_none() {
-            witness.start().await;
+        if !witness.is_running() {
+            witness.start().await.unwrap();
         }
     }
     log.start().await.unwrap();

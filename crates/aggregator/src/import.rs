@@ -144,10 +144,20 @@ impl Importer {
         dump::take(self, input, progress, noted)
     }
 
-    /// Verifies records side by side and keeps what counts, in one commit. Blocking.
+    /// Verifies records and keeps what counts, in one commit. Blocking.
     fn keep(&self, records: &[Record], counts: &mut Counts) -> Result<(), StoreError> {
+        let (verified, ()) = self.verify_beside(records, || Ok::<_, StoreError>(()))?;
+        self.commit(verified, counts)
+    }
+
+    /// Verifies records on all processors while this thread does something else.
+    fn verify_beside<T, E: From<StoreError>>(
+        &self,
+        records: &[Record],
+        beside: impl FnOnce() -> Result<T, E>,
+    ) -> Result<(Vec<Verified>, T), E> {
         let share = records.len().div_ceil(self.threads).max(1);
-        let verified: Vec<Verified> = std::thread::scope(|scope| {
+        std::thread::scope(|scope| {
             let verify = |part: &[Record]| -> Vec<Verified> {
                 part.iter().map(|one| self.verify(one)).collect()
             };
@@ -155,23 +165,28 @@ impl Importer {
                 .chunks(share)
                 .map(|part| scope.spawn(move || verify(part)))
                 .collect();
-            let joined = workers.into_iter().map(|worker| {
-                worker.join().map_err(|_| StoreError {
+            let done = beside()?;
+            let mut verified = Vec::with_capacity(records.len());
+            for worker in workers {
+                verified.extend(worker.join().map_err(|_| StoreError {
                     operation: "verifying signatures of caches".to_owned(),
                     reason: "a worker panicked".to_owned(),
-                })
-            });
-            joined.collect::<Result<Vec<_>, _>>()
-        })?
-        .into_iter()
-        .flatten()
-        .collect();
-        let mut statements = Vec::new();
+                })?);
+            }
+            Ok((verified, done))
+        })
+    }
+
+    /// Keeps what counts, in one commit.
+    fn commit(&self, verified: Vec<Verified>, counts: &mut Counts) -> Result<(), StoreError> {
+        let mut statements = Vec::with_capacity(verified.len());
+        let mut new = *counts;
         for one in verified {
-            counts.add(&one);
+            new.add(&one);
             statements.extend(one.statements);
         }
         self.index.observe_all(&statements)?;
+        *counts = new;
         Ok(())
     }
 

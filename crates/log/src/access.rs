@@ -123,12 +123,12 @@ pub enum Refusal {
     },
     /// More bytes at once than this submitter may send.
     #[error(
-        "the request has {bytes} bytes, {submitter} may send {limit} at once: send it in parts"
+        "the request has at least {bytes} bytes, {submitter} may send {limit} at once: send it in parts"
     )]
     TooLarge {
         /// The submitter.
         submitter: Arc<str>,
-        /// Entries and blobs of the request.
+        /// Entries and blobs of the request, as far as they were read.
         bytes: u64,
         /// The limit.
         limit: u64,
@@ -258,22 +258,33 @@ impl Access {
     ) -> Result<(), Refusal> {
         let entries = u64::try_from(entries).unwrap_or(u64::MAX);
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.check_size(admitted, bytes)?;
         let mut known = self.known();
         if let Some(allowance) = known.allowances.get_mut(&admitted.submitter) {
-            let limit = allowance.request_bytes();
-            if bytes > limit {
-                let refusal = Refusal::TooLarge {
-                    submitter: Arc::clone(&admitted.submitter),
-                    bytes,
-                    limit,
-                };
-                self.metrics.refused(&refusal);
-                return Err(refusal);
-            }
             allowance.spend(entries, bytes, now);
         }
         self.metrics.submitted(&admitted.submitter, entries, bytes);
         Ok(())
+    }
+
+    /// Whether a request of so many bytes, or one of which so many have come, may be read on.
+    ///
+    /// # Errors
+    /// [`Refusal::TooLarge`]: it is more than this submitter may send at once.
+    pub fn check_size(&self, admitted: &Admitted, bytes: u64) -> Result<(), Refusal> {
+        let allowances = &self.known().allowances;
+        let limit = allowances.get(&admitted.submitter);
+        let limit = limit.map_or(u64::MAX, Allowance::request_bytes);
+        if bytes <= limit {
+            return Ok(());
+        }
+        let refusal = Refusal::TooLarge {
+            submitter: Arc::clone(&admitted.submitter),
+            bytes,
+            limit,
+        };
+        self.metrics.refused(&refusal);
+        Err(refusal)
     }
 
     /// Who it is, and within which limits.

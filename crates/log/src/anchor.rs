@@ -68,21 +68,72 @@ impl AnchorFile {
             }
             Err(TryLockError::Error(error)) => return Err(io(error)),
         }
-        let newest = [0, 1]
-            .into_iter()
-            .filter_map(|slot| read_slot(&file, slot))
-            .max_by_key(|slot| slot.sequence);
-        let newest = newest.ok_or_else(|| {
-            failed(
-                "both of its slots are damaged. If the database is whole and not an older copy, move the anchor away and \
-                 run `quorix log adopt`"
-                    .to_owned(),
-            )
-        })?;
+        let newest = newest(&file).ok_or_else(|| failed(DAMAGED.to_owned()))?;
         Ok(Self {
             path: path.to_path_buf(),
             state: Mutex::new(State { file, newest }),
         })
+    }
+}
+
+const DAMAGED: &str = "both of its slots are damaged. If the database is whole and not an older copy, move the anchor away \
+                       and run `quorix log adopt`";
+
+/// An anchor that is only looked at. While it is held no log starts with it; several may look at once.
+#[derive(Debug)]
+pub struct HeldAnchor {
+    /// Locked as long as it is open.
+    _file: File,
+    newest: Option<Slot>,
+}
+
+/// An anchor cannot be looked at.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HoldError {
+    /// Its log runs.
+    #[error("another quorix process has the anchor open")]
+    InUse,
+    /// The file system refuses.
+    #[error(transparent)]
+    Failed(#[from] StoreError),
+}
+
+impl HeldAnchor {
+    /// Holds the anchor, and changes nothing. `None` where there is none.
+    ///
+    /// # Errors
+    /// See [`HoldError`].
+    pub fn hold(path: &Path) -> Result<Option<Self>, HoldError> {
+        let failed = |error: std::io::Error| StoreError {
+            operation: format!("looking at the anchor {}", path.display()),
+            reason: error.to_string(),
+        };
+        let file = match File::open(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            file => file.map_err(failed)?,
+        };
+        match file.try_lock_shared() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(HoldError::InUse),
+            Err(TryLockError::Error(error)) => return Err(failed(error).into()),
+        }
+        let newest = newest(&file);
+        Ok(Some(Self {
+            _file: file,
+            newest,
+        }))
+    }
+
+    /// The newest checkpoint in it, `None` before anything was signed.
+    ///
+    /// # Errors
+    /// It is damaged.
+    pub fn checkpoint(&self) -> Result<Option<&[u8]>, StoreError> {
+        let newest = self.newest.as_ref().ok_or_else(|| StoreError {
+            operation: "reading the anchor".to_owned(),
+            reason: DAMAGED.to_owned(),
+        })?;
+        Ok(Some(newest.checkpoint.as_slice()).filter(|checkpoint| !checkpoint.is_empty()))
     }
 }
 
@@ -157,6 +208,13 @@ const fn offset(sequence: u64) -> u64 {
     } else {
         SLOT_BYTES as u64
     }
+}
+
+fn newest(file: &File) -> Option<Slot> {
+    [0, 1]
+        .into_iter()
+        .filter_map(|slot| read_slot(file, slot))
+        .max_by_key(|slot| slot.sequence)
 }
 
 fn read_slot(file: &File, slot: u64) -> Option<Slot> {

@@ -7,11 +7,12 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use quorix_tlog::bundle;
 use quorix_tlog::checkpoint::{Checkpoint, CheckpointError, SignedCheckpoint};
 use quorix_tlog::hash::Hash;
 use quorix_tlog::note::VerifierKey;
 use quorix_tlog::tile::{TILE_WIDTH, TileId, TilePath, encode_hashes};
-use quorix_trust::attestation::BlobId;
+use quorix_trust::attestation::{BlobId, Entry};
 use quorix_wire::entry;
 use quorix_wire::fetch::{Fetcher, TileClient};
 use quorix_wire::scan::{GrowError, Grown, Growth, LogSource, named_blobs};
@@ -19,6 +20,9 @@ use quorix_wire::scan::{GrowError, Grown, Growth, LogSource, named_blobs};
 use crate::folder::{Folder, FolderError};
 
 const WIDTH: u64 = TILE_WIDTH as u64;
+
+/// Blobs that a log does not have are named, so many at most: it says how many there are.
+pub const MISSING_NAMED_MAX: usize = 100;
 
 /// A log could not be copied. What was copied before is whole and unchanged.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +49,17 @@ pub enum ExportError {
         /// What is wrong with it.
         source: GrowError,
     },
+    /// The log goes on behind the rotation that ends it. Nothing of that is copied.
+    #[error(
+        "the log: its entry {index} comes after the key rotation of entry {rotation}, which ends it. Whoever has its key signed \
+         that against its own word; the copy stays as it was"
+    )]
+    AfterEnd {
+        /// The rotation.
+        rotation: u64,
+        /// The entry behind it.
+        index: u64,
+    },
     /// The folder could not be written.
     #[error(transparent)]
     Folder(#[from] FolderError),
@@ -62,6 +77,15 @@ pub struct Copied {
     pub of: u64,
 }
 
+/// How a log has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Index of the rotation, its last entry.
+    pub index: u64,
+    /// The key that follows. Both keys signed that; nobody follows it by themselves.
+    pub successor: VerifierKey,
+}
+
 /// What a copy consists of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Exported {
@@ -73,8 +97,19 @@ pub struct Exported {
     pub files: u64,
     /// Blobs among them.
     pub blobs: u64,
-    /// Blobs that entries name and the log does not have, as `blob/<hex>`; of this run.
+    /// Blobs that entries name and the log does not have; of this run.
+    pub missing: u64,
+    /// The first [`MISSING_NAMED_MAX`] of them, as `blob/<hex>`.
     pub missing_blobs: Vec<String>,
+}
+
+impl Exported {
+    fn lacks(&mut self, name: String) {
+        self.missing = self.missing.saturating_add(1);
+        if self.missing_blobs.len() < MISSING_NAMED_MAX {
+            self.missing_blobs.push(name);
+        }
+    }
 }
 
 /// Copies one log into one folder.
@@ -85,6 +120,8 @@ pub struct Exporter {
     /// The folder, read as a log.
     copy: LogSource,
     growth: Option<Growth>,
+    /// The end of what is copied, once that was looked for.
+    ended: Option<Option<Ended>>,
 }
 
 impl Exporter {
@@ -98,6 +135,7 @@ impl Exporter {
             folder: std::sync::Arc::new(folder),
             copy: LogSource::Served(TileClient::new(fetcher, vec![dir])),
             growth: None,
+            ended: None,
         }
     }
 
@@ -150,6 +188,44 @@ impl Exporter {
         })
     }
 
+    /// How the log has ended, as far as it is copied; `None` where it goes on.
+    ///
+    /// # Errors
+    /// The copy cannot be read.
+    pub async fn ended(&mut self) -> Result<Option<&Ended>, ExportError> {
+        if self.ended.is_none() {
+            let copied = self.copied().await?;
+            let size = copied.map_or(0, |copied| copied.checkpoint().size);
+            self.ended = Some(self.end_at(size).await?);
+        }
+        Ok(self.ended.as_ref().and_then(Option::as_ref))
+    }
+
+    /// The end, if the last entry of this copy is one.
+    async fn end_at(&self, size: u64) -> Result<Option<Ended>, ExportError> {
+        let Some(index) = size.checked_sub(1) else {
+            return Ok(None);
+        };
+        let id = TileId::entries(index / WIDTH);
+        let width = id.width_at(size);
+        let bytes = self.copy.bundle(id.index, width).await;
+        let bytes = bytes.map_err(|error| ExportError::Copy {
+            dir: self.folder.dir().to_path_buf(),
+            source: error.into(),
+        })?;
+        let entries = bundle::parse(&bytes, width).unwrap_or_default();
+        Ok(entries.last().and_then(|bytes| self.end_by(index, bytes)))
+    }
+
+    /// The end that this entry is.
+    fn end_by(&self, index: u64, bytes: &[u8]) -> Option<Ended> {
+        let Ok(Entry::KeyRotation(rotation)) = entry::decode(bytes) else {
+            return None;
+        };
+        let successor = rotation.successor_of(&self.key).ok()?;
+        Some(Ended { index, successor })
+    }
+
     /// Reads the log from elsewhere from now on.
     pub fn read_from(&mut self, source: LogSource) {
         self.source = source;
@@ -173,6 +249,7 @@ impl Exporter {
             None => self.resume(known).await?,
         };
         let from = known.map_or(0, |known| known.size);
+        let mut ended = self.ended().await?.cloned();
         let mut exported = Exported {
             from,
             size: goal.size,
@@ -182,6 +259,7 @@ impl Exporter {
             known.is_none_or(|known| (known.size, known.root) != (goal.size, goal.root));
         while is_behind {
             let grown = growth.step(&self.source, goal).await?;
+            self.check_end(&grown, &mut ended)?;
             self.write(&grown, &mut exported).await?;
             let (size, of) = (grown.size, goal.size);
             tell(Copied { size, of });
@@ -195,7 +273,25 @@ impl Exporter {
         let (folder, size) = (self.folder.clone(), goal.size);
         blocking(move || tidy(&folder, from, size)).await?;
         self.growth = Some(growth);
+        self.ended = Some(ended);
         Ok(exported)
+    }
+
+    /// Nothing may stand behind a rotation of the log's key.
+    fn check_end(&self, grown: &Grown, ended: &mut Option<Ended>) -> Result<(), ExportError> {
+        for (index, bytes) in grown.bundles.iter().flat_map(|bundle| bundle.entries()) {
+            if let Some(Ended {
+                index: rotation, ..
+            }) = *ended
+                && index > rotation
+            {
+                return Err(ExportError::AfterEnd { rotation, index });
+            }
+            if let Some(end) = self.end_by(index, bytes) {
+                *ended = Some(end);
+            }
+        }
+        Ok(())
     }
 
     async fn resume(&self, known: Option<&Checkpoint>) -> Result<Growth, ExportError> {
@@ -245,7 +341,7 @@ impl Exporter {
                     exported.files = exported.files.saturating_add(1);
                     self.put(vec![(name, bytes)]).await?;
                 }
-                Err(error) if error.is_of_the_log() => exported.missing_blobs.push(name),
+                Err(error) if error.is_of_the_log() => exported.lacks(name),
                 Err(error) => return Err(GrowError::Read(error).into()),
             }
         }

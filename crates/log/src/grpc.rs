@@ -27,8 +27,10 @@ use crate::error::SubmitError;
 use crate::index::IndexStatus;
 use crate::service::{Log, Submitted};
 
-/// A request's bytes and what protobuf adds around up to 1,024 entries and their blobs.
-const MESSAGE_BYTES_MAX: usize = REQUEST_BYTES_MAX + 64 * 1024;
+/// What protobuf adds around up to 1,024 entries and their blobs.
+const AROUND_ENTRIES_MAX: usize = 64 * 1024;
+/// The largest request with what is around its entries. A submitter's own limit may be less.
+const MESSAGE_BYTES_MAX: usize = REQUEST_BYTES_MAX + AROUND_ENTRIES_MAX;
 
 /// After a full queue: it empties with the next commit.
 const BUSY_PAUSE_MS: u64 = 200;

@@ -28,6 +28,7 @@
 pub mod access;
 pub mod anchor;
 pub mod beginning;
+pub mod beyond;
 pub mod config;
 pub mod error;
 pub mod export;

@@ -19,7 +19,7 @@ use quorix_wire::scan::{GrowError, LogSource};
 use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 
-use crate::export::{Copied, ExportError, Exporter};
+use crate::export::{Copied, Ended, ExportError, Exporter};
 use crate::folder::Folder;
 
 pub use routes::router;
@@ -44,6 +44,11 @@ pub type Seal = Arc<dyn Fn(&SignedCheckpoint) -> Vec<u8> + Send + Sync>;
 pub enum Standing {
     /// The newest look at the log went well.
     Live,
+    /// It went well, and the log has ended: its last entry hands over to another key.
+    Ended {
+        /// vkey of the key that follows.
+        successor: String,
+    },
     /// The log cannot be reached or does not verify; the copy is served all the same.
     Stale {
         /// Why.
@@ -76,7 +81,7 @@ pub enum Look {
         /// Entries now.
         to: u64,
         /// Blobs that the log names and does not serve.
-        missing_blobs: usize,
+        missing_blobs: u64,
     },
     /// The log contradicts what it had signed; the proof is kept.
     Forked,
@@ -99,6 +104,14 @@ impl Mirrors {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// What the next checkpoint covers is on the disk and may be served; before the checkpoint itself is.
+    fn covers(&self, folder: &str, size: u64) {
+        let mut board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(status) = board.get_mut(folder) {
+            status.size = status.size.max(size);
+        }
     }
 
     fn tell(&self, folder: String, status: Status) {
@@ -156,9 +169,18 @@ impl Mirror {
         Ok(mirror)
     }
 
+    /// How the log has ended, as far as it is copied; `None` where it goes on.
+    ///
+    /// # Errors
+    /// The copy cannot be read.
+    pub async fn ended(&mut self) -> Result<Option<&Ended>, ExportError> {
+        self.exporter.ended().await
+    }
+
     /// Follows the log until told to stop, or until it contradicts itself.
     pub async fn run(mut self, interval: Duration, stop: CancellationToken) {
         let mut failures = 0_u32;
+        let mut is_told = false;
         loop {
             let looked = tokio::select! {
                 looked = self.look(|_| ()) => looked,
@@ -166,7 +188,10 @@ impl Mirror {
             };
             match looked {
                 Ok(Look::Forked) => return,
-                Ok(_) => failures = 0,
+                Ok(_) => {
+                    failures = 0;
+                    is_told = is_told || self.tell_end().await;
+                }
                 Err(error) => {
                     tracing::warn!(log = self.exporter.origin(), "{error}");
                     failures = failures.saturating_add(1);
@@ -178,6 +203,24 @@ impl Mirror {
                 () = stop.cancelled() => return,
             }
         }
+    }
+
+    /// Says that the log has ended, if it has.
+    async fn tell_end(&mut self) -> bool {
+        let Ok(Some(Ended { index, successor })) =
+            self.exporter.ended().await.map(Option::<&_>::cloned)
+        else {
+            return false;
+        };
+        tracing::warn!(
+            log = self.exporter.origin(),
+            index,
+            %successor,
+            "the log has ended: its last entry hands over to another key. Its copy is served as before, and nothing is taken \
+             in behind that. Nobody follows the new key by themselves: ask its operator on another way, then add it as \
+             another log to [[mirror.logs]]"
+        );
+        true
     }
 
     /// Looks at the log once, at its addresses in order, and copies what is new.
@@ -206,6 +249,18 @@ impl Mirror {
         Err(error)
     }
 
+    /// After a look that went well.
+    async fn stands_well(&mut self, size: u64) -> Result<(), ExportError> {
+        let standing = match self.exporter.ended().await? {
+            Some(ended) => Standing::Ended {
+                successor: ended.successor.to_string(),
+            },
+            None => Standing::Live,
+        };
+        self.stands(size, standing);
+        Ok(())
+    }
+
     async fn attempt(&mut self, tell: &mut impl FnMut(Copied)) -> Result<Look, ExportError> {
         let shown = self.exporter.newest().await?;
         let copied = self.exporter.copied().await?;
@@ -214,7 +269,8 @@ impl Mirror {
             let have = copied.checkpoint();
             let is_sealed = self.seal.is_none() || copied.bytes().len() > shown.bytes().len();
             if is_sealed && copied.bytes().starts_with(shown.bytes()) {
-                self.stands(have.size, Standing::Live);
+                let size = have.size;
+                self.stands_well(size).await?;
                 return Ok(Look::Same);
             }
             if goal.size <= have.size && goal.root != have.root {
@@ -223,7 +279,11 @@ impl Mirror {
         }
         let from = copied.as_ref().map_or(0, |copied| copied.checkpoint().size);
         let seal = self.seal.clone();
-        let note = || seal.map_or_else(|| shown.bytes().to_vec(), |seal| seal(&shown));
+        let (mirrors, place) = (self.mirrors.clone(), folder_of(self.exporter.origin()));
+        let note = || {
+            mirrors.covers(&place, goal.size);
+            seal.map_or_else(|| shown.bytes().to_vec(), |seal| seal(&shown))
+        };
         let copying = self.exporter.run(&goal, note, tell).await;
         let exported = match (copying, &copied) {
             (Ok(exported), _) => exported,
@@ -235,14 +295,14 @@ impl Mirror {
             }
             (Err(error), None) => return Err(error),
         };
-        self.stands(goal.size, Standing::Live);
+        self.stands_well(goal.size).await?;
         if from == goal.size && copied.is_some() {
             return Ok(Look::Same);
         }
         Ok(Look::Grown {
             from,
             to: goal.size,
-            missing_blobs: exported.missing_blobs.len(),
+            missing_blobs: exported.missing,
         })
     }
 

@@ -334,7 +334,7 @@ fn recovery(
 }
 
 /// Whether the stored tree begins with the one of this size and root.
-fn check_prefix(
+pub(crate) fn check_prefix(
     store: &dyn TileStore,
     (size, root): (u64, Hash),
     by: Proof,

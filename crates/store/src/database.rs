@@ -73,7 +73,7 @@ pub(crate) struct Database {
     db: DB,
     /// Held from the check of a precondition until the write that depends on it is durable.
     writer: Mutex<()>,
-    /// What was dropped when it was opened.
+    /// What was dropped when it was opened, or is passed over.
     torn: Option<TornTail>,
     /// Reads nothing from the disk.
     at_hand: ReadOptions,
@@ -109,7 +109,7 @@ impl Database {
         let columns = std::iter::once((META, Shape::Small)).chain(layout.columns.iter().copied());
         let columns = columns
             .map(|(name, shape)| ColumnFamilyDescriptor::new(name, tuning::column(shape, &caches)));
-        let torn = if only_to_read { None } else { tail::look(dir) };
+        let torn = tail::look(dir);
         let db = if only_to_read {
             DB::open_cf_descriptors_read_only(&options, dir, columns, false)
         } else {
@@ -158,7 +158,7 @@ impl Database {
         batch.commit("writing the schema").map_err(failed)
     }
 
-    /// The unfinished write that was dropped when it was opened, if there was one.
+    /// The unfinished write that was dropped when it was opened, or is passed over by who only reads, if there was one.
     pub(crate) const fn torn(&self) -> Option<&TornTail> {
         self.torn.as_ref()
     }

@@ -61,6 +61,7 @@ impl RocksLog {
     }
 
     /// The unfinished write that was dropped when the log was opened: of a crash or a power cut, and never acknowledged.
+    /// Of a log that was opened to read, the one that will be dropped; while its process writes it, perhaps one under way.
     #[must_use]
     pub const fn torn(&self) -> Option<&TornTail> {
         self.database.torn()

@@ -120,11 +120,12 @@ impl LogIndexStore for RocksLogIndex {
         Ok(Some(StoredList { length, nodes }))
     }
 
-    fn indices(&self, key: &Key, limit: usize) -> Result<Vec<u64>, StoreError> {
+    fn indices(&self, key: &Key, from: u64, limit: usize) -> Result<Vec<u64>, StoreError> {
         const OPERATION: &str = "reading the entries of a key";
         self.database.read(|database| {
             let mut indices = Vec::new();
-            for row in database.scan(INDICES.0, key.as_bytes(), OPERATION)? {
+            let first = [key.as_bytes().as_slice(), &from.to_be_bytes()].concat();
+            for row in database.scan(INDICES.0, &first, OPERATION)? {
                 let (row, _) = row?;
                 let Some(rest) = row.strip_prefix(key.as_bytes()) else {
                     break;

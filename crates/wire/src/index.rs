@@ -6,7 +6,7 @@
 
 mod client;
 
-pub use client::{Cosigned, Fresh, LogLookup, LookupError, Said, Witnessed, lookup};
+pub use client::{Cosigned, ENTRIES_MAX, Fresh, LogLookup, LookupError, Said, Witnessed, lookup};
 
 use std::collections::BTreeSet;
 

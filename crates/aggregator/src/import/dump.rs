@@ -4,11 +4,19 @@
 use std::io::{BufRead, Read as _};
 
 use super::{
-    BATCH_BYTES, BATCH_RECORDS, ImportError, Importer, Progress, RECORD_BYTES_MAX, Record,
+    BATCH_BYTES, BATCH_RECORDS, ImportError, Importer, Progress, RECORD_BYTES_MAX, Record, Verified,
 };
 
 /// What every narinfo has once, and the usual ones begin with.
 const FIRST_KEY: &[u8] = b"StorePath:";
+
+/// What is verified and committed at a time.
+#[derive(Default)]
+struct Batch {
+    records: Vec<Record>,
+    /// Bytes of the input that they took.
+    read: u64,
+}
 
 pub(super) fn take(
     importer: &Importer,
@@ -17,24 +25,36 @@ pub(super) fn take(
     mut noted: impl FnMut(&Progress) -> Result<(), String>,
 ) -> Result<Progress, ImportError> {
     let mut records = Records::new(input);
+    let mut read = records.batch();
+    // Verified, and not committed yet.
+    let mut done: Option<(Vec<Verified>, u64)> = None;
     loop {
-        let (mut batch, mut bytes, mut read) = (Vec::new(), 0_usize, 0_u64);
-        while batch.len() < BATCH_RECORDS && bytes < BATCH_BYTES {
-            let Some((record, length)) = records.next().map_err(ImportError::Input)? else {
-                break;
-            };
-            if let Record::Text(text) = &record {
-                bytes = bytes.saturating_add(text.len());
+        // What was read before the input failed counts.
+        let (batch, failed) = match read {
+            Ok(batch) => (batch, None),
+            Err(error) => (Batch::default(), Some(ImportError::Input(error))),
+        };
+        let is_last = batch.records.is_empty();
+        // While this batch is verified, the one before is committed and the next one read.
+        let (verified, next) = importer.verify_beside::<_, ImportError>(&batch.records, || {
+            if let Some((verified, read)) = done.take() {
+                importer.commit(verified, &mut progress.counts)?;
+                progress.offset = progress.offset.saturating_add(read);
+                noted(&progress).map_err(ImportError::NotNoted)?;
             }
-            read = read.saturating_add(length);
-            batch.push(record);
+            Ok(if is_last {
+                Ok(Batch::default())
+            } else {
+                records.batch()
+            })
+        })?;
+        match failed {
+            Some(error) => return Err(error),
+            None if is_last => return Ok(progress),
+            None => {}
         }
-        if batch.is_empty() {
-            return Ok(progress);
-        }
-        importer.keep(&batch, &mut progress.counts)?;
-        progress.offset = progress.offset.saturating_add(read);
-        noted(&progress).map_err(ImportError::NotNoted)?;
+        done = Some((verified, batch.read));
+        read = next;
     }
 }
 
@@ -51,6 +71,22 @@ impl<R: BufRead> Records<R> {
             input,
             ahead: Vec::new(),
         }
+    }
+
+    /// The next batch; an empty one at the end.
+    fn batch(&mut self) -> std::io::Result<Batch> {
+        let (mut batch, mut bytes) = (Batch::default(), 0_usize);
+        while batch.records.len() < BATCH_RECORDS && bytes < BATCH_BYTES {
+            let Some((record, length)) = self.next()? else {
+                break;
+            };
+            if let Record::Text(text) = &record {
+                bytes = bytes.saturating_add(text.len());
+            }
+            batch.read = batch.read.saturating_add(length);
+            batch.records.push(record);
+        }
+        Ok(batch)
     }
 
     /// The next record, and how many bytes of the input it took, blank lines included.

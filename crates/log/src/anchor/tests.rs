@@ -138,3 +138,33 @@ fn a_checkpoint_that_fits_no_slot_is_refused_and_changes_nothing() {
     );
     assert_eq!(anchor.read(), Ok(Some(largest)));
 }
+
+#[test]
+fn an_anchor_is_looked_at_only_while_no_log_has_it_and_keeps_logs_out_meanwhile() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log.anchor");
+    assert!(HeldAnchor::hold(&path).unwrap().is_none());
+    assert!(!path.exists(), "looking makes none");
+    let anchor = open(&path);
+    anchor.write(b"one").unwrap();
+    assert_eq!(HeldAnchor::hold(&path).unwrap_err(), HoldError::InUse);
+    drop(anchor);
+
+    let before = bytes(&path);
+    let (held, second) = (HeldAnchor::hold(&path), HeldAnchor::hold(&path));
+    let held = held.unwrap().unwrap();
+    assert_eq!(held.checkpoint(), Ok(Some(b"one".as_slice())));
+    let refused = AnchorFile::open(&path).unwrap_err();
+    assert_eq!(refused.reason, "another quorix process has it open");
+    drop((held, second));
+    assert_eq!(bytes(&path), before);
+
+    damage(&path, 0);
+    damage(&path, 1);
+    let damaged = HeldAnchor::hold(&path).unwrap().unwrap();
+    let reason = damaged.checkpoint().unwrap_err().reason;
+    assert!(
+        reason.starts_with("both of its slots are damaged"),
+        "{reason}"
+    );
+}

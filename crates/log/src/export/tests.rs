@@ -53,6 +53,20 @@ impl World {
         self.dir.path().join("log")
     }
 
+    /// Writes the folder without asking anything.
+    pub(crate) fn write_everything(&self) {
+        let size = self.grower.size();
+        let bundles = (0..size.div_ceil(256)).map(TileId::entries);
+        let bundles = bundles.map(|id| (id, id.width_at(size)));
+        for (id, width) in tiles_of(size).chain(bundles) {
+            let path = self.folder().join(TilePath { id, width }.to_string());
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, self.log.tile(id).unwrap().unwrap()).unwrap();
+        }
+        let checkpoint = self.grower.head().checkpoint;
+        std::fs::write(self.folder().join("checkpoint"), checkpoint).unwrap();
+    }
+
     pub(crate) fn exporter(&self) -> Exporter {
         let source = LogSource::Stored(Arc::new(self.log.clone()));
         let key = log_key(ALICE).verifier().clone();

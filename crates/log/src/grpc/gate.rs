@@ -14,6 +14,7 @@ use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::server::NamedService;
 use tonic::{Code, Status};
 
+use super::AROUND_ENTRIES_MAX;
 use super::room::Room;
 use crate::access::{Access, Peer, Refusal};
 
@@ -77,9 +78,16 @@ where
                         return Box::pin(async { Ok(response) });
                     }
                 };
-                request.extensions_mut().insert(admitted);
+                request.extensions_mut().insert(admitted.clone());
                 request.extensions_mut().insert(reserved.clone());
-                let request = request.map(|body| reserved.metered(body));
+                let access = Arc::clone(&self.access);
+                let may_go_on = move |came: usize| {
+                    let entries = came.saturating_sub(AROUND_ENTRIES_MAX);
+                    let checked =
+                        access.check_size(&admitted, entries.try_into().unwrap_or(u64::MAX));
+                    checked.map_err(|refusal| status_of(&refusal))
+                };
+                let request = request.map(|body| reserved.metered(body, may_go_on));
                 Box::pin(self.submit.call(request))
             }
             Err(refusal) => refuse(&refusal),

@@ -97,11 +97,19 @@ impl Room {
 }
 
 impl Reservation {
-    /// The body, each of whose bytes takes room; it ends with an error where there is none.
-    pub(super) fn metered(&self, body: Body) -> Body {
+    /// The body, each of whose bytes takes room; it ends with an error where there is none, and where as many came as
+    /// `may_go_on` does not allow this submitter.
+    pub(super) fn metered(
+        &self,
+        body: Body,
+        may_go_on: impl Fn(usize) -> Result<(), Status> + Send + 'static,
+    ) -> Body {
         let taken = self.clone();
+        let mut came = 0_usize;
         let chunks = body.into_data_stream().map(move |chunk| {
             let chunk: Bytes = chunk?;
+            came = came.saturating_add(chunk.len());
+            may_go_on(came)?;
             taken.take(chunk.len()).map(|()| chunk)
         });
         Body::new(axum::body::Body::from_stream(chunks))
@@ -169,7 +177,15 @@ mod tests {
 
     /// How many MiB of a body came through.
     async fn read(reserved: &Reservation, chunks: usize) -> Result<usize, Code> {
-        let mut body = reserved.metered(body(chunks)).into_data_stream();
+        read_while(reserved, chunks, |_| Ok(())).await
+    }
+
+    async fn read_while(
+        reserved: &Reservation,
+        chunks: usize,
+        may_go_on: impl Fn(usize) -> Result<(), Status> + Send + 'static,
+    ) -> Result<usize, Code> {
+        let mut body = reserved.metered(body(chunks), may_go_on).into_data_stream();
         let mut bytes = 0;
         while let Some(chunk) = body.next().await {
             bytes += chunk.map_err(|status| status.code())?.len();
@@ -250,5 +266,18 @@ mod tests {
         // Its last bytes are what protobuf adds.
         assert_eq!(read(&reserved, 33).await, Ok(33));
         assert_eq!(queue.available_permits(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_request_that_its_submitter_may_not_send_takes_no_more_room_than_that() {
+        let (room, queue) = room(96);
+        let reserved = room.enter(&admitted("alice", false)).unwrap();
+        let four = |came: usize| match came {
+            0..=4_194_304 => Ok(()),
+            _ => Err(Status::invalid_argument("too large")),
+        };
+        let read = read_while(&reserved, 20, four).await;
+        assert_eq!(read, Err(Code::InvalidArgument));
+        assert_eq!(queue.available_permits(), 92 * MIB);
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use quorix_tlog::bundle;
 use quorix_tlog::hash::Hash;
 use quorix_tlog::index::Key;
-use quorix_tlog::index::answer::{Answer, Latest, MAX_INDICES};
+use quorix_tlog::index::answer::{Answer, Latest, MAX_INDICES, page};
 use quorix_tlog::index::proven::{self, ProvenEntry};
 use quorix_tlog::index::statement::Statement;
 use quorix_tlog::index::trie::{Trie, TrieError};
@@ -83,10 +83,7 @@ impl LogIndex {
             if since > log.size || index_since > index.size {
                 return Err(NoAnswer::Beyond);
             }
-            let indices = store.indices(key, MAX_INDICES.saturating_add(1))?;
-            if indices.len() > MAX_INDICES {
-                return Err(NoAnswer::TooMany { most: MAX_INDICES });
-            }
+            let indices = store.indices(key, 0, MAX_INDICES)?;
             let proof = Trie::new()
                 .prove(&Pages(store), key)
                 .map_err(|error| match error {
@@ -106,6 +103,24 @@ impl LogIndex {
                 indices,
                 proof: proof.to_bytes(),
             })
+        })
+    }
+
+    /// The page of a key's list that begins with `from`, as it was when the index covered `covered` entries. Blocks.
+    pub(super) fn list_page(
+        &self,
+        key: &Key,
+        covered: u64,
+        from: u64,
+    ) -> Result<Vec<u8>, NoAnswer> {
+        self.shown(|store, head| {
+            let last = head.size.checked_sub(1);
+            if covered > last.and_then(Statement::input_size_at).unwrap_or(0) {
+                return Err(NoAnswer::Beyond);
+            }
+            let mut indices = store.indices(key, from, MAX_INDICES)?;
+            indices.truncate(indices.partition_point(|index| *index < covered));
+            Ok(page(&indices))
         })
     }
 

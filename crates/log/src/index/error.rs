@@ -84,12 +84,6 @@ pub enum NoAnswer {
     /// The asker knows more of the log or its index than is published, or asks for an entry beyond it.
     #[error("this log has published less of itself or of its index than is asked for")]
     Beyond,
-    /// So much concerns one key that no answer holds it.
-    #[error("more than {most} entries concern this key, which no answer holds")]
-    TooMany {
-        /// The most that an answer holds.
-        most: usize,
-    },
     /// The log or its index cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -20,13 +20,15 @@ use crate::routes::{self, BYTES, IMMUTABLE, TEXT};
 const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("5");
 
 /// The routes below `/index/`: `checkpoint`, `tile/…`, `status`,
-/// `lookup/<key>/<known size of the log>/<known size of the index>` and `entries/<size>/<index>,<index>,…`.
+/// `lookup/<key>/<known size of the log>/<known size of the index>`, `list/<key>/<covered>/<from>` and
+/// `entries/<size>/<index>,<index>,…`.
 pub fn router(index: &LogIndex) -> Router {
     Router::new()
         .route("/index/checkpoint", get(checkpoint))
         .route("/index/status", get(status))
         .route("/index/tile/{*path}", get(tile))
         .route("/index/lookup/{key}/{since}/{index_since}", get(lookup))
+        .route("/index/list/{key}/{covered}/{from}", get(list))
         .route("/index/entries/{size}/{list}", get(entries))
         .layer(SetResponseHeaderLayer::overriding(
             ACCESS_CONTROL_ALLOW_ORIGIN,
@@ -76,6 +78,23 @@ async fn lookup(
     };
     read(&index, BYTES, "no-cache", move |index| {
         Ok(index.answer(&key, since, index_since)?.to_bytes())
+    })
+    .await
+}
+
+async fn list(
+    State(index): State<LogIndex>,
+    Path((key, covered, from)): Path<(String, String, String)>,
+) -> Response {
+    let asked = (Key::from_hex(&key), number(&covered), number(&from));
+    let (Some(key), Some(covered), Some(from)) = asked else {
+        return bad(
+            "a page of a list is /index/list/<64 hexadecimal digits>/<entries that the index covers>/<first index>",
+        );
+    };
+    // Of what is covered nothing ever changes.
+    read(&index, BYTES, IMMUTABLE, move |index| {
+        index.list_page(&key, covered, from)
     })
     .await
 }
@@ -133,7 +152,6 @@ fn refused(error: &NoAnswer) -> Response {
         NoAnswer::NotReady { .. } => StatusCode::SERVICE_UNAVAILABLE,
         // Not 404, which is what a log without an index answers.
         NoAnswer::Beyond => StatusCode::CONFLICT,
-        NoAnswer::TooMany { .. } => StatusCode::UNPROCESSABLE_ENTITY,
         NoAnswer::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,
     };
     let mut response = sentence(status, &error.to_string());

@@ -48,6 +48,9 @@ async fn about(State(shown): State<Shown>) -> Response {
     for (folder, status) in shown.mirrors.statuses() {
         let standing = match status.standing {
             Standing::Live => "live".to_owned(),
+            Standing::Ended { successor } => {
+                format!("ended: its last entry hands over to the key {successor}, which nobody follows by themselves")
+            }
             Standing::Stale { reason } => format!("stale: {reason}"),
             Standing::Forked => {
                 "stopped: the log signed two checkpoints that contradict each other (fork/first, fork/second, fork/proof)".to_owned()

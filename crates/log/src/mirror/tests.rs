@@ -3,7 +3,8 @@ use std::path::PathBuf;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
-use quorix_testkit::entries::log_key;
+use quorix_testkit::entries::{bytes_of, log_key};
+use quorix_trust::attestation::{Entry, KeyRotation};
 use tower::ServiceExt as _;
 
 use super::*;
@@ -173,8 +174,10 @@ async fn a_log_that_contradicts_itself_stops_its_mirror_for_good_and_the_proof_i
 #[tokio::test]
 async fn a_mirror_seals_a_checkpoint_only_when_all_of_it_is_on_the_disk() {
     let world = Mirroring::of(300).await;
-    let copy = world.copy();
+    let (copy, mirrors) = (world.copy(), world.mirrors.clone());
     let seal: Seal = Arc::new(move |shown: &SignedCheckpoint| {
+        // Whoever reads the checkpoint the moment that it is there finds everything that it covers.
+        assert_eq!(mirrors.statuses()[&folder_of(ALICE)].size, 300);
         let found = files(&copy);
         assert!(
             found.contains_key("tile/0/001.p/44") && found.contains_key("tile/entries/001.p/44")
@@ -220,4 +223,68 @@ async fn nothing_but_files_of_mirrored_logs_is_served() {
     ] {
         assert_eq!(world.get(&path).await.0.as_u16(), status, "{path}");
     }
+}
+
+#[tokio::test]
+async fn a_log_that_ended_is_said_to_have_and_nothing_behind_its_rotation_is_copied() {
+    let next = log_key("logs.example.org/alice-2");
+    let rotation = KeyRotation::sign(&log_key(ALICE), &next).unwrap();
+    let rotation = bytes_of(&Entry::KeyRotation(rotation));
+    let mut world = Mirroring::of(300).await;
+    let mut mirror = world.open(None).await;
+    mirror.look(|_| ()).await.unwrap();
+    assert_eq!(mirror.ended().await.unwrap(), None);
+    world.origin.append(&[rotation], Vec::new());
+    // The origin is a folder, written as it would be by a program that does not know what a rotation is.
+    world.origin.export().await.unwrap();
+    mirror.look(|_| ()).await.unwrap();
+    let ended = Ended {
+        index: 300,
+        successor: next.verifier().clone(),
+    };
+    assert_eq!(mirror.ended().await.unwrap(), Some(&ended));
+    let standing = Standing::Ended {
+        successor: next.verifier().to_string(),
+    };
+    assert_eq!(world.status().standing, standing);
+    let (_, page) = world.get("/").await;
+    let page = String::from_utf8(page).unwrap();
+    let line = format!(
+        "ended: its last entry hands over to the key {}",
+        next.verifier()
+    );
+    assert!(page.contains(&line), "{page}");
+
+    // Also after a restart; and what the key signs behind it is not taken in.
+    drop(mirror);
+    let before = files(&world.copy());
+    let mut mirror = world.open(None).await;
+    assert_eq!(mirror.ended().await.unwrap(), Some(&ended));
+    assert_eq!(mirror.look(|_| ()).await.unwrap(), Look::Same);
+    assert_eq!(world.status().standing, standing);
+    world.origin.append(&[b"more".to_vec()], Vec::new());
+    world.origin.write_everything();
+    for _ in 0..2 {
+        let refused = mirror.look(|_| ()).await.unwrap_err();
+        let expected = ExportError::AfterEnd {
+            rotation: 300,
+            index: 301,
+        };
+        assert_eq!(refused.to_string(), expected.to_string());
+        assert_eq!(files(&world.copy()), before);
+        assert!(matches!(world.status().standing, Standing::Stale { .. }));
+        drop(mirror);
+        mirror = world.open(None).await;
+    }
+    // Neither is it where the rotation was never seen as the last entry.
+    let late = tempfile::tempdir().unwrap();
+    world.dir = late;
+    drop(mirror);
+    let mut mirror = world.open(None).await;
+    let refused = mirror.look(|_| ()).await.unwrap_err().to_string();
+    assert!(
+        refused.contains("its entry 301 comes after the key rotation of entry 300"),
+        "{refused}"
+    );
+    assert!(!files(&world.copy()).contains_key("checkpoint"));
 }

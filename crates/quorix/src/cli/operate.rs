@@ -53,7 +53,9 @@ Examples:
   quorix log fsck --log \"$VKEY\" --url https://logs.example.org/alice --resume alice.fsck
 
 Every entry is hashed, every tile of every level recomputed, every blob compared with the entries
-that name it. Nothing is changed. Any log of C2SP tlog-tiles can be checked.
+that name it. Nothing is changed. Any log of C2SP tlog-tiles can be checked. Of this machine's own
+log it is also said what lies beyond the newest checkpoint: what a crash left over is in order, and
+an anchor that shows more than the database holds is not.
 
 Exit code 0: sound; 1: something is wrong; 2: wrong use; 3: it could not be found out.")]
 pub struct Fsck {
@@ -215,6 +217,9 @@ pub struct Lookup {
     /// The cosignatures may be at most this many seconds old.
     #[arg(long, value_name = "SECONDS", requires = "policy")]
     pub max_age: Option<u64>,
+    /// The most entries that are read; all of them are held in memory.
+    #[arg(long, value_name = "N", default_value_t = quorix_wire::index::ENTRIES_MAX)]
+    pub max_entries: usize,
     /// Compare with the checkpoints in this file, and keep those of the answer there.
     #[arg(long, value_name = "FILE")]
     pub remember: Option<PathBuf>,

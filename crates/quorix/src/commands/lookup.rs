@@ -92,6 +92,7 @@ fn log_of(arguments: &Lookup) -> Result<LogLookup, Failure> {
         url,
         key,
         witnessed,
+        entries_max: arguments.max_entries,
     })
 }
 

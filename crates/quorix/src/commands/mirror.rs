@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use quorix_log::export::Ended;
 use quorix_log::mirror::{Look, Mirror, Mirrored, Mirrors};
 use quorix_wire::fetch::{FetchLimits, Fetcher};
 use serde_json::json;
@@ -24,17 +25,26 @@ pub(super) async fn mirror(arguments: MirrorLog) -> Result<Exit, Failure> {
     let log = Mirrored { key, urls };
     let mirror = Mirror::open(log, &dir, fetcher, None, Mirrors::default()).await;
     let mut mirror = mirror.map_err(failure)?;
+    let mut is_told = false;
     loop {
         let bar = progress::bar("mirroring");
-        let looked = mirror
-            .look(|copied| progress::stands(&bar, copied.size, copied.of))
-            .await;
+        // A long copy can be interrupted too; what is on the disk by then is gone on from.
+        let looked = tokio::select! {
+            looked = mirror.look(|copied| progress::stands(&bar, copied.size, copied.of)) => looked,
+            _ = tokio::signal::ctrl_c() => return Ok(Exit::Unknown),
+        };
         bar.finish_and_clear();
         match looked {
             Ok(look) => {
                 told(&origin, look, arguments.json);
                 if look == Look::Forked {
                     return Ok(Exit::No);
+                }
+                if let Some(ended) = mirror.ended().await.map_err(failure)?
+                    && !is_told
+                {
+                    is_told = true;
+                    told_end(&origin, ended, arguments.json);
                 }
             }
             Err(error) if arguments.once => return Err(failure(error)),
@@ -48,6 +58,22 @@ pub(super) async fn mirror(arguments: MirrorLog) -> Result<Exit, Failure> {
             _ = tokio::signal::ctrl_c() => return Ok(Exit::Yes),
         }
     }
+}
+
+/// That the log has ended, and what to do.
+fn told_end(origin: &str, ended: &Ended, json: bool) {
+    let Ended { index, successor } = ended;
+    if json {
+        let value = json!({
+            "origin": origin, "state": "ended", "index": index, "successor": successor.to_string(),
+        });
+        return output::answer(value);
+    }
+    output::answer(format_args!(
+        "The log {origin} has ended: entry {index}, its last, hands over to another key.\n  The copy stays as it is and may be \
+         served on; nothing is taken in behind that entry.\n  Nobody follows the new key by themselves. Ask the log's operator \
+         on another way, then keep the new log as well:\n  quorix mirror --log '{successor}' --url URL --dir FOLDER"
+    ));
 }
 
 fn told(origin: &str, look: Look, json: bool) {
@@ -80,7 +106,7 @@ fn told(origin: &str, look: Look, json: bool) {
                 "The copy of {origin} has {size}, {new} of them new, all verified."
             ));
             if missing_blobs > 0 {
-                let blobs = counted(missing_blobs as u64, "blob", "blobs");
+                let blobs = counted(missing_blobs, "blob", "blobs");
                 output::answer(format_args!(
                     "  {blobs} that entries name cannot be had from the log"
                 ));

@@ -11,7 +11,6 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Sleep, sleep};
 use tokio_rustls::server::TlsStream;
-use tonic::transport::server::Connected;
 
 use super::places::Place;
 use super::tls;
@@ -53,6 +52,11 @@ impl Connection {
             _place: place,
         })
     }
+
+    /// Who is at its other end.
+    pub(super) const fn peer(&self) -> &Peer {
+        &self.peer
+    }
 }
 
 fn peer(transport: &Transport) -> io::Result<Peer> {
@@ -70,14 +74,6 @@ fn peer(transport: &Transport) -> io::Result<Peer> {
     Ok(Peer::Network {
         certificate: certificate.map(Arc::new),
     })
-}
-
-impl Connected for Connection {
-    type ConnectInfo = Peer;
-
-    fn connect_info(&self) -> Peer {
-        self.peer.clone()
-    }
 }
 
 impl AsyncRead for Connection {

@@ -1,5 +1,5 @@
 //! How long a caller waits (`grpc-timeout`), honoured: after that nobody reads the answer, so the work ends and the
-//! refusal is sent just before. Specification: gRPC over HTTP/2, "Timeout".
+//! refusal is sent just before. Whoever says nothing waits a minute. Specification: gRPC over HTTP/2, "Timeout".
 
 use std::time::Duration;
 
@@ -12,11 +12,12 @@ use tonic::Status;
 /// How much earlier than the caller gives up, at most: the refusal has to reach it.
 const MARGIN: Duration = Duration::from_millis(20);
 
-/// Answers with a refusal once the caller's time is over.
+/// The longest that an answer may take to begin.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// Answers with a refusal once the caller's time is over, or [`LONGEST`].
 pub async fn honoured(request: Request, next: Next) -> Response {
-    let Some(within) = timeout(request.headers()) else {
-        return next.run(request).await;
-    };
+    let within = timeout(request.headers()).map_or(LONGEST, |within| within.min(LONGEST));
     let is_grpc = request
         .headers()
         .get(header::CONTENT_TYPE)
@@ -29,7 +30,7 @@ pub async fn honoured(request: Request, next: Next) -> Response {
 }
 
 fn expired(is_grpc: bool) -> Response {
-    const MESSAGE: &str = "it took longer than the `grpc-timeout` of this call";
+    const MESSAGE: &str = "it took longer than the `grpc-timeout` of this call, or than 60 s";
     if is_grpc {
         return Status::deadline_exceeded(MESSAGE).into_http();
     }

@@ -12,38 +12,49 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use http_body_util::BodyExt as _;
+use quorix_log::access::Peer;
 use tokio::sync::watch;
 use tokio::time::sleep;
 use tonic::codegen::Service;
 
-/// How long a connection may have no open request.
+/// How long a connection over HTTP may have no open request.
 pub(super) const IDLE: Duration = Duration::from_secs(60);
+/// The same over gRPC: those who come now and then keep one connection.
+pub(super) const GRPC_IDLE: Duration = Duration::from_secs(5 * 60);
 
 /// How many requests of one connection are not answered to the end.
 #[derive(Clone)]
-pub(super) struct Open(watch::Sender<usize>);
+pub(super) struct Open {
+    requests: watch::Sender<usize>,
+    patience: Duration,
+}
 
 impl Open {
-    pub(super) fn none() -> Self {
-        Self(watch::Sender::new(0))
+    /// None yet; [`idle`](Self::idle) waits for so long.
+    pub(super) fn none(patience: Duration) -> Self {
+        Self {
+            requests: watch::Sender::new(0),
+            patience,
+        }
     }
 
-    /// Waits until nothing was open for [`IDLE`] at a stretch.
+    /// Waits until nothing was open for the whole patience at a stretch.
     pub(super) async fn idle(&self) {
-        let mut open = self.0.subscribe();
+        let mut open = self.requests.subscribe();
         loop {
             // The sender is ours, so it does not end.
             let _ = open.wait_for(|open| *open == 0).await;
             tokio::select! {
-                () = sleep(IDLE) => return,
+                () = sleep(self.patience) => return,
                 _ = open.changed() => {}
             }
         }
     }
 
     fn begin(&self) -> OpenRequest {
-        self.0.send_modify(|open| *open = open.saturating_add(1));
-        OpenRequest(self.0.clone())
+        self.requests
+            .send_modify(|open| *open = open.saturating_add(1));
+        OpenRequest(self.requests.clone())
     }
 }
 
@@ -56,10 +67,11 @@ impl Drop for OpenRequest {
     }
 }
 
-/// A router that counts what is open.
+/// A router that is told who asks, and counts what is open.
 #[derive(Clone)]
 pub(super) struct Counted {
     pub(super) router: Router,
+    pub(super) peer: Peer,
     pub(super) open: Open,
 }
 
@@ -78,7 +90,8 @@ where
     }
 
     fn call(&mut self, request: axum::http::Request<B>) -> Self::Future {
-        let request: Request = request.map(Body::new);
+        let mut request: Request = request.map(Body::new);
+        request.extensions_mut().insert(self.peer.clone());
         let (open, answer) = (self.open.begin(), self.router.call(request));
         Box::pin(async move {
             let answer = answer.await?;

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
+use axum::Router;
 use axum::routing::get;
+use futures::StreamExt as _;
 use quorix_testkit::certificates::{Authority, Certified};
 use quorix_wire::address::Address;
 use quorix_wire::channel;
@@ -12,9 +14,14 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+use tonic::transport::{Channel, Endpoint};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
+use super::accept::Connections;
+use super::idle::Open;
 use super::*;
 use crate::config::TlsSection;
 
@@ -331,9 +338,7 @@ async fn who_does_not_finish_its_handshake_or_its_first_bytes_is_let_go_and_othe
 
 #[tokio::test]
 async fn a_process_at_a_socket_is_known_by_its_user() {
-    use futures::StreamExt as _;
     use std::os::unix::fs::MetadataExt as _;
-    use tonic::transport::server::Connected as _;
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("submit.sock");
     let socket = Socket::Unix(unix(&path, 0o600).await.unwrap());
@@ -349,7 +354,7 @@ async fn a_process_at_a_socket_is_known_by_its_user() {
         uid: file.uid(),
         gid: file.gid(),
     };
-    assert_eq!(connection.connect_info(), expected);
+    assert_eq!(*connection.peer(), expected);
     assert_eq!(file.mode() & 0o777, 0o600);
 }
 
@@ -380,7 +385,6 @@ async fn a_file_in_the_place_of_a_socket_is_left_as_it_is() {
 
 #[tokio::test]
 async fn users_that_may_not_submit_take_few_places_of_a_socket_for_all() {
-    use futures::StreamExt as _;
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("submit.sock");
     let mut connections = Connections::of(Bound {
@@ -445,9 +449,10 @@ async fn a_connection_that_asks_for_nothing_is_ended_and_one_that_is_being_answe
 
 #[tokio::test]
 async fn a_client_that_only_answers_pings_does_not_keep_its_place() {
-    let open = Open::none();
-    let mut counted = Counted {
+    let open = Open::none(idle::IDLE);
+    let mut counted = idle::Counted {
         router: Router::new().route("/", get(|| async { "bytes" })),
+        peer: quorix_log::access::Peer::Network { certificate: None },
         open: open.clone(),
     };
     tokio::time::pause();
@@ -463,4 +468,61 @@ async fn a_client_that_only_answers_pings_does_not_keep_its_place() {
     open.idle().await;
     // The runtime rounds to its next millisecond.
     assert_eq!(begun.elapsed().as_secs(), (idle::IDLE * 6).as_secs());
+}
+
+/// A connection over gRPC that answers pings, and what says that the listener ended it.
+async fn pinged(address: std::net::SocketAddr) -> (Channel, CancellationToken) {
+    let ended = CancellationToken::new();
+    let told = ended.clone();
+    let connector = tower::service_fn(move |_| {
+        let told = told.clone();
+        async move {
+            let mut server = TcpStream::connect(address).await?;
+            let (client, mut wire) = tokio::io::duplex(1 << 16);
+            tokio::spawn(async move {
+                let _ = tokio::io::copy_bidirectional(&mut wire, &mut server).await;
+                told.cancel();
+            });
+            Ok::<_, io::Error>(hyper_util::rt::TokioIo::new(client))
+        }
+    });
+    let endpoint = Endpoint::from_static("http://quorix");
+    let channel = endpoint.connect_with_connector(connector).await.unwrap();
+    (channel, ended)
+}
+
+#[tokio::test]
+async fn a_grpc_connection_that_only_answers_pings_is_ended_and_one_with_an_open_stream_is_not() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (_reporter, health) = tonic_health::server::health_reporter();
+    let stop = CancellationToken::new();
+    let serving = tokio::spawn(serve_grpc(
+        listener.into(),
+        Routes::new(health),
+        stop.clone(),
+    ));
+    let ask = HealthCheckRequest::default;
+    let (quiet, quiet_ended) = pinged(address).await;
+    HealthClient::new(quiet.clone()).check(ask()).await.unwrap();
+    let (watching, watching_ended) = pinged(address).await;
+    let mut watching = HealthClient::new(watching);
+    let stream = watching.watch(ask()).await.unwrap();
+
+    tokio::time::pause();
+    let begun = tokio::time::Instant::now();
+    quiet_ended.cancelled().await;
+    // Far longer than a ping may stay unanswered, so all were answered.
+    let minutes = begun.elapsed().as_secs_f32() / 60.0;
+    assert!((4.9..5.5).contains(&minutes), "{minutes}");
+    tokio::time::sleep(idle::GRPC_IDLE * 10).await;
+    assert!(!watching_ended.is_cancelled());
+    drop(stream);
+    watching_ended.cancelled().await;
+
+    // Whoever comes again finds a new connection.
+    tokio::time::resume();
+    HealthClient::new(quiet).check(ask()).await.unwrap();
+    stop.cancel();
+    serving.await.unwrap().unwrap();
 }

@@ -257,6 +257,7 @@ async fn a_look_up_verifies_and_an_altered_answer_is_refused() {
         url,
         key: builder.vkey().clone(),
         witnessed: None,
+        entries_max: quorix_wire::index::ENTRIES_MAX,
     };
     let dir = "/nix/store".parse().unwrap();
     let asked = a_path("hello");
@@ -286,6 +287,51 @@ async fn a_look_up_verifies_and_an_altered_answer_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_output_with_more_entries_than_a_page_of_its_list_is_looked_up_whole() {
+    use quorix_testkit::entries::{a_path, an_attestation};
+    use quorix_tlog::index::answer::MAX_INDICES;
+    use quorix_wire::client::LogClient;
+    use quorix_wire::index::{ENTRIES_MAX, LogLookup, LookupError, lookup};
+    let Hosts { builder, _dir, .. } = hosts();
+    let (node, stop) = running(&builder.config).await.unwrap();
+    let channel = channel::connect(&Address::Unix(builder.submit.clone())).unwrap();
+    let client = LogClient::new(channel);
+    let count = MAX_INDICES + 100;
+    let entry = |number: usize| an_attestation().saying(&number.to_string()).bytes();
+    let entries: Vec<Vec<u8>> = (0..count).map(entry).collect();
+    for batch in entries.chunks(1_024) {
+        client.submit(batch.to_vec(), Vec::new()).await.unwrap();
+    }
+    crate::demo::client::until("the index has read more than a page", async || {
+        let status = client.status().await.ok()?.index?;
+        (status.covered > MAX_INDICES as u64 && status.answering).then_some(())
+    })
+    .await
+    .unwrap();
+    let mut log = LogLookup {
+        fetcher: Fetcher::new(FetchLimits::default()).unwrap(),
+        url: builder.url(),
+        key: builder.vkey().clone(),
+        witnessed: None,
+        entries_max: ENTRIES_MAX,
+    };
+    let (dir, path) = ("/nix/store".parse().unwrap(), a_path("hello"));
+    let refused = lookup(&log, &dir, &path, None).await.unwrap_err();
+    let most = ENTRIES_MAX;
+    assert!(
+        matches!(refused, LookupError::TooMany { most: found } if found == most),
+        "{refused}"
+    );
+    log.entries_max = count;
+    let said = lookup(&log, &dir, &path, None).await.unwrap();
+    assert!(said.proven.indices.len() > MAX_INDICES);
+    let found: Vec<Vec<u8>> = said.entries.into_iter().map(|(_, bytes)| bytes).collect();
+    assert!(found == entries, "{} of {count}", found.len());
+    stop.cancel();
+    node.ended().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_log_starts_whatever_is_wrong_with_its_index_and_says_so() {
     use quorix_testkit::entries::{a_path, an_attestation};
     use quorix_wire::client::LogClient;
@@ -305,6 +351,7 @@ async fn a_log_starts_whatever_is_wrong_with_its_index_and_says_so() {
         url: builder.url(),
         key: builder.vkey().clone(),
         witnessed: None,
+        entries_max: quorix_wire::index::ENTRIES_MAX,
     };
     let ask = async || lookup(&log, &"/nix/store".parse().unwrap(), &a_path("hello"), None).await;
     let no_answer = ask().await.unwrap_err();

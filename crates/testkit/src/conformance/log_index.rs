@@ -53,7 +53,7 @@ fn an_empty_index_has_nothing(open: Open<'_>) {
     assert_eq!(store.head(), Ok(None));
     assert_eq!(store.page(&PageId::ROOT), Ok(None));
     assert_eq!(store.list(&key("a")), Ok(None));
-    assert_eq!(store.indices(&key("a"), 9), Ok(vec![]));
+    assert_eq!(store.indices(&key("a"), 0, 9), Ok(vec![]));
     assert_eq!(store.key_of(&leaf()), Ok(None));
 }
 
@@ -76,9 +76,11 @@ fn what_was_written_is_there_after_opening_again(open: Open<'_>) {
         assert_eq!(store.tile(id), Ok(Some(tile)));
     }
     assert_eq!(store.page(&PageId::ROOT), Ok(Some(b"second".to_vec())));
-    assert_eq!(store.indices(&key("a"), 9), Ok(vec![3, 300, 301]));
-    assert_eq!(store.indices(&key("a"), 2), Ok(vec![3, 300]));
-    assert_eq!(store.indices(&key("b"), 9), Ok(vec![5]));
+    assert_eq!(store.indices(&key("a"), 0, 9), Ok(vec![3, 300, 301]));
+    assert_eq!(store.indices(&key("a"), 0, 2), Ok(vec![3, 300]));
+    assert_eq!(store.indices(&key("a"), 4, 9), Ok(vec![300, 301]));
+    assert_eq!(store.indices(&key("a"), 302, 9), Ok(vec![]));
+    assert_eq!(store.indices(&key("b"), 0, 9), Ok(vec![5]));
     let list = growth("a", &[3, 300], &[301]).list;
     assert_eq!(store.list(&key("a")), Ok(Some(list)));
     assert_eq!(store.key_of(&leaf()), Ok(Some(key("a"))));
@@ -95,5 +97,5 @@ fn a_step_of_another_size_changes_nothing(open: Open<'_>) {
     assert_eq!(store.advance(1, &first), refused);
     assert_eq!(store.head(), Ok(None));
     assert_eq!(store.page(&PageId::ROOT), Ok(None));
-    assert_eq!(store.indices(&key("a"), 9), Ok(vec![]));
+    assert_eq!(store.indices(&key("a"), 0, 9), Ok(vec![]));
 }

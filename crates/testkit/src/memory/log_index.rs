@@ -76,9 +76,9 @@ impl LogIndexStore for MemoryLogIndex {
         Ok(self.state().lists.get(key).cloned())
     }
 
-    fn indices(&self, key: &Key, limit: usize) -> Result<Vec<u64>, StoreError> {
+    fn indices(&self, key: &Key, from: u64, limit: usize) -> Result<Vec<u64>, StoreError> {
         let state = self.state();
-        let of_key = state.indices.range((*key, 0)..=(*key, u64::MAX));
+        let of_key = state.indices.range((*key, from)..=(*key, u64::MAX));
         Ok(of_key.take(limit).map(|(_, index)| *index).collect())
     }
 

@@ -18,8 +18,9 @@ use crate::hash::{EMPTY_ROOT, Hash, leaf_hash};
 use crate::note::{KeyError, VerifierKey};
 use crate::proof::{MAX_PROOF_LENGTH, ProofError, verify_consistency, verify_inclusion};
 
-/// Most entries of one key that are answered.
-pub const MAX_INDICES: usize = 100_000;
+/// Most entries of one key that an answer lists, and that each further page of the list does. A page with fewer is the
+/// last one.
+pub const MAX_INDICES: usize = 16_384;
 
 /// Longest answer in bytes.
 pub const MAX_ANSWER_BYTES: usize = 1 << 20;
@@ -42,7 +43,8 @@ pub struct Answer {
     pub index_growth: Vec<Hash>,
     /// The last leaf of the output log; `None` while it has none.
     pub latest: Option<Latest>,
-    /// Indices of the entries that concern the key, ascending.
+    /// Indices of the entries that concern the key, ascending: the first [`MAX_INDICES`] as it is sent, all of them when
+    /// it is verified.
     pub indices: Vec<u64>,
     /// Proof from the trie.
     pub proof: Vec<u8>,
@@ -185,12 +187,7 @@ impl Answer {
                 write_hashes(&mut bytes, &latest.extension);
             }
         }
-        let indices: Vec<u8> = self
-            .indices
-            .iter()
-            .flat_map(|index| index.to_be_bytes())
-            .collect();
-        write_bytes(&mut bytes, &indices);
+        write_bytes(&mut bytes, &page(&self.indices));
         write_short_bytes(&mut bytes, &self.proof);
         bytes
     }
@@ -222,11 +219,7 @@ impl Answer {
             }),
             _ => return None,
         };
-        let (indices, rest) = cursor.bytes(MAX_INDICES * 8)?.as_chunks::<8>();
-        if !rest.is_empty() {
-            return None;
-        }
-        let indices = indices.iter().copied().map(u64::from_be_bytes).collect();
+        let indices = indices_of(cursor.bytes(MAX_INDICES * 8)?)?;
         let proof = cursor.short_bytes()?.to_vec();
         cursor.is_at_end().then_some(Self {
             key,
@@ -238,6 +231,31 @@ impl Answer {
             indices,
             proof,
         })
+    }
+
+    /// From which index on the next page of the list is, and below which; `None` where the list is whole. What a log
+    /// answers decides it, so that is for the asker to bound.
+    #[must_use]
+    pub fn next_page(&self) -> Option<(u64, u64)> {
+        let last = self.indices.last()?;
+        let is_full = self.indices.len().is_multiple_of(MAX_INDICES);
+        let covered = self.latest.as_ref()?.statement.input_size;
+        is_full.then_some((last.saturating_add(1), covered))
+    }
+
+    /// Adds the next page of the list. True if there may be another one.
+    ///
+    /// # Errors
+    /// [`AnswerError::Malformed`]: it is not one, or has an index that does not follow.
+    pub fn add_page(&mut self, bytes: &[u8]) -> Result<bool, AnswerError> {
+        let page = indices_of(bytes).ok_or(AnswerError::Malformed)?;
+        let last = self.indices.last().copied();
+        if page.len() > MAX_INDICES || page.first().is_some_and(|first| Some(*first) <= last) {
+            return Err(AnswerError::Malformed);
+        }
+        let is_full = page.len() == MAX_INDICES;
+        self.indices.extend(page);
+        Ok(is_full)
     }
 
     /// Verifies all of it for the key that was asked for, with nothing but the log's key. Where the asker has verified
@@ -341,6 +359,21 @@ impl Answer {
         proof.verify(&state.map_root, &self.key, value)?;
         Ok(proof.steps())
     }
+}
+
+/// A page of a list: each index in 8 bytes, big-endian.
+#[must_use]
+pub fn page(indices: &[u64]) -> Vec<u8> {
+    indices
+        .iter()
+        .flat_map(|index| index.to_be_bytes())
+        .collect()
+}
+
+fn indices_of(page: &[u8]) -> Option<Vec<u64>> {
+    let (indices, rest) = page.as_chunks::<8>();
+    let indices = indices.iter().copied().map(u64::from_be_bytes);
+    rest.is_empty().then(|| indices.collect())
 }
 
 /// Checks that a checkpoint extends a known one; the known size with what is wrong, if it does not.

@@ -53,11 +53,11 @@ pub trait LogIndexStore: TileStore {
     /// The store failed.
     fn list(&self, key: &Key) -> Result<Option<StoredList>, StoreError>;
 
-    /// The indices of a key, ascending, at most `limit`.
+    /// The indices of a key that are not below `from`, ascending, at most `limit`.
     ///
     /// # Errors
     /// The store failed.
-    fn indices(&self, key: &Key, limit: usize) -> Result<Vec<u64>, StoreError>;
+    fn indices(&self, key: &Key, from: u64, limit: usize) -> Result<Vec<u64>, StoreError>;
 
     /// The key of the entries with this leaf hash, if they have one.
     ///

@@ -10,7 +10,9 @@ use std::collections::BTreeSet;
 use quorix_nix::store_path::{StoreDir, StorePath};
 use quorix_tlog::checkpoint::{CheckpointError, SignedCheckpoint};
 use quorix_tlog::hash::leaf_hash;
-use quorix_tlog::index::answer::{Answer, AnswerError, Known, MAX_ANSWER_BYTES, Proven};
+use quorix_tlog::index::answer::{
+    Answer, AnswerError, Known, MAX_ANSWER_BYTES, MAX_INDICES, Proven,
+};
 use quorix_tlog::index::proven::{self, EntriesError, MAX_ENTRIES, MAX_ENTRIES_BYTES};
 use quorix_tlog::index::{self as verifiable, Key};
 use quorix_tlog::log_key::LogKey;
@@ -23,8 +25,8 @@ use crate::fetch::{FetchError, Fetcher, join};
 /// Most entries behind the index that are read.
 const TAIL_MAX: u64 = 4_096;
 
-/// Most entries that are fetched for one question.
-const ENTRIES_MAX: usize = 16_384;
+/// Most entries that are fetched for one question, where the asker says nothing else.
+pub const ENTRIES_MAX: usize = 16_384;
 
 /// Which log is asked, where, and who has to have cosigned what it answers.
 #[derive(Clone, Debug)]
@@ -37,6 +39,8 @@ pub struct LogLookup {
     pub key: VerifierKey,
     /// Where given, both checkpoints of an answer have to meet it.
     pub witnessed: Option<Witnessed>,
+    /// Most entries that are fetched; what concerns an output is in memory as a whole.
+    pub entries_max: usize,
 }
 
 /// What is asked of witnesses.
@@ -145,11 +149,11 @@ pub enum LookupError {
     },
     /// Too many entries.
     #[error(
-        "{count} entries concern this output, more than the {ENTRIES_MAX} that are read at once"
+        "more than {most} entries concern this output, and no more are read: raise the limit to read them (--max-entries)"
     )]
     TooMany {
-        /// How many.
-        count: usize,
+        /// The limit.
+        most: usize,
     },
 }
 
@@ -193,9 +197,9 @@ pub async fn lookup(
     }
     let mut wanted = proven.indices.clone();
     wanted.extend(covered..size);
-    if wanted.len() > ENTRIES_MAX {
-        let count = wanted.len();
-        return Err(LookupError::TooMany { count });
+    let most = log.entries_max;
+    if proven.indices.len() > most {
+        return Err(LookupError::TooMany { most });
     }
     let mut entries = Vec::with_capacity(wanted.len());
     while let Some(rest) = wanted.get(entries.len()..).filter(|rest| !rest.is_empty()) {
@@ -230,7 +234,19 @@ async fn ask(log: &LogLookup, key: &Key, known: Option<&Known>) -> Result<Proven
         }
         answer => answer?,
     };
-    Ok(Answer::parse(&bytes)?.verify(key, &log.key, known)?)
+    let mut answer = Answer::parse(&bytes)?;
+    let mut next = answer.next_page();
+    while let Some((from, covered)) = next {
+        let most = log.entries_max;
+        if answer.indices.len() > most {
+            return Err(LookupError::TooMany { most });
+        }
+        let url = join(&log.url, &format!("index/list/{key}/{covered}/{from}"))?;
+        let limit = u64::try_from(MAX_INDICES.saturating_mul(8)).unwrap_or(u64::MAX);
+        let is_more = answer.add_page(&log.fetcher.get(&url, limit).await?)?;
+        next = answer.next_page().filter(|_| is_more);
+    }
+    Ok(answer.verify(key, &log.key, known)?)
 }
 
 /// Who cosigned both checkpoints.

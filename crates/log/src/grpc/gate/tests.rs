@@ -258,3 +258,29 @@ async fn a_refusal_arrives_although_most_of_the_body_was_not_read() {
     assert_eq!(refused.code(), Code::Unauthenticated, "{refused:?}");
     assert_eq!(refused.message(), Refusal::NotKnown.to_string());
 }
+
+#[tokio::test]
+async fn a_request_above_its_submitters_limit_is_refused_before_all_of_it_has_come() {
+    let limits = Limits {
+        request_bytes: 1_000,
+        ..Limits::default()
+    };
+    let (channel, _) = guarded_log(1, limits);
+    let large = vec![vec![1; 8 << 20]];
+    let body = body_digest(&large, &[]);
+    let signed = token()
+        .authorize(challenge(&channel).await, 0, body)
+        .encode();
+    let refused = send(&channel, large, Some(&signed)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
+    let words: Vec<_> = refused.message().split(' ').collect();
+    let came: usize = words[5].parse().unwrap();
+    assert!((1_001..1 << 20).contains(&came), "{came}");
+    assert_eq!(
+        refused.message(),
+        format!(
+            "the request has at least {came} bytes, token alice-ci may send 1000 at once: send it in parts"
+        )
+    );
+    assert_eq!(size(&channel).await, 0);
+}

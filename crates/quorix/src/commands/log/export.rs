@@ -29,7 +29,8 @@ pub(in crate::commands) async fn export(arguments: Export) -> Result<Exit, Failu
     if arguments.json {
         let value = json!({
             "origin": origin, "folder": dir.to_string(), "from": exported.from, "size": exported.size,
-            "files": exported.files, "blobs": exported.blobs, "missing_blobs": exported.missing_blobs,
+            "files": exported.files, "blobs": exported.blobs, "missing": exported.missing,
+            "missing_blobs": exported.missing_blobs,
         });
         output::answer(format_args!("{value:#}"));
         return Ok(Exit::Yes);
@@ -39,13 +40,18 @@ pub(in crate::commands) async fn export(arguments: Export) -> Result<Exit, Failu
     output::answer(format_args!(
         "{dir} holds the log {origin}: {entries}, {added} of them new, all verified."
     ));
-    if !exported.missing_blobs.is_empty() {
-        let count = counted(exported.missing_blobs.len() as u64, "blob", "blobs");
+    if exported.missing > 0 {
+        let count = counted(exported.missing, "blob", "blobs");
         output::answer(format_args!(
             "  {count} that entries name cannot be had from the log:"
         ));
         for name in &exported.missing_blobs {
             output::answer(format_args!("    {name}"));
+        }
+        let named = exported.missing_blobs.len() as u64;
+        if exported.missing > named {
+            let further = progress::number(exported.missing.saturating_sub(named));
+            output::answer(format_args!("    and {further} more"));
         }
     }
     Ok(Exit::Yes)
@@ -60,7 +66,7 @@ pub(in crate::commands) fn absolute(dir: &std::path::Path) -> Result<std::path::
 pub(crate) fn failure(error: ExportError) -> Failure {
     match error {
         ExportError::Grow(error) => Problem::from(error).into(),
-        ExportError::Checkpoint(_) | ExportError::Copy { .. } => {
+        ExportError::Checkpoint(_) | ExportError::Copy { .. } | ExportError::AfterEnd { .. } => {
             Failure::Refused(error.to_string())
         }
         ExportError::Folder(FolderError::Immutable { .. }) => Failure::Refused(error.to_string()),

@@ -1,5 +1,6 @@
 //! `quorix log fsck`: is a log what its key signed, down to the last hash.
 
+mod beyond;
 mod state;
 
 use std::time::{Duration, Instant};
@@ -7,6 +8,7 @@ use std::time::{Duration, Instant};
 use quorix_wire::scan::{Check, Counts, State, check};
 use serde_json::json;
 
+use self::beyond::Beyond;
 use super::export::absolute;
 use super::which::{self, Opened, Own, Problem};
 use crate::cli::operate::{Fsck, WhichLog};
@@ -31,7 +33,7 @@ pub(in crate::commands) async fn fsck(arguments: Fsck) -> Result<Exit, Failure> 
         Err(problem) => {
             let mut counts = Counts::default();
             counts.note("checkpoint", Failure::from(problem));
-            report(&origin, 0, &counts, arguments.json);
+            report(&origin, 0, &counts, None, arguments.json);
             return Ok(Exit::No);
         }
     };
@@ -75,8 +77,12 @@ pub(in crate::commands) async fn fsck(arguments: Fsck) -> Result<Exit, Failure> 
         return Err(failure);
     }
     match checked {
-        Ok(counts) => {
-            report(&origin, goal.size, &counts, arguments.json);
+        Ok(mut counts) => {
+            let beyond = match &opened.own {
+                Some(own) => Some(beyond::look(own, &opened.key, goal.size, &mut counts)?),
+                None => None,
+            };
+            report(&origin, goal.size, &counts, beyond.as_ref(), arguments.json);
             Ok(if counts.problems == 0 {
                 Exit::Yes
             } else {
@@ -131,7 +137,7 @@ fn cut_off(problem: Problem, last: &State, is_noted: bool) -> Failure {
     }
 }
 
-fn report(origin: &str, size: u64, counts: &Counts, json: bool) {
+fn report(origin: &str, size: u64, counts: &Counts, beyond: Option<&Beyond>, json: bool) {
     if json {
         let problems: Vec<_> = counts
             .named
@@ -142,7 +148,7 @@ fn report(origin: &str, size: u64, counts: &Counts, json: bool) {
             "origin": origin, "size": size, "sound": counts.problems == 0, "entries": counts.entries,
             "tiles": counts.tiles, "blobs": counts.blobs, "opaque": counts.opaque,
             "retractions": counts.retractions, "rotation": counts.rotation, "problems": counts.problems,
-            "named": problems,
+            "named": problems, "beyond": beyond.map(Beyond::json),
         });
         return output::answer(format_args!("{value:#}"));
     }
@@ -180,5 +186,8 @@ fn report(origin: &str, size: u64, counts: &Counts, json: bool) {
         output::answer(format_args!(
             "  entry {rotation} is a key rotation: the log has ended"
         ));
+    }
+    for line in beyond.map(Beyond::lines).unwrap_or_default() {
+        output::answer(format_args!("  {line}"));
     }
 }

@@ -50,6 +50,14 @@ pub(in crate::commands) async fn tail(arguments: Tail) -> Result<Exit, Failure> 
         tokio::time::sleep(INTERVAL).await;
         shown = newer(&opened, shown).await?;
     }
+    if arguments.from.is_some_and(|from| from >= size && size > 0) && !arguments.json {
+        output::remark(format_args!(
+            "The log {} has {} entries, from 0 to {}.",
+            opened.origin(),
+            size,
+            size.saturating_sub(1)
+        ));
+    }
     if next == 0 && !arguments.json {
         output::remark(format_args!(
             "The log {} has no entries yet.",
@@ -71,6 +79,16 @@ async fn newer(
                 opened.origin(),
                 shown.checkpoint().size,
                 before.checkpoint().size
+            )))
+        }
+        Ok(shown)
+            if shown.checkpoint().size == before.checkpoint().size
+                && shown.checkpoint().root != before.checkpoint().root =>
+        {
+            Err(Failure::refused(format!(
+                "the log {} shows two different checkpoints of {} entries: another past than before",
+                opened.origin(),
+                shown.checkpoint().size
             )))
         }
         Ok(shown) => Ok(shown),

@@ -4,7 +4,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use quorix_store::{OpenError, RocksLog};
+use quorix_log::anchor::{HeldAnchor, HoldError};
+use quorix_store::RocksLog;
 use quorix_tlog::checkpoint::SignedCheckpoint;
 use quorix_tlog::note::VerifierKey;
 use quorix_wire::fetch::{FetchLimits, Fetcher, TileClient};
@@ -24,6 +25,16 @@ pub(in crate::commands) struct Opened {
     pub(in crate::commands) source: LogSource,
     /// Fetches from there and elsewhere.
     pub(in crate::commands) fetcher: Fetcher,
+    /// Where it is read from this machine's database.
+    pub(in crate::commands) own: Option<OwnLog>,
+}
+
+/// This machine's log, which does not run. Nothing of it is changed.
+pub(in crate::commands) struct OwnLog {
+    /// Its database.
+    pub(in crate::commands) store: Arc<RocksLog>,
+    /// Its anchor, where it has one. Keeps the log from starting meanwhile.
+    pub(in crate::commands) anchor: Option<HeldAnchor>,
 }
 
 /// How one's own log may be read.
@@ -52,6 +63,7 @@ pub(in crate::commands) fn served(key: VerifierKey, urls: Vec<String>) -> Result
         key,
         source: LogSource::Served(TileClient::new(fetcher.clone(), urls)),
         fetcher,
+        own: None,
     })
 }
 
@@ -102,19 +114,25 @@ fn open_own(file: &Path, own: Own) -> Result<Opened, Failure> {
             "there is no log in {dir} yet: `quorix serve` begins one"
         )));
     }
-    match RocksLog::open(&dir) {
-        Ok(store) => Ok(Opened {
-            key,
-            source: LogSource::Own(Arc::new(store)),
-            fetcher: Fetcher::new(FetchLimits::default()).map_err(Failure::unknown)?,
-        }),
-        Err(OpenError::Locked { .. }) if own == Own::Either => served(key, vec![url]),
-        Err(OpenError::Locked { .. }) => Err(Failure::wrong(format!(
-            "the log is running, and its database can be read by one process only\n  \
-             stop it first, or check what it serves: quorix log fsck --log '{key}' --url {url}"
-        ))),
-        Err(error) => Err(Failure::unknown(error)),
-    }
+    let anchor = match HeldAnchor::hold(&config.log_anchor(&section)) {
+        Ok(anchor) => anchor,
+        Err(HoldError::InUse) if own == Own::Either => return served(key, vec![url]),
+        Err(HoldError::InUse) => {
+            return Err(Failure::wrong(format!(
+                "the log is running, and its database changes meanwhile\n  \
+                 stop it first, or check what it serves: quorix log fsck --log '{key}' --url {url}"
+            )));
+        }
+        Err(error @ HoldError::Failed(_)) => return Err(Failure::unknown(error)),
+    };
+    let store = RocksLog::open_to_read(&dir).map_err(Failure::unknown)?;
+    let store = Arc::new(store);
+    Ok(Opened {
+        key,
+        source: LogSource::Own(store.clone()),
+        fetcher: Fetcher::new(FetchLimits::default()).map_err(Failure::unknown)?,
+        own: Some(OwnLog { store, anchor }),
+    })
 }
 
 /// Where this machine's log is read while it runs.

@@ -1,6 +1,6 @@
 //! Answers as they come from outside: whole ones verify, and nothing else does.
 
-use super::super::answer::{Answer, AnswerError, Known, Latest};
+use super::super::answer::{self, Answer, AnswerError, Known, Latest};
 use super::super::proven::{self, EntriesError, ProvenEntry};
 use super::super::statement::Statement;
 use super::*;
@@ -62,6 +62,62 @@ fn answer(asked: &Key) -> Answer {
     }
 }
 
+/// The answer about a key with this list, of a log that has just as many entries.
+fn long(indices: &[u64]) -> Answer {
+    let last = indices.last().copied().unwrap_or_default();
+    let size = (last / STEP + 1) * STEP;
+    let mut log = CompactRange::new();
+    for index in 0..size {
+        log.push(crate::hash::leaf_hash(&index.to_be_bytes()));
+    }
+    let mut trie = Trie::new();
+    let changes = [(key(1), list(indices))];
+    let statement = Statement {
+        map_root: trie.set(&Pages::default(), &changes).unwrap(),
+        keys: 1,
+        input_size: size,
+        input_root: log.root(),
+    };
+    // The output log of a log of this size has a leaf for each step; all but the last one are made up.
+    let leaves = size / STEP;
+    let mut output = CompactRange::new();
+    let leaf = |place: u64| crate::hash::leaf_hash(&place.to_be_bytes());
+    let mut hashes: Vec<Hash> = (1..leaves).map(leaf).collect();
+    hashes.push(crate::hash::leaf_hash(&statement.to_bytes()));
+    hashes.iter().for_each(|hash| output.push(*hash));
+    let index_key = signer_of(&log_key()).unwrap();
+    Answer {
+        checkpoint: signed(ORIGIN, size, log.root(), &log_key()),
+        index_checkpoint: signed(
+            "logs.example.org/alice/index",
+            leaves,
+            output.root(),
+            &index_key,
+        ),
+        latest: Some(Latest {
+            statement,
+            inclusion: last_inclusion(&hashes),
+            extension: Vec::new(),
+        }),
+        indices: indices.to_vec(),
+        proof: trie.prove(&Pages::default(), &key(1)).unwrap().to_bytes(),
+        ..answer(&key(1))
+    }
+}
+
+/// The proof of inclusion of the last leaf (RFC 6962 §2.1.1).
+fn last_inclusion(leaves: &[Hash]) -> Vec<Hash> {
+    if leaves.len() < 2 {
+        return Vec::new();
+    }
+    let (left, right) = leaves.split_at(leaves.len().next_power_of_two() / 2);
+    let mut range = CompactRange::new();
+    left.iter().for_each(|hash| range.push(*hash));
+    let mut proof = last_inclusion(right);
+    proof.push(range.root());
+    proof
+}
+
 fn verified(answer: &Answer, asked: &Key) -> Result<Vec<u64>, AnswerError> {
     let key = log_key();
     let proven = answer.verify(asked, key.verifier(), None)?;
@@ -95,6 +151,63 @@ fn a_list_that_is_not_complete_is_refused() {
         covered: STEP,
     };
     assert_eq!(verified(&unordered, &key(1)), Err(refused));
+}
+
+#[test]
+fn a_list_of_many_pages_is_whole_or_refused() {
+    let most = answer::MAX_INDICES as u64;
+    for count in [1, most - 1, most, most + 1, 2 * most, 2 * most + 7] {
+        let all: Vec<u64> = (0..count).map(|place| 2 * place).collect();
+        let whole = long(&all);
+        let mut asked = whole.clone();
+        asked.indices.truncate(answer::MAX_INDICES);
+        let mut answer = Answer::parse(&asked.to_bytes()).unwrap();
+        let mut next = answer.next_page();
+        let mut pages = 0;
+        while let Some((from, below)) = next {
+            let rest = all
+                .iter()
+                .copied()
+                .filter(|index| (from..below).contains(index));
+            let rest: Vec<u64> = rest.take(answer::MAX_INDICES).collect();
+            let before = answer.clone();
+            // Too early, a page that is left out or cut is noticed.
+            if before.indices.len() < all.len() {
+                assert!(matches!(
+                    verified(&before, &key(1)),
+                    Err(AnswerError::Proof(_))
+                ));
+            }
+            let is_more = answer.add_page(&answer::page(&rest)).unwrap();
+            next = answer.next_page().filter(|_| is_more);
+            pages += 1;
+        }
+        assert_eq!(pages, count / most, "{count}");
+        assert_eq!(verified(&answer, &key(1)).as_deref(), Ok(all.as_slice()));
+    }
+}
+
+#[test]
+fn a_page_that_does_not_follow_is_refused() {
+    let all: Vec<u64> = (1..=answer::MAX_INDICES as u64).collect();
+    let mut answer = long(&all);
+    let past = all.last().copied().unwrap();
+    let long: Vec<u64> = (past + 1..).take(answer::MAX_INDICES + 1).collect();
+    for wrong in [
+        answer::page(&[past]),
+        answer::page(&[0]),
+        vec![0; 7],
+        answer::page(&long),
+    ] {
+        assert_eq!(answer.add_page(&wrong), Err(AnswerError::Malformed));
+    }
+    assert_eq!(answer.indices, all);
+    // What is in the right order and not of the list is found out by its root.
+    assert_eq!(answer.add_page(&answer::page(&[past + 1])), Ok(false));
+    assert!(matches!(
+        verified(&answer, &key(1)),
+        Err(AnswerError::Proof(_))
+    ));
 }
 
 #[test]
