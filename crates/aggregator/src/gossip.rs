@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorix_tlog::checkpoint::SignedCheckpoint;
+use quorix_tlog::hash::Hash;
 use quorix_tlog::proof::{prove_older_root, root_of, verify_older_root};
 use quorix_trust::ports::{Equivocation, StoreError, StoredCheckpoint};
 use quorix_wire::convert;
@@ -199,11 +200,29 @@ impl Shared {
             tracing::debug!(log = log.name, %error, "what is said to be proof shows nothing");
             return Ok(());
         }
+        if self.is_old_news(log, &proof).await? {
+            return Ok(());
+        }
         if !log.is_quarantined() && quarantine(self, log, proof).await? {
             let (now_s, config) = ((self.clock)(), &self.config);
             log.tell(now_s, config.stale_after, &self.events, &self.metrics);
         }
         Ok(())
+    }
+
+    /// True for proof with a checkpoint that an operator disowned when a quarantine was lifted: peers go on telling of it,
+    /// and each makes another pair of it with what the log shows since.
+    async fn is_old_news(
+        self: &Arc<Self>,
+        log: &Arc<Log>,
+        proof: &Equivocation,
+    ) -> Result<bool, StoreError> {
+        let (shared, log, proof) = (self.clone(), log.clone(), proof.clone());
+        blocking("reading lifted quarantines", move || {
+            let disowned = disowned(&shared, &log)?;
+            Ok(notes_of(&log, &proof).any(|note| disowned.contains(&note)))
+        })
+        .await
     }
 
     /// Exchanges checkpoints with a peer once.
@@ -275,6 +294,9 @@ fn not_kept(log: &Log, heard: Result<(), StoreError>) {
 
 fn weigh(shared: &Shared, log: &Log, heard: &SignedCheckpoint) -> Result<Heard, StoreError> {
     let goal = heard.checkpoint();
+    if disowned(shared, log)?.contains(&(goal.size, goal.root)) {
+        return Ok(Heard::Known);
+    }
     let mirror = shared.index.mirror(&log.origin);
     let mut kept = shared.index.checkpoints(&log.origin, goal.size, 1)?;
     kept.retain(|kept| kept.size == goal.size);
@@ -325,6 +347,30 @@ fn weigh(shared: &Shared, log: &Log, heard: &SignedCheckpoint) -> Result<Heard, 
         size: goal.size,
         note: heard.bytes().to_vec(),
     }))
+}
+
+/// Size and root of the checkpoints for which quarantines were lifted and that are not of the mirrored history.
+fn disowned(shared: &Shared, log: &Log) -> Result<Vec<(u64, Hash)>, StoreError> {
+    let mirror = shared.index.mirror(&log.origin);
+    let mirrored = mirror.head()?.map_or(0, |head| head.size);
+    let mut disowned = Vec::new();
+    for lift in shared.index.lifts(&log.origin)? {
+        for (size, root) in notes_of(log, &lift.proof) {
+            let is_ours = size <= mirrored
+                && root_of(&Hashes(mirror.as_ref()), size).map_err(unproved)? == root;
+            if !is_ours {
+                disowned.push((size, root));
+            }
+        }
+    }
+    Ok(disowned)
+}
+
+fn notes_of(log: &Log, proof: &Equivocation) -> impl Iterator<Item = (u64, Hash)> {
+    let open = |note: &Vec<u8>| SignedCheckpoint::open(note, &log.key, &log.origin).ok();
+    let opened = [&proof.first, &proof.second].map(open);
+    let note = |signed: SignedCheckpoint| (signed.checkpoint().size, signed.checkpoint().root);
+    opened.into_iter().flatten().map(note)
 }
 
 #[cfg(test)]

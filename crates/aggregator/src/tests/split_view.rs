@@ -254,6 +254,33 @@ async fn an_aggregator_never_cosigns_the_log_of_its_own_operator() {
     assert_eq!(one.index.cosigned(&log.origin()).unwrap(), None);
 }
 
+/// The other history was heard of before anything was mirrored, and the peer goes on telling of it.
+#[tokio::test]
+async fn after_a_lift_the_log_is_followed_whatever_peers_tell_of_the_contradiction() {
+    for (mine, theirs) in [(5, 5), (5, 9), (9, 5)] {
+        let ([mut one, mut other], [here, there]) = two_views().await;
+        here.append(&entries(0..mine));
+        there.append(&others(theirs));
+        assert!(other.look("alice").await);
+        exchange(&one, &other).await;
+        one.look("alice").await;
+        exchange(&one, &other).await;
+        assert_eq!(one.state("alice"), LogState::Quarantined);
+
+        let lift = one.index.lift(&here.origin(), 7, "a restored disk");
+        assert!(lift.unwrap().is_some());
+        let mut one = one.restarted();
+        exchange(&one, &other).await;
+        assert!(one.look("alice").await, "{mine} {theirs}");
+        exchange(&one, &other).await;
+        here.append(&entries(mine..mine + 20));
+        assert!(one.look("alice").await, "{mine} {theirs}");
+        exchange(&one, &other).await;
+        assert_eq!(one.state("alice"), LogState::Live, "{mine} {theirs}");
+        assert_eq!(one.size(&here), mine + 20);
+    }
+}
+
 #[tokio::test]
 async fn only_an_operator_lifts_a_quarantine_and_the_same_contradiction_stays_refused() {
     let ([mut one, _], [log, _]) = two_views().await;
