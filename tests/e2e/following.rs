@@ -75,7 +75,7 @@ impl FolderLog {
 /// A policy that these voters agree under.
 pub(crate) fn policy(lines: &str, voters: &str) -> String {
     format!(
-        "{lines}quorum none\nvoters all {voters}\nrule main quorum=all level=path\ndefault main\n"
+        "{lines}quorum none\nvoters everybody all {voters}\nrule main quorum=everybody level=path\ndefault main\n"
     )
 }
 
@@ -88,9 +88,14 @@ pub(crate) fn machine(dir: &Path, name: &str, policy: &str, more: &str, tables: 
     host
 }
 
+fn client_of(host: &UserHost) -> Client {
+    // A second installation fails, and is the same one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Client::new(host.aggregator, &host.substituter()).unwrap()
+}
+
 async fn log_of(host: &UserHost, name: &str) -> Option<LogStatus> {
-    let client = Client::new(host.aggregator, &host.substituter()).unwrap();
-    let logs = client.logs().await.ok()?;
+    let logs = client_of(host).logs().await.ok()?;
     logs.into_iter().find(|log| log.name == name)
 }
 
@@ -414,7 +419,21 @@ async fn an_index_that_is_built_anew_is_the_same_to_the_byte() {
         "{}",
         twice.err
     );
-    fs::remove_dir_all(host.config.with_file_name("data").join("aggregator.old")).unwrap();
+    // Cut off between two renames: nobody begins an empty database then.
+    let data = host.config.with_file_name("data");
+    let (dir, kept) = (data.join("aggregator"), data.join("aggregator.old"));
+    fs::rename(&dir, data.join("aside")).unwrap();
+    for arguments in [&["serve"][..], &["aggregator", "reindex"]] {
+        let refused = run(&[arguments, &["--config", text(&config)]].concat()).await;
+        assert_eq!(refused.code, 2, "{}{}", refused.out, refused.err);
+        assert!(
+            unwrapped(&refused.err).contains("building the index anew was cut off"),
+            "{}",
+            refused.err
+        );
+    }
+    fs::rename(data.join("aside"), &dir).unwrap();
+    fs::remove_dir_all(kept).unwrap();
     let answer = reindex(&["--check"]).await;
     assert_eq!(
         (answer.code, answer.out.as_str()),
@@ -428,7 +447,7 @@ async fn an_index_that_is_built_anew_is_the_same_to_the_byte() {
         log.indexed == 300 && log.state() == LogState::Live
     })
     .await;
-    let client = Client::new(host.aggregator, &host.substituter()).unwrap();
+    let client = client_of(&host);
     assert!(client.decide(&a_path("hello")).await.unwrap().is_accepted());
     assert!(!client.decide(&a_path("lib")).await.unwrap().is_accepted());
     assert!(!client.decide(&a_path("app")).await.unwrap().is_accepted());

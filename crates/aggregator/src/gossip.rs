@@ -2,14 +2,15 @@
 //!
 //! Nobody is believed. A checkpoint counts only with the log's own signature, a proof only if it holds with nothing but
 //! the log's key (SEMANTICS §5), so no peer can frame a log. A larger checkpoint than is known is remembered: until the
-//! log shows that much here too, it is behind. Bounds: 1,024 checkpoints a call, 4 of one log, one that is new of a log in
-//! a second.
+//! log shows that much here too, it is behind. Bounds: 1,024 checkpoints and 1,024 proofs a call, of one log 4 and 1; one
+//! that is new of a log in a second.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use quorix_tlog::checkpoint::SignedCheckpoint;
+use quorix_tlog::hash::Hash;
 use quorix_tlog::proof::{prove_older_root, root_of, verify_older_root};
 use quorix_trust::ports::{Equivocation, StoreError, StoredCheckpoint};
 use quorix_wire::convert;
@@ -28,6 +29,8 @@ use crate::service::Shared;
 const SEEN_MAX: usize = 1_024;
 /// Checkpoints of one log in one call.
 const SEEN_OF_ONE_MAX: usize = 4;
+/// Bytes of checkpoints in one call, with room for proofs below what the other side takes.
+const PART_BYTES_MAX: usize = 1024 * 1024;
 /// The largest answer of a peer, in bytes.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
@@ -54,29 +57,28 @@ impl Shared {
     /// Compares what a peer has with what is here, and says what is here.
     pub(crate) async fn compare(
         self: &Arc<Self>,
-        seen: Vec<pb::SeenCheckpoint>,
+        asked: pb::ExchangeCheckpointsRequest,
     ) -> Result<pb::ExchangeCheckpointsResponse, AskError> {
-        if seen.len() > SEEN_MAX {
-            return Err(AskError::Argument {
-                argument: "seen".to_owned(),
-                reason: format!("{} were given, at most {SEEN_MAX} are allowed", seen.len()),
-            });
-        }
-        self.hear(seen).await?;
-        let mut answer = pb::ExchangeCheckpointsResponse {
+        few("seen", asked.seen.len())?;
+        few("proofs", asked.proofs.len())?;
+        self.hear(asked.seen, asked.proofs).await;
+        Ok(pb::ExchangeCheckpointsResponse {
             seen: self.seen().await?,
-            proofs: Vec::new(),
-        };
-        for log in &self.logs {
+            proofs: self.proofs(),
+        })
+    }
+
+    /// Proof that is held here.
+    fn proofs(&self) -> Vec<pb::SeenEquivocation> {
+        let held = |log: &Arc<Log>| {
             let standing = log.standing((self.clock)(), self.config.stale_after);
-            if let Some(proof) = &standing.equivocation {
-                answer.proofs.push(pb::SeenEquivocation {
-                    origin: log.origin.clone(),
-                    proof: Some(pb::Equivocation::from(proof.as_ref())),
-                });
-            }
-        }
-        Ok(answer)
+            let proof = standing.equivocation?;
+            Some(pb::SeenEquivocation {
+                origin: log.origin.clone(),
+                proof: Some(pb::Equivocation::from(proof.as_ref())),
+            })
+        };
+        self.logs.iter().filter_map(held).collect()
     }
 
     /// What is known of each log: the checkpoint that its mirror is under, with our own cosignature where there is one,
@@ -107,30 +109,56 @@ impl Shared {
         .await
     }
 
-    /// Looks at what somebody else was shown; what no followed log signed is nothing.
+    /// Looks at what somebody else was shown and holds against logs; what no followed log signed is nothing. A mirror that
+    /// cannot be read keeps nobody from comparing the others.
     pub(crate) async fn hear(
         self: &Arc<Self>,
         seen: Vec<pb::SeenCheckpoint>,
-    ) -> Result<(), StoreError> {
+        proofs: Vec<pb::SeenEquivocation>,
+    ) {
         let mut of_log: BTreeMap<String, usize> = BTreeMap::new();
         for one in seen.into_iter().take(SEEN_MAX) {
             let count = of_log.entry(one.origin.clone()).or_default();
             *count = count.saturating_add(1);
-            let log = self.logs.iter().find(|log| log.origin == one.origin);
-            let Some(log) = log.filter(|log| *count <= SEEN_OF_ONE_MAX && !log.is_quarantined())
-            else {
+            if *count > SEEN_OF_ONE_MAX {
+                continue;
+            }
+            let Some(log) = self.unaccused(&one.origin) else {
                 continue;
             };
             let Ok(signed) = SignedCheckpoint::open(&one.checkpoint, &log.key, &log.origin) else {
                 continue;
             };
-            match self.weigh(log, signed).await? {
-                Heard::Known => {}
-                Heard::News(kept) => self.keep_heard(log, kept).await?,
-                Heard::Contradicts(proof) => self.accept_proof(log, proof).await?,
+            not_kept(log, self.hear_of(log, signed).await);
+        }
+        let mut told = BTreeSet::new();
+        for one in proofs.into_iter().take(SEEN_MAX) {
+            let log = self.unaccused(&one.origin);
+            let proof = one.proof.map(convert::equivocation);
+            if let (Some(log), Some(Ok(proof))) = (log, proof)
+                && told.insert(one.origin)
+            {
+                not_kept(log, self.accept_proof(log, proof).await);
             }
         }
-        Ok(())
+    }
+
+    /// The followed log of this name, if nothing is proved against it yet.
+    fn unaccused(&self, origin: &str) -> Option<&Arc<Log>> {
+        let log = self.logs.iter().find(|log| log.origin == origin)?;
+        (!log.is_quarantined()).then_some(log)
+    }
+
+    async fn hear_of(
+        self: &Arc<Self>,
+        log: &Arc<Log>,
+        signed: SignedCheckpoint,
+    ) -> Result<(), StoreError> {
+        match self.weigh(log, signed).await? {
+            Heard::Known => Ok(()),
+            Heard::News(kept) => self.keep_heard(log, kept).await,
+            Heard::Contradicts(proof) => self.accept_proof(log, proof).await,
+        }
     }
 
     async fn weigh(
@@ -172,6 +200,9 @@ impl Shared {
             tracing::debug!(log = log.name, %error, "what is said to be proof shows nothing");
             return Ok(());
         }
+        if self.is_old_news(log, &proof).await? {
+            return Ok(());
+        }
         if !log.is_quarantined() && quarantine(self, log, proof).await? {
             let (now_s, config) = ((self.clock)(), &self.config);
             log.tell(now_s, config.stale_after, &self.events, &self.metrics);
@@ -179,28 +210,38 @@ impl Shared {
         Ok(())
     }
 
+    /// True for proof with a checkpoint that an operator disowned when a quarantine was lifted: peers go on telling of it,
+    /// and each makes another pair of it with what the log shows since.
+    async fn is_old_news(
+        self: &Arc<Self>,
+        log: &Arc<Log>,
+        proof: &Equivocation,
+    ) -> Result<bool, StoreError> {
+        let (shared, log, proof) = (self.clone(), log.clone(), proof.clone());
+        blocking("reading lifted quarantines", move || {
+            let disowned = disowned(&shared, &log)?;
+            Ok(notes_of(&log, &proof).any(|note| disowned.contains(&note)))
+        })
+        .await
+    }
+
     /// Exchanges checkpoints with a peer once.
     pub(crate) async fn exchange(self: &Arc<Self>, peer: &Peer) -> Result<(), String> {
         let mut client = FollowServiceClient::new(peer.channel.clone())
             .max_decoding_message_size(ANSWER_BYTES_MAX);
         let seen = self.seen().await.map_err(|error| error.to_string())?;
-        let request = pb::ExchangeCheckpointsRequest { seen };
-        let limit = self.config.request_timeout;
-        let answer = tokio::time::timeout(limit, client.exchange_checkpoints(request))
-            .await
-            .map_err(|_| format!("no answer within {} ms", limit.as_millis()))?
-            .map_err(|status| status.message().to_owned())?
-            .into_inner();
-        let failed = |error: StoreError| error.to_string();
-        self.hear(answer.seen).await.map_err(failed)?;
-        for one in answer.proofs.into_iter().take(SEEN_MAX) {
-            let log = self.logs.iter().find(|log| log.origin == one.origin);
-            let proof = one
-                .proof
-                .and_then(|proof| convert::equivocation(proof).ok());
-            if let (Some(log), Some(proof)) = (log, proof) {
-                self.accept_proof(log, proof).await.map_err(failed)?;
-            }
+        let mut proofs = self.proofs();
+        proofs.truncate(SEEN_MAX);
+        for seen in parts(seen) {
+            let proofs = std::mem::take(&mut proofs);
+            let request = pb::ExchangeCheckpointsRequest { seen, proofs };
+            let limit = self.config.request_timeout;
+            let answer = tokio::time::timeout(limit, client.exchange_checkpoints(request))
+                .await
+                .map_err(|_| format!("no answer within {} ms", limit.as_millis()))?
+                .map_err(|status| status.message().to_owned())?
+                .into_inner();
+            self.hear(answer.seen, answer.proofs).await;
         }
         Ok(())
     }
@@ -219,8 +260,43 @@ impl Shared {
     }
 }
 
+/// What fits into one call each; at least one part.
+fn parts(seen: Vec<pb::SeenCheckpoint>) -> Vec<Vec<pb::SeenCheckpoint>> {
+    let (mut parts, mut part, mut bytes) = (Vec::new(), Vec::new(), 0_usize);
+    for one in seen {
+        let length = one.origin.len().saturating_add(one.checkpoint.len());
+        if part.len() >= SEEN_MAX || bytes.saturating_add(length) > PART_BYTES_MAX {
+            parts.push(std::mem::take(&mut part));
+            bytes = 0;
+        }
+        bytes = bytes.saturating_add(length);
+        part.push(one);
+    }
+    parts.push(part);
+    parts
+}
+
+fn few(argument: &str, found: usize) -> Result<(), AskError> {
+    if found <= SEEN_MAX {
+        return Ok(());
+    }
+    Err(AskError::Argument {
+        argument: argument.to_owned(),
+        reason: format!("{found} were given, at most {SEEN_MAX} are allowed"),
+    })
+}
+
+fn not_kept(log: &Log, heard: Result<(), StoreError>) {
+    if let Err(error) = heard {
+        tracing::error!(log = log.name, %error, "what a peer was shown could not be compared");
+    }
+}
+
 fn weigh(shared: &Shared, log: &Log, heard: &SignedCheckpoint) -> Result<Heard, StoreError> {
     let goal = heard.checkpoint();
+    if disowned(shared, log)?.contains(&(goal.size, goal.root)) {
+        return Ok(Heard::Known);
+    }
     let mirror = shared.index.mirror(&log.origin);
     let mut kept = shared.index.checkpoints(&log.origin, goal.size, 1)?;
     kept.retain(|kept| kept.size == goal.size);
@@ -271,4 +347,48 @@ fn weigh(shared: &Shared, log: &Log, heard: &SignedCheckpoint) -> Result<Heard, 
         size: goal.size,
         note: heard.bytes().to_vec(),
     }))
+}
+
+/// Size and root of the checkpoints for which quarantines were lifted and that are not of the mirrored history.
+fn disowned(shared: &Shared, log: &Log) -> Result<Vec<(u64, Hash)>, StoreError> {
+    let mirror = shared.index.mirror(&log.origin);
+    let mirrored = mirror.head()?.map_or(0, |head| head.size);
+    let mut disowned = Vec::new();
+    for lift in shared.index.lifts(&log.origin)? {
+        for (size, root) in notes_of(log, &lift.proof) {
+            let is_ours = size <= mirrored
+                && root_of(&Hashes(mirror.as_ref()), size).map_err(unproved)? == root;
+            if !is_ours {
+                disowned.push((size, root));
+            }
+        }
+    }
+    Ok(disowned)
+}
+
+fn notes_of(log: &Log, proof: &Equivocation) -> impl Iterator<Item = (u64, Hash)> {
+    let open = |note: &Vec<u8>| SignedCheckpoint::open(note, &log.key, &log.origin).ok();
+    let opened = [&proof.first, &proof.second].map(open);
+    let note = |signed: SignedCheckpoint| (signed.checkpoint().size, signed.checkpoint().root);
+    opened.into_iter().flatten().map(note)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_is_cut_into_calls_that_a_peer_takes() {
+        let one = |bytes: usize| pb::SeenCheckpoint {
+            origin: String::new(),
+            checkpoint: vec![0; bytes],
+        };
+        let lengths = |seen: Vec<pb::SeenCheckpoint>| -> Vec<usize> {
+            parts(seen).iter().map(Vec::len).collect()
+        };
+        assert_eq!(lengths(Vec::new()), [0]);
+        assert_eq!(lengths(vec![one(1); 1_024]), [1_024]);
+        assert_eq!(lengths(vec![one(1); 2_049]), [1_024, 1_024, 1]);
+        assert_eq!(lengths(vec![one(64 * 1024); 40]), [16, 16, 8]);
+    }
 }

@@ -76,8 +76,8 @@ pub(crate) fn read_with_facts(
         (Added::Opaque, Vec::new(), None)
     };
     let (claim, voice, inputs, found) = match entry::decode(bytes) {
-        Ok(Entry::Build(build)) => match build.claim.facts(None) {
-            Ok(_) => {
+        Ok(Entry::Build(build)) => match check(&build.claim) {
+            Ok(()) => {
                 let found = (
                     build.system,
                     build.derivation.map(|(drv, _)| drv.hash_part()),
@@ -122,6 +122,14 @@ pub(crate) fn read_with_facts(
         withdrawn_by: None,
     };
     (Added::Statement(statement), blobs, Some(found))
+}
+
+/// Checks that a claim votes for the facts that it states, as far as they are in the entry.
+fn check(claim: &Claim) -> Result<(), ClaimError> {
+    match &claim.references {
+        References::Inline(references) => claim.check(references),
+        References::Blob(_) => Ok(()),
+    }
 }
 
 /// In whose voice an observation in a log is indexed; `None` if its signature is none.

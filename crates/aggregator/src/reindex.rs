@@ -56,6 +56,11 @@ pub fn rebuild(
 }
 
 fn keep(old: &dyn IndexStore, new: &dyn IndexStore, origin: &str) -> Result<(), StoreError> {
+    // Before checkpoints are kept: a lift forgets those that nothing is mirrored of.
+    for lift in old.lifts(origin)? {
+        new.quarantine(origin, &lift.proof)?;
+        new.lift(origin, lift.at_s, &lift.reason)?;
+    }
     let mut from = 0;
     loop {
         let some = old.checkpoints(origin, from, CHECKPOINTS)?;
@@ -66,10 +71,6 @@ fn keep(old: &dyn IndexStore, new: &dyn IndexStore, origin: &str) -> Result<(), 
             Some(last) if some.len() == CHECKPOINTS => from = last.size.saturating_add(1),
             _ => break,
         }
-    }
-    for lift in old.lifts(origin)? {
-        new.quarantine(origin, &lift.proof)?;
-        new.lift(origin, lift.at_s, &lift.reason)?;
     }
     if let Some(proof) = old.equivocation(origin)? {
         new.quarantine(origin, &proof)?;

@@ -504,7 +504,8 @@ pub trait IndexStore: Send + Sync + 'static {
     fn cosigned(&self, origin: &str) -> Result<Option<StoredCheckpoint>, StoreError>;
 
     /// Lifts the quarantine of a log and records that, in one durable step. `None`: it is not quarantined, and nothing
-    /// was written. The proof that was held does not quarantine again.
+    /// was written. The proof that was held does not quarantine again. Kept checkpoints of more entries than are mirrored
+    /// are forgotten: they may be of the other history, and the mirrored one is the only one that is taken.
     ///
     /// # Errors
     /// The store failed.

@@ -29,7 +29,7 @@ use crate::mirror::{Entries, Hashes, missing};
 use crate::service::Shared;
 
 /// Bundles under way at once.
-const BUNDLES_AT_ONCE: usize = 8;
+const BUNDLES_AT_ONCE: usize = 4;
 /// Kept checkpoints read at a time.
 const KEPT_AT_ONCE: usize = 256;
 

@@ -51,7 +51,7 @@ impl FollowService for Service {
         &self,
         request: Request<pb::ExchangeCheckpointsRequest>,
     ) -> Result<Response<pb::ExchangeCheckpointsResponse>, Status> {
-        let answer = self.0.shared().compare(request.into_inner().seen).await;
+        let answer = self.0.shared().compare(request.into_inner()).await;
         answer.map(Response::new).map_err(status)
     }
 }

@@ -143,7 +143,16 @@ async fn garbage_from_a_peer_frames_no_honest_log() {
         seen(&five),
         seen(&nine),
     ];
-    shared.compare(said).await.unwrap();
+    let proofs = vec![pb::SeenEquivocation {
+        origin: here.origin(),
+        proof: Some(pb::Equivocation {
+            first_checkpoint: stranger.checkpoint(),
+            second_checkpoint: b"garbage".to_vec(),
+            consistency_proof: vec![vec![7; 31]],
+        }),
+    }];
+    let asked = pb::ExchangeCheckpointsRequest { seen: said, proofs };
+    shared.compare(asked).await.unwrap();
     for consistency_proof in [
         Vec::new(),
         vec![quorix_tlog::hash::leaf_hash(b"garbage"); 4],
@@ -162,12 +171,42 @@ async fn garbage_from_a_peer_frames_no_honest_log() {
 #[tokio::test]
 async fn more_checkpoints_than_allowed_are_refused() {
     let ([one, _], _) = two_views().await;
-    let shared = one.aggregator.shared();
-    let asked = shared.compare(vec![pb::SeenCheckpoint::default(); 1_025]);
+    let shared = &one.aggregator.shared();
+    let refused = async |asked| shared.compare(asked).await.unwrap_err().to_string();
+    let seen = vec![pb::SeenCheckpoint::default(); 1_025];
+    let asked = pb::ExchangeCheckpointsRequest {
+        seen,
+        ..Default::default()
+    };
     assert_eq!(
-        asked.await.unwrap_err().to_string(),
+        refused(asked).await,
         "seen: 1025 were given, at most 1024 are allowed"
     );
+    let proofs = vec![pb::SeenEquivocation::default(); 1_025];
+    let asked = pb::ExchangeCheckpointsRequest {
+        proofs,
+        ..Default::default()
+    };
+    assert_eq!(
+        refused(asked).await,
+        "proofs: 1025 were given, at most 1024 are allowed"
+    );
+}
+
+/// Heard of before anything was mirrored, the other history is all that is known here, and no checkpoint of one's own
+/// could be shown: the proof itself has to travel.
+#[tokio::test]
+async fn whoever_holds_proof_hands_it_to_peers_whom_it_asks() {
+    let ([mut one, mut other], [here, there]) = two_views().await;
+    here.append(&entries(0..5));
+    there.append(&others(5));
+    assert!(other.look("alice").await);
+    exchange(&one, &other).await;
+    assert!(!one.look("alice").await);
+    assert_proved(&one, &here);
+    assert_eq!(other.state("alice"), LogState::Live);
+    exchange(&one, &other).await;
+    assert_proved(&other, &there);
 }
 
 #[tokio::test]
@@ -213,6 +252,33 @@ async fn an_aggregator_never_cosigns_the_log_of_its_own_operator() {
     log.append(&entries(0..5));
     assert!(one.look("alice").await);
     assert_eq!(one.index.cosigned(&log.origin()).unwrap(), None);
+}
+
+/// The other history was heard of before anything was mirrored, and the peer goes on telling of it.
+#[tokio::test]
+async fn after_a_lift_the_log_is_followed_whatever_peers_tell_of_the_contradiction() {
+    for (mine, theirs) in [(5, 5), (5, 9), (9, 5)] {
+        let ([mut one, mut other], [here, there]) = two_views().await;
+        here.append(&entries(0..mine));
+        there.append(&others(theirs));
+        assert!(other.look("alice").await);
+        exchange(&one, &other).await;
+        one.look("alice").await;
+        exchange(&one, &other).await;
+        assert_eq!(one.state("alice"), LogState::Quarantined);
+
+        let lift = one.index.lift(&here.origin(), 7, "a restored disk");
+        assert!(lift.unwrap().is_some());
+        let mut one = one.restarted();
+        exchange(&one, &other).await;
+        assert!(one.look("alice").await, "{mine} {theirs}");
+        exchange(&one, &other).await;
+        here.append(&entries(mine..mine + 20));
+        assert!(one.look("alice").await, "{mine} {theirs}");
+        exchange(&one, &other).await;
+        assert_eq!(one.state("alice"), LogState::Live, "{mine} {theirs}");
+        assert_eq!(one.size(&here), mine + 20);
+    }
 }
 
 #[tokio::test]

@@ -74,6 +74,15 @@ pub struct Reindex {
 
 /// `aggregator tallies`
 #[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  quorix aggregator tallies
+  quorix aggregator tallies --json --aggregator 127.0.0.1:8481
+
+A day counts the outputs that were first spoken of then, by system, as they stand now. A pair counts the outputs of
+which both said something. Withdrawn: all that was said of it was withdrawn.
+
+Exit code 0: answered; 2: wrong use; 3: the aggregator could not be asked.")]
 pub struct Tallies {
     /// Where the aggregator answers, instead of what the configuration says.
     #[arg(long, value_name = "ADDRESS")]

@@ -1,7 +1,7 @@
 //! `quorix aggregator …`: what an operator does about an aggregator, mostly while it is stopped.
 
 use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use quorix_aggregator::reindex::rebuild;
 use quorix_store::RocksIndex;
@@ -17,6 +17,7 @@ use super::{aggregator_address, channel_to, configuration, import, now_s, read_p
 use crate::cli::aggregator::{AggregatorCommand, Lift, QuarantineCommand, Reindex, Tallies};
 use crate::config::Config;
 use crate::output::{self, Exit, Failure};
+use crate::wiring::aggregator::{kept_beside, not_cut_off};
 
 /// Longest reason, in bytes.
 const REASON_BYTES_MAX: usize = 4096;
@@ -73,7 +74,8 @@ fn lift(arguments: &Lift) -> Result<Exit, Failure> {
 fn reindex(arguments: &Reindex) -> Result<Exit, Failure> {
     let (config, policy) = here(&arguments.config.config)?;
     let dir = config.role_dir("aggregator");
-    let (fresh, kept) = (beside(&dir, "new"), beside(&dir, "old"));
+    not_cut_off(&dir)?;
+    let (fresh, kept) = (dir.with_extension("new"), kept_beside(&dir));
     for other in [&fresh, &kept] {
         if other.exists() {
             return Err(Failure::wrong(format!(
@@ -241,10 +243,6 @@ fn open(config: &Config) -> Result<RocksIndex, Failure> {
     }
     RocksIndex::open(&dir)
         .map_err(|error| Failure::unknown(format!("{error}. Stop the aggregator first")))
-}
-
-fn beside(dir: &Path, ending: &str) -> PathBuf {
-    dir.with_extension(ending)
 }
 
 fn remove(dir: &Path) -> Result<(), Failure> {

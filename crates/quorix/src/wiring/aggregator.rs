@@ -3,6 +3,7 @@
 mod add_ons;
 mod evidence;
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,7 +47,9 @@ pub async fn start(
     };
     let tls = start.tls.as_ref();
     let bound = listen::web("aggregator.listen", &section.listen, tls, clients).await?;
-    let index = RocksIndex::open(&start.config.role_dir("aggregator")).map_err(Failure::unknown)?;
+    let dir = start.config.role_dir("aggregator");
+    not_cut_off(&dir)?;
+    let index = RocksIndex::open(&dir).map_err(Failure::unknown)?;
     let aggregator = Aggregator::start(
         Arc::new(index),
         policy.clone(),
@@ -85,6 +88,28 @@ pub async fn start(
     // Nix remembers a refusal for an hour: nobody is answered before the logs were asked.
     running.looked_at_all(FIRST_LOOK).await;
     Ok(Some(local))
+}
+
+/// Where the old database is kept when the index is built anew beside it.
+#[must_use]
+pub fn kept_beside(dir: &Path) -> PathBuf {
+    dir.with_extension("old")
+}
+
+/// Refuses to begin an empty database where only the old one is: building the index anew was cut off between two renames.
+///
+/// # Errors
+/// That it was, and what to do.
+pub fn not_cut_off(dir: &Path) -> Result<(), Failure> {
+    let kept = kept_beside(dir);
+    if dir.exists() || !kept.exists() {
+        return Ok(());
+    }
+    Err(Failure::wrong(format!(
+        "building the index anew was cut off, and {} is this aggregator's database; rename it to {}",
+        kept.display(),
+        dir.display()
+    )))
 }
 
 fn settings(section: &AggregatorSection) -> AggregatorConfig {

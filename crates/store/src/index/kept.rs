@@ -4,7 +4,7 @@ use quorix_trust::ports::{Equivocation, Lift, StoreError, StoredCheckpoint};
 
 use super::{CHECKPOINTS, RocksIndex, decode_equivocation, encode_equivocation, prefix_of};
 use crate::database::{META, corrupt};
-use crate::tree::split_u64;
+use crate::tree::{Tree, split_u64};
 
 const COSIGNED: &[u8] = b"cosigned/";
 const LIFTED: &[u8] = b"lifted/";
@@ -173,6 +173,9 @@ impl RocksIndex {
         let key = [LIFTED, &prefix, &number.to_be_bytes()].concat();
         writes.put(META, &key, &value)?;
         writes.delete(META, &[EQUIVOCATION, &prefix].concat())?;
+        for key in self.beyond_the_mirror(origin)? {
+            writes.delete(CHECKPOINTS.0, &key)?;
+        }
         writes.commit("lifting a quarantine")?;
         let reason = reason.to_owned();
         Ok(Some(Lift {
@@ -180,6 +183,30 @@ impl RocksIndex {
             reason,
             proof,
         }))
+    }
+
+    /// Keys of the kept checkpoints of more entries than are mirrored.
+    fn beyond_the_mirror(&self, origin: &str) -> Result<Vec<Vec<u8>>, StoreError> {
+        const OPERATION: &str = "reading kept checkpoints";
+        let prefix = prefix_of(origin);
+        let tree = Tree {
+            database: &self.database,
+            prefix: &prefix,
+        };
+        let size = tree.head()?.map_or(0, |head| head.size);
+        let Some(next) = size.checked_add(1) else {
+            return Ok(Vec::new());
+        };
+        let from = checkpoint_key(origin, next);
+        let mut keys = Vec::new();
+        for row in self.database.scan(CHECKPOINTS.0, &from, OPERATION)? {
+            let (key, _) = row?;
+            if !key.starts_with(&prefix) {
+                break;
+            }
+            keys.push(key.to_vec());
+        }
+        Ok(keys)
     }
 
     pub(super) fn read_lifts(&self, origin: &str) -> Result<Vec<Lift>, StoreError> {

@@ -15,7 +15,7 @@ use crate::tree::{Grower, blob_id};
 
 type Open<'a> = &'a dyn Fn() -> Box<dyn IndexStore>;
 
-pub(super) const CASES: [fn(Open<'_>); 16] = [
+pub(super) const CASES: [fn(Open<'_>); 17] = [
     a_new_index_is_empty,
     a_step_is_read_back_and_outlives_the_process,
     mirrors_are_apart,
@@ -32,6 +32,7 @@ pub(super) const CASES: [fn(Open<'_>); 16] = [
     one_voice_cannot_crowd_out_the_others,
     checkpoints_are_kept_by_size_and_the_first_of_a_size_stays,
     a_lift_is_recorded_and_its_proof_does_not_come_back,
+    a_lift_forgets_what_was_shown_beyond_the_mirror,
 ];
 
 const ALICE: &str = "logs.example.org/alice";
@@ -529,6 +530,29 @@ fn checkpoints_are_kept_by_size_and_the_first_of_a_size_stays(open: Open<'_>) {
     );
     assert_eq!(index.cosigned(ALICE).unwrap(), Some(checkpoint(300, 6)));
     assert_eq!(index.cosigned(BOB).unwrap(), None);
+}
+
+fn a_lift_forgets_what_was_shown_beyond_the_mirror(open: Open<'_>) {
+    let index = open();
+    let mut grower = Grower::new(ALICE);
+    let batch = tree_only(grower.grow(&["one", "two", "three"]));
+    index.advance(ALICE, 0, &batch).unwrap();
+    for size in [2, 3, 4, 700] {
+        index.keep_checkpoint(ALICE, &checkpoint(size, 1)).unwrap();
+        index.keep_checkpoint(BOB, &checkpoint(size, 1)).unwrap();
+    }
+    let all = index.checkpoints(BOB, 0, 10).unwrap();
+    assert_eq!(index.lift(ALICE, 7, "nothing is held").unwrap(), None);
+    assert_eq!(index.checkpoints(ALICE, 0, 10).unwrap(), all);
+    let proof = Equivocation {
+        first: b"a".to_vec(),
+        second: b"b".to_vec(),
+        consistency_proof: Vec::new(),
+    };
+    index.quarantine(ALICE, &proof).unwrap();
+    index.lift(ALICE, 8, "a restored disk").unwrap();
+    assert_eq!(index.checkpoints(ALICE, 0, 10).unwrap(), all[..2]);
+    assert_eq!(index.checkpoints(BOB, 0, 10).unwrap(), all);
 }
 
 fn a_lift_is_recorded_and_its_proof_does_not_come_back(open: Open<'_>) {

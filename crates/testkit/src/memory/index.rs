@@ -246,6 +246,10 @@ impl IndexStore for MemoryIndex {
             reason,
             proof,
         });
+        if lift.is_some() {
+            let size = mirror.tree.head.as_ref().map_or(0, |head| head.size);
+            mirror.checkpoints.retain(|kept, _| *kept <= size);
+        }
         mirror.lifts.extend(lift.clone());
         Ok(lift)
     }

@@ -267,6 +267,9 @@ pub struct ExchangeCheckpointsRequest {
     /// What the asker has of each log: at most 1,024.
     #[prost(message, repeated, tag = "1")]
     pub seen: ::prost::alloc::vec::Vec<SeenCheckpoint>,
+    /// Proof that the asker holds against logs: at most 1,024, one of each log.
+    #[prost(message, repeated, tag = "2")]
+    pub proofs: ::prost::alloc::vec::Vec<SeenEquivocation>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ExchangeCheckpointsResponse {

@@ -123,7 +123,7 @@ fn write_log(
         edge.push(leaf_hash(&entry));
         bundle::append(&mut open, &entry).map_err(Failure::unknown)?;
         let is_last = number.saturating_add(1) == paths.len();
-        let full = edge.size() % u64::from(TILE_WIDTH) == 0;
+        let full = edge.size().is_multiple_of(u64::from(TILE_WIDTH));
         if full || is_last {
             let id = TileId::entries(edge.size().saturating_sub(1) / u64::from(TILE_WIDTH));
             let width = id.width_at(edge.size());
