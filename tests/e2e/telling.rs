@@ -167,7 +167,7 @@ mod atom {
     pub(super) struct Element {
         name: String,
         attributes: Vec<(String, String)>,
-        elements: Vec<Element>,
+        elements: Vec<Self>,
         pub(super) text: String,
     }
 
