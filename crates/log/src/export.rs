@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use data_encoding::HEXLOWER;
 use quorix_tlog::bundle;
 use quorix_tlog::checkpoint::{Checkpoint, CheckpointError, SignedCheckpoint};
 use quorix_tlog::hash::Hash;
@@ -112,6 +113,9 @@ impl Exported {
     }
 }
 
+/// Missing blobs that are asked for again at once.
+const ASKED_AGAIN_MAX: usize = 256;
+
 /// Copies one log into one folder.
 pub struct Exporter {
     source: LogSource,
@@ -122,6 +126,8 @@ pub struct Exporter {
     growth: Option<Growth>,
     /// The end of what is copied, once that was looked for.
     ended: Option<Option<Ended>>,
+    /// Blobs that entries of the copy name and that could not be had, once that was looked up.
+    missing: Option<BTreeSet<String>>,
 }
 
 impl Exporter {
@@ -136,6 +142,7 @@ impl Exporter {
             copy: LogSource::Served(TileClient::new(fetcher, vec![dir])),
             growth: None,
             ended: None,
+            missing: None,
         }
     }
 
@@ -226,20 +233,63 @@ impl Exporter {
         Some(Ended { index, successor })
     }
 
+    /// Asks `source` again for blobs that could not be had before. How many of all are still missing.
+    ///
+    /// # Errors
+    /// The folder cannot be read or written. A blob that cannot be had is no error.
+    pub async fn ask_again(&mut self, source: &LogSource) -> Result<u64, ExportError> {
+        let before = self.missing().await?.clone();
+        for name in before.iter().take(ASKED_AGAIN_MAX) {
+            let hex = name.strip_prefix("blob/").unwrap_or_default();
+            let id = HEXLOWER.decode(hex.as_bytes()).ok();
+            let Some(id) = id.and_then(|id| BlobId::try_from(id).ok()) else {
+                continue;
+            };
+            match source.blob(&id).await {
+                Ok(bytes) => {
+                    self.put(vec![(name.clone(), bytes)]).await?;
+                    self.missing.get_or_insert_default().remove(name);
+                }
+                Err(error) if error.is_of_the_log() => {}
+                // Whoever does not answer now is not asked for all the rest.
+                Err(_) => break,
+            }
+        }
+        if *self.missing().await? != before {
+            self.note_missing().await?;
+        }
+        Ok(count(self.missing().await?.len()))
+    }
+
+    /// Blobs that entries of the copy name and that could not be had.
+    async fn missing(&mut self) -> Result<&BTreeSet<String>, ExportError> {
+        if self.missing.is_none() {
+            let folder = self.folder.clone();
+            self.missing = Some(blocking(move || folder.missing()).await?);
+        }
+        Ok(self.missing.get_or_insert_default())
+    }
+
+    async fn note_missing(&mut self) -> Result<(), ExportError> {
+        let (folder, missing) = (self.folder.clone(), self.missing().await?.clone());
+        blocking(move || folder.note_missing(&missing)).await
+    }
+
     /// Reads the log from elsewhere from now on.
     pub fn read_from(&mut self, source: LogSource) {
         self.source = source;
     }
 
     /// Copies everything up to `goal`, a verified checkpoint, and then puts the note in place that `seal` makes: that
-    /// checkpoint, perhaps with more signatures. It is called when everything else is on the disk.
+    /// checkpoint, perhaps with more signatures. It is called when everything else is on the disk, and told whether that
+    /// is all: false where a blob could not be had.
     ///
     /// # Errors
     /// See [`ExportError`]. What was copied before stays as it was.
     pub async fn run(
         &mut self,
         goal: &Checkpoint,
-        seal: impl FnOnce() -> Vec<u8>,
+        seal: impl FnOnce(bool) -> Vec<u8>,
         mut tell: impl FnMut(Copied),
     ) -> Result<Exported, ExportError> {
         let before = self.copied().await?;
@@ -265,7 +315,10 @@ impl Exporter {
             tell(Copied { size, of });
             is_behind = !grown.is_done;
         }
-        let note = seal();
+        if exported.missing > 0 {
+            self.note_missing().await?;
+        }
+        let note = seal(self.missing().await?.is_empty());
         if before.is_none_or(|before| before.bytes() != note) {
             let folder = self.folder.clone();
             blocking(move || folder.publish(&note)).await?;
@@ -309,7 +362,7 @@ impl Exporter {
     }
 
     /// Writes one verified step with the blobs that its entries name.
-    async fn write(&self, grown: &Grown, exported: &mut Exported) -> Result<(), ExportError> {
+    async fn write(&mut self, grown: &Grown, exported: &mut Exported) -> Result<(), ExportError> {
         let mut files = Vec::new();
         let mut named: BTreeSet<BlobId> = BTreeSet::new();
         for bundle in &grown.bundles {
@@ -341,7 +394,11 @@ impl Exporter {
                     exported.files = exported.files.saturating_add(1);
                     self.put(vec![(name, bytes)]).await?;
                 }
-                Err(error) if error.is_of_the_log() => exported.lacks(name),
+                Err(error) if error.is_of_the_log() => {
+                    self.missing().await?;
+                    self.missing.get_or_insert_default().insert(name.clone());
+                    exported.lacks(name);
+                }
                 Err(error) => return Err(GrowError::Read(error).into()),
             }
         }

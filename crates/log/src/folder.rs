@@ -16,6 +16,8 @@ use quorix_tlog::tile::{TILE_WIDTH, TilePath};
 const UNFINISHED: &str = ".unfinished";
 const LOCK: &str = ".lock";
 const CHECKPOINT: &str = "checkpoint";
+/// Names of files that the checkpoint's entries name and that could not be had yet, one a line.
+const MISSING: &str = ".missing";
 
 /// The folder could not be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -103,6 +105,37 @@ impl Folder {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(at(&path)(error)),
         }
+    }
+
+    /// The names that were noted as missing; a name that is there by now is not among them.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub fn missing(&self) -> Result<BTreeSet<String>, FolderError> {
+        let path = self.dir.join(MISSING);
+        let names = match fs::read_to_string(&path) {
+            Ok(names) => names,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(BTreeSet::new()),
+            Err(error) => return Err(at(&path)(error)),
+        };
+        let missing = names.lines().filter(|name| !self.has(name));
+        Ok(missing.map(str::to_owned).collect())
+    }
+
+    /// Notes which names are missing. On the disk when this returns.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn note_missing(&self, names: &BTreeSet<String>) -> Result<(), FolderError> {
+        let path = self.dir.join(MISSING);
+        let unfinished = self.dir.join(UNFINISHED).join("missing");
+        let mut file = File::create(&unfinished).map_err(at(&unfinished))?;
+        for name in names {
+            writeln!(file, "{name}").map_err(at(&unfinished))?;
+        }
+        file.sync_all().map_err(at(&unfinished))?;
+        fs::rename(&unfinished, &path).map_err(at(&path))?;
+        sync(&self.dir)
     }
 
     /// True if there is a file of this name.

@@ -265,9 +265,14 @@ impl Mirror {
         let shown = self.exporter.newest().await?;
         let copied = self.exporter.copied().await?;
         let goal = shown.checkpoint().clone();
+        // What one address did not have another may.
+        let anywhere = TileClient::new(self.fetcher.clone(), self.log.urls.clone());
+        let missing = self.exporter.ask_again(&LogSource::Served(anywhere)).await?;
         if let Some(copied) = &copied {
             let have = copied.checkpoint();
-            let is_sealed = self.seal.is_none() || copied.bytes().len() > shown.bytes().len();
+            let is_sealed = self.seal.is_none()
+                || missing > 0
+                || copied.bytes().len() > shown.bytes().len();
             if is_sealed && copied.bytes().starts_with(shown.bytes()) {
                 let size = have.size;
                 self.stands_well(size).await?;
@@ -280,8 +285,10 @@ impl Mirror {
         let from = copied.as_ref().map_or(0, |copied| copied.checkpoint().size);
         let seal = self.seal.clone();
         let (mirrors, place) = (self.mirrors.clone(), folder_of(self.exporter.origin()));
-        let note = || {
+        // A mirror signs for what it has, blobs included.
+        let note = |has_all: bool| {
             mirrors.covers(&place, goal.size);
+            let seal = seal.filter(|_| has_all);
             seal.map_or_else(|| shown.bytes().to_vec(), |seal| seal(&shown))
         };
         let copying = self.exporter.run(&goal, note, tell).await;

@@ -82,7 +82,7 @@ impl World {
         let mut exporter = self.exporter();
         let shown = exporter.newest().await?;
         exporter
-            .run(shown.checkpoint(), || shown.bytes().to_vec(), |_| ())
+            .run(shown.checkpoint(), |_| shown.bytes().to_vec(), |_| ())
             .await
     }
 
@@ -202,7 +202,7 @@ async fn a_run_that_was_cut_off_leaves_the_log_from_before_and_is_made_up_for() 
     let shown = exporter.newest().await.unwrap();
     let checkpoint = shown.checkpoint().clone();
     {
-        let run = exporter.run(&checkpoint, || shown.bytes().to_vec(), |_| ());
+        let run = exporter.run(&checkpoint, |_| shown.bytes().to_vec(), |_| ());
         tokio::pin!(run);
         // Polled only until the first step is told.
         std::future::poll_fn(|context| {

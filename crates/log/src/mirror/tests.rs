@@ -3,7 +3,9 @@ use std::path::PathBuf;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
-use quorix_testkit::entries::{bytes_of, log_key};
+use quorix_testkit::entries::{an_attestation, bytes_of, log_key};
+use quorix_testkit::tree::blob_id;
+use quorix_tlog::hash::Hash;
 use quorix_trust::attestation::{Entry, KeyRotation};
 use tower::ServiceExt as _;
 
@@ -201,6 +203,53 @@ async fn a_mirror_seals_a_checkpoint_only_when_all_of_it_is_on_the_disk() {
             .unwrap()
             .ends_with("\u{2014} mirror.example/m AAAAAAA=\n")
     );
+}
+
+#[tokio::test]
+async fn a_missing_blob_is_asked_for_again_at_every_address_and_nothing_is_sealed_without_it() {
+    let mut world = Mirroring::of(300).await;
+    let withheld = an_attestation().with_references_in_a_blob();
+    world.origin.append(&[withheld.bytes()], Vec::new());
+    world.origin.export().await.unwrap();
+    let name = format!("blob/{}", Hash::from_bytes(blob_id(&withheld.blob())).to_hex());
+    let seal: Seal = Arc::new(|shown: &SignedCheckpoint| {
+        let line = "\u{2014} mirror.example/m AAAAAAA=\n";
+        [shown.bytes(), line.as_bytes()].concat()
+    });
+    let elsewhere = tempfile::tempdir().unwrap();
+    let log = Mirrored {
+        key: log_key(ALICE).verifier().clone(),
+        urls: vec![
+            world.origin.folder().display().to_string(),
+            elsewhere.path().display().to_string(),
+        ],
+    };
+    let open = async || {
+        let (copy, mirrors) = (world.copy(), world.mirrors.clone());
+        let opened = Mirror::open(log.clone(), &copy, fetcher(), Some(seal.clone()), mirrors);
+        opened.await.unwrap()
+    };
+    let shown = world.origin.grower.head().checkpoint;
+
+    let mut mirror = open().await;
+    let grown = Look::Grown {
+        from: 0,
+        to: 301,
+        missing_blobs: 1,
+    };
+    assert_eq!(mirror.look(|_| ()).await.unwrap(), grown);
+    assert_eq!(mirror.look(|_| ()).await.unwrap(), Look::Same);
+    assert_eq!(files(&world.copy())["checkpoint"], shown);
+    drop(mirror);
+
+    // Also by another process, and from an address that has nothing else.
+    std::fs::create_dir(elsewhere.path().join("blob")).unwrap();
+    std::fs::write(elsewhere.path().join(&name), withheld.blob()).unwrap();
+    let mut mirror = open().await;
+    assert_eq!(mirror.look(|_| ()).await.unwrap(), Look::Same);
+    let copy = files(&world.copy());
+    assert_eq!(copy[&name], withheld.blob());
+    assert!(copy["checkpoint"].starts_with(&shown) && copy["checkpoint"].len() > shown.len());
 }
 
 #[tokio::test]

@@ -15,11 +15,13 @@ pub(in crate::commands) async fn export(arguments: Export) -> Result<Exit, Failu
     let folder = Folder::open(&dir).map_err(|error| failure(error.into()))?;
     let mut exporter = Exporter::new(opened.source, opened.key, folder, opened.fetcher);
     let shown = exporter.newest().await.map_err(failure)?;
+    let source = exporter.source().clone();
+    exporter.ask_again(&source).await.map_err(failure)?;
     let bar = progress::bar("exporting");
     let copied = exporter
         .run(
             shown.checkpoint(),
-            || shown.bytes().to_vec(),
+            |_| shown.bytes().to_vec(),
             |copied| progress::stands(&bar, copied.size, copied.of),
         )
         .await;
