@@ -1,0 +1,206 @@
+//! The oracle: what the aggregator answered, against what is really in the logs.
+//!
+//! The evidence of the oracle is made from the builders' own entries, never from what the aggregator has stored. Of the
+//! aggregator it takes only how much of each log it has: that has to be a beginning of a history that the log signed,
+//! and its votes count only if that checkpoint was shown lately and the log was never found out.
+
+use quorix_tlog::checkpoint::SignedCheckpoint;
+use quorix_trust::decision::{Decision, decide};
+use quorix_trust::evidence::{Evidence, LogState};
+use quorix_trust::policy::Policy;
+use quorix_trust::ports::IndexStore as _;
+
+use super::history::{Character, OUTPUTS, View, asked};
+use super::world::World;
+use super::{SLACK, STALE_AFTER, Twist};
+use crate::service::Aggregator;
+
+/// How much of each log the aggregator has, in the order of the logs.
+pub(super) type Held = Vec<Option<View>>;
+
+impl World {
+    /// What the aggregator has of each log right now.
+    pub(super) fn held(&mut self) -> Held {
+        (0..self.logs.len()).map(|log| self.held_of(log)).collect()
+    }
+
+    fn held_of(&mut self, log: usize) -> Option<View> {
+        let log = &self.logs[log];
+        let head = self.index.mirror(&log.origin()).head().unwrap()?;
+        let view = log.view_of(head.size, head.root);
+        if view.is_none() {
+            let (name, size) = (&log.name, head.size);
+            self.is_wrong(format!(
+                "the mirror of {name} has {size} entries that the log never had"
+            ));
+        }
+        view
+    }
+
+    /// Checks one answer, and everything that must hold at any moment.
+    pub(super) fn judge(
+        &mut self,
+        aggregator: &Aggregator,
+        held: &Held,
+        output: &str,
+        decision: &Decision,
+    ) {
+        self.note(output);
+        self.note(&format!("{:?} {:?}", decision.outcome, decision.accepted));
+        self.judge_quarantines(aggregator);
+        let Some(accepted) = decision.accepted else {
+            self.count("a refusal");
+            return;
+        };
+        self.count("an acceptance");
+        let policy = &self.true_policy;
+        let truth = self.truth(policy, output, &self.evidence(held));
+        if truth.accepted != Some(accepted) {
+            let (said, rule) = (&decision.sentence, &decision.rule.text);
+            self.is_wrong(format!(
+                "{output} was accepted as {accepted:?} ({said}) by `{rule}`, and on what the logs really said, {held:?}, it is \
+                 {:?} as {:?}: {}",
+                truth.outcome, truth.accepted, truth.sentence
+            ));
+            return;
+        }
+        let newest = self.truth(policy, output, &self.everything());
+        if newest.accepted != Some(accepted) {
+            self.count("an acceptance that newer entries or other histories would undo");
+        }
+    }
+
+    /// A quarantine is forever, and comes over nobody who kept one history.
+    fn judge_quarantines(&mut self, aggregator: &Aggregator) {
+        let names: Vec<String> = aggregator
+            .equivocations()
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect();
+        for log in 0..self.logs.len() {
+            let name = self.logs[log].name.clone();
+            let is_held = names.contains(&name);
+            if is_held && !self.may_be_quarantined(log) {
+                self.is_wrong(format!("{name} is quarantined, and has one history"));
+            }
+            if !is_held && self.quarantined.contains(&log) {
+                self.is_wrong(format!("the quarantine of {name} was forgotten"));
+            }
+            if is_held && self.quarantined.insert(log) {
+                self.count("a quarantine");
+            }
+        }
+    }
+
+    fn may_be_quarantined(&self, log: usize) -> bool {
+        let log = &self.logs[log];
+        log.branches.len() > 1
+            && log.character == Character::Forking
+            && self.twist != Twist::ForksAreHonest
+    }
+
+    /// Notes what the store of an aggregator that is about to die holds to be quarantined.
+    pub(super) fn look_for_quarantines(&mut self) {
+        for log in 0..self.logs.len() {
+            let proof = self.index.equivocation(&self.logs[log].origin()).unwrap();
+            if proof.is_some() && self.quarantined.insert(log) {
+                self.count("a quarantine");
+            }
+        }
+    }
+
+    fn truth(&self, policy: &Policy, output: &str, evidence: &Evidence) -> Decision {
+        decide(policy, evidence, &asked(output), self.clock.now_s())
+    }
+
+    /// What the logs say in these views of them.
+    fn evidence(&self, held: &Held) -> Evidence {
+        let mut evidence = Evidence::default();
+        for (position, log) in self.logs.iter().enumerate() {
+            if let Some(view) = held[position] {
+                log.tell(view, self.state(position, view), &mut evidence);
+            }
+        }
+        evidence
+    }
+
+    /// Everything that every log now says in its first history.
+    fn everything(&self) -> Evidence {
+        let held = self.logs.iter().map(|log| Some(log.newest(0))).collect();
+        let mut evidence = self.evidence(&held);
+        for log in evidence.logs.values_mut() {
+            log.state = LogState::Live;
+        }
+        evidence
+    }
+
+    fn state(&self, log: usize, view: View) -> LogState {
+        if self.quarantined.contains(&log) {
+            return LogState::Quarantined;
+        }
+        let oldest_s = self.clock.now_s() - (STALE_AFTER + SLACK).as_secs();
+        let is_same = |other: &View| {
+            other.size == view.size && self.logs[log].root(*other) == self.logs[log].root(view)
+        };
+        let mut shown = self.shown.iter();
+        if shown.any(|((of, other), at_s)| *of == log && is_same(other) && *at_s >= oldest_s) {
+            LogState::Live
+        } else {
+            LogState::Stale {
+                reason: "it was not shown lately".to_owned(),
+            }
+        }
+    }
+
+    /// After all faults: whether the aggregator says exactly what is true, and every log that showed it two histories
+    /// is quarantined. Says what is missing.
+    pub(super) fn at_rest(&mut self, answers: &[Decision]) -> Result<(), String> {
+        let mut held = self.held();
+        for log in 0..self.logs.len() {
+            let site = self.sites.iter().position(|site| site.log == log);
+            let final_view = self.view(site.unwrap_or_default());
+            let name = &self.logs[log].name;
+            if self.quarantined.contains(&log) {
+                continue;
+            }
+            if self.saw_a_contradiction_of(log, final_view) {
+                return Err(format!(
+                    "{name} showed two histories and is not quarantined"
+                ));
+            }
+            if held[log].is_none_or(|held| held.size != final_view.size) {
+                return Err(format!("of {name} only {:?} was taken in", held[log]));
+            }
+            held[log] = Some(final_view);
+        }
+        let mut evidence = self.evidence(&held);
+        for (position, log) in self.logs.iter().enumerate() {
+            let told = evidence.logs.get_mut(&log.origin());
+            if let (Some(told), false) = (told, self.quarantined.contains(&position)) {
+                told.state = LogState::Live;
+            }
+        }
+        for (output, answer) in OUTPUTS.iter().zip(answers) {
+            let truth = self.truth(&self.true_policy, output, &evidence);
+            if (answer.outcome, answer.accepted) != (truth.outcome, truth.accepted) {
+                return Err(format!(
+                    "{output} is {:?} ({}), and in truth {:?} ({})",
+                    answer.outcome, answer.sentence, truth.outcome, truth.sentence
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the aggregator was ever shown a checkpoint that contradicts this view.
+    fn saw_a_contradiction_of(&self, log: usize, view: View) -> bool {
+        let log = &self.logs[log];
+        let kept = self.index.checkpoints(&log.origin(), 0, 10_000).unwrap();
+        kept.into_iter().any(|kept| {
+            let signed = SignedCheckpoint::open(&kept.note, &log.key.verifier(), &log.origin());
+            let checkpoint = signed.unwrap().checkpoint().clone();
+            let other = log.view_of(checkpoint.size, checkpoint.root).unwrap();
+            log.contradict(other, view)
+        })
+    }
+}
