@@ -109,10 +109,9 @@ fn whatever_would_be_wrong_is_found_out() {
         (Twist::ForksAreHonest, "is quarantined, and has one history"),
         (Twist::NeverWell, "all is not well"),
     ] {
-        let mut failures = (1..=SEEDS).filter_map(|seed| run(seed, twist).err());
-        let failure = failures.next();
-        let failure = failure.unwrap_or_else(|| panic!("{twist:?} was never found out"));
-        assert!(failure.contains(found), "{twist:?}: {failure}");
+        let failure = (1..=SEEDS).find_map(|seed| Some((seed, run(seed, twist).err()?)));
+        let (seed, why) = failure.unwrap_or_else(|| panic!("{twist:?} was never found out"));
+        assert!(why.contains(found), "{twist:?}, seed {seed}: {why}");
     }
 }
 
@@ -142,7 +141,7 @@ fn run_all(first: u64, count: u64) -> BTreeMap<&'static str, u64> {
         let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         threads.into_iter().map(|one| one.join().unwrap()).collect()
     });
-    for failure in ended.into_iter().filter_map(Result::err) {
+    if let Some(failure) = ended.into_iter().find_map(Result::err) {
         panic!("{failure}");
     }
     counts.into_inner().unwrap()

@@ -1,10 +1,13 @@
 //! What the builders of a simulation really put into their logs, in one history or in two.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
-use quorix_nix::store_path::StoreDir;
+use quorix_nix::fingerprint::Fingerprint;
+use quorix_nix::store_path::{HashPart, StoreDir};
 use quorix_testkit::entries::{
-    Attestation, a_path, a_retraction_of, a_small_entry, an_attestation, bytes_of, log_key,
+    a_path, a_retraction_of, a_small_entry, an_attestation, bytes_of, log_key,
 };
 use quorix_testkit::tree::{blob_id, hash_bytes, naive_bundle, naive_root, naive_tile};
 use quorix_tlog::bundle;
@@ -12,6 +15,7 @@ use quorix_tlog::checkpoint::Checkpoint;
 use quorix_tlog::hash::{Hash, leaf_hash};
 use quorix_tlog::note::SigningKey;
 use quorix_tlog::tile::{TileLevel, TilePath};
+use quorix_trust::attestation::Build;
 use quorix_trust::evidence::{Evidence, LogEvidence, LogState, Said, Source, Statement};
 
 use crate::tests::dice::Dice;
@@ -52,16 +56,23 @@ pub(super) struct Branch {
     entries: Vec<Word>,
     bytes: Vec<Vec<u8>>,
     leaves: Vec<Hash>,
-    roots: Vec<Hash>,
+    /// By size, of those that were asked for.
+    roots: RefCell<BTreeMap<usize, Hash>>,
 }
 
 /// What an entry says.
 #[derive(Clone)]
 enum Word {
-    Build(Box<Attestation>),
+    Build(Rc<Built>),
     /// Withdraws the entry at this index.
     Withdraws(usize),
     Nothing,
+}
+
+struct Built {
+    build: Build,
+    facts: Fingerprint,
+    blob: Vec<u8>,
 }
 
 /// What an append was, for the counts.
@@ -128,9 +139,15 @@ impl TrueLog {
         }
         let facts = attested.facts();
         let contradicts = branch.entries.iter().any(|word| {
-            matches!(word, Word::Build(before) if before.facts().path == facts.path && before.facts() != facts)
+            matches!(word, Word::Build(before) if before.facts.path == facts.path && before.facts != facts)
         });
-        branch.push(Word::Build(Box::new(attested.clone())), attested.bytes());
+        let bytes = attested.bytes();
+        let built = Built {
+            build: attested.build(),
+            facts,
+            blob: attested.blob(),
+        };
+        branch.push(Word::Build(Rc::new(built)), bytes);
         match (contradicts, value) {
             (true, _) => Appended::Contradiction,
             (false, "A") => Appended::Truth,
@@ -145,10 +162,11 @@ impl TrueLog {
     }
 
     pub(super) fn root(&self, view: View) -> Hash {
-        match view.size.checked_sub(1) {
-            None => naive_root(&[]),
-            Some(last) => self.branches[view.branch].roots[last],
-        }
+        let branch = &self.branches[view.branch];
+        let mut roots = branch.roots.borrow_mut();
+        *roots
+            .entry(view.size)
+            .or_insert_with(|| naive_root(&branch.leaves[..view.size]))
     }
 
     /// The view with this size and root, if the log ever had one.
@@ -184,7 +202,7 @@ impl TrueLog {
         let branch = &self.branches[view.branch];
         if let Some(name) = path.strip_prefix("blob/") {
             let blobs = branch.entries.iter().filter_map(|word| match word {
-                Word::Build(attested) => Some(attested.blob()),
+                Word::Build(built) => Some(built.blob.clone()),
                 _ => None,
             });
             let mut named = blobs.filter(|blob| Hash::from_bytes(blob_id(blob)).to_hex() == name);
@@ -216,20 +234,20 @@ impl TrueLog {
         evidence.logs.insert(origin.clone(), log);
         let words = &self.branches[view.branch].entries[..view.size];
         for (index, word) in words.iter().enumerate() {
-            let Word::Build(attested) = word else {
+            let Word::Build(built) = word else {
                 continue;
             };
             let withdrawn = words
                 .iter()
                 .any(|word| matches!(word, Word::Withdraws(other) if *other == index));
-            let facts = attested.facts();
+            let facts = built.facts.clone();
             let statements = evidence.outputs.entry(facts.path.hash_part()).or_default();
             statements.push(Statement {
                 source: Source::Log {
                     origin: origin.clone(),
                     index: u64::try_from(index).unwrap(),
                 },
-                said: Said::Build(Box::new(attested.build())),
+                said: Said::Build(Box::new(built.build.clone())),
                 facts: Some(facts),
                 inputs: None,
                 withdrawn,
@@ -241,7 +259,6 @@ impl TrueLog {
 impl Branch {
     fn push(&mut self, word: Word, bytes: Vec<u8>) {
         self.leaves.push(leaf_hash(&bytes));
-        self.roots.push(naive_root(&self.leaves));
         self.bytes.push(bytes);
         self.entries.push(word);
     }
@@ -251,7 +268,7 @@ impl Branch {
             entries: self.entries[..size].to_vec(),
             bytes: self.bytes[..size].to_vec(),
             leaves: self.leaves[..size].to_vec(),
-            roots: self.roots[..size].to_vec(),
+            roots: RefCell::default(),
         }
     }
 
@@ -262,6 +279,6 @@ impl Branch {
 }
 
 /// The hash part of an output's name.
-pub(super) fn asked(output: &str) -> quorix_nix::store_path::HashPart {
+pub(super) fn asked(output: &str) -> HashPart {
     a_path(output).hash_part()
 }

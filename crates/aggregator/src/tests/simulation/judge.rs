@@ -197,7 +197,7 @@ impl World {
         let log = &self.logs[log];
         let kept = self.index.checkpoints(&log.origin(), 0, 10_000).unwrap();
         kept.into_iter().any(|kept| {
-            let signed = SignedCheckpoint::open(&kept.note, &log.key.verifier(), &log.origin());
+            let signed = SignedCheckpoint::open(&kept.note, log.key.verifier(), &log.origin());
             let checkpoint = signed.unwrap().checkpoint().clone();
             let other = log.view_of(checkpoint.size, checkpoint.root).unwrap();
             log.contradict(other, view)
