@@ -198,19 +198,13 @@ fn run(seed: u64, twist: Twist) -> Result<Story, String> {
 /// The aggregator of the simulation: starts over the store that is there, and answers questions until it dies.
 async fn aggregate(world: Rc<RefCell<World>>) -> turmoil::Result {
     let aggregator = start(&world)?;
+    let paths = OUTPUTS.map(|output| a_path(output).to_string());
     loop {
         tokio::time::sleep(BETWEEN_QUESTIONS).await;
-        let mut answers = Vec::new();
-        for output in OUTPUTS {
-            let held = world.borrow_mut().held();
-            let answer = aggregator.decide(a_path(output).as_str()).await?;
-            let answer = answer.ok_or("one question has one answer")?;
-            world
-                .borrow_mut()
-                .judge(&aggregator, &held, output, &answer);
-            answers.push(answer);
-        }
+        let held = world.borrow_mut().held();
+        let answers = aggregator.decide_many(&paths).await?;
         let mut world = world.borrow_mut();
+        world.judge(&aggregator, &held, &answers);
         if world.is_healed {
             world.is_at_rest = world.at_rest(&answers);
         }

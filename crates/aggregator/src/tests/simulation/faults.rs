@@ -1,5 +1,7 @@
 //! What goes wrong in a world, and how all of it ends.
 
+use std::cmp::Ordering;
+
 use turmoil::Sim;
 
 use super::Twist;
@@ -11,7 +13,7 @@ use super::world::World;
 pub(super) const AGGREGATOR: &str = "aggregator";
 
 /// Each of these happens in some run; what the aggregator does not get to see is not counted.
-pub(super) const KINDS: [&str; 22] = [
+pub(super) const KINDS: [&str; 25] = [
     "a lie",
     "a builder that contradicted itself",
     "a withdrawn statement",
@@ -26,6 +28,9 @@ pub(super) const KINDS: [&str; 22] = [
     "a server that failed",
     "a second history",
     "another history shown",
+    "a shorter history in the end",
+    "a history of the same length in the end",
+    "a longer history in the end",
     "a server that died",
     "a server that came back",
     "a server cut off",
@@ -40,15 +45,17 @@ impl World {
     /// Half a second's worth of what builders, servers, lines and machines do.
     pub(super) fn live(&mut self, sim: &mut Sim<'_>) {
         for log in 0..self.logs.len() {
-            if self.dice.one_in(4) {
+            if self.dice.one_in(6) {
                 let branch = self.dice.below(self.logs[log].branches.len());
-                self.append(log, branch);
+                for _ in 0..self.dice.pick(&[1, 1, 2, 3]) {
+                    self.append(log, branch);
+                }
             }
         }
         if self.dice.one_in(2) {
             self.break_something(sim);
         }
-        if self.dice.one_in(2) {
+        if self.dice.one_in(self.mends) {
             self.mend_something(sim);
         }
         if !sim.is_host_running(AGGREGATOR) && self.dice.one_in(4) {
@@ -103,15 +110,20 @@ impl World {
             return;
         }
         if self.logs[log].branches.len() == 1 {
-            let size = self.logs[log].newest(0).size;
-            let shared = size - self.dice.below(size.min(4));
-            self.logs[log].fork(shared);
-            self.append(log, 1);
-            self.count("a second history");
+            self.begin_fork(log);
         }
         self.sites[site].branch = 1 - self.sites[site].branch;
-        self.sites[site].mood = Mood::Well;
+        let moods = [Mood::Well, Mood::Well, Mood::Withholding];
+        self.sites[site].mood = self.dice.pick(&moods);
         self.count("another history shown");
+    }
+
+    fn begin_fork(&mut self, log: usize) {
+        let size = self.logs[log].newest(0).size;
+        let shared = size - self.dice.below(size.min(4));
+        self.logs[log].fork(shared);
+        self.append(log, 1);
+        self.count("a second history");
     }
 
     fn mend_something(&mut self, sim: &mut Sim<'_>) {
@@ -148,15 +160,35 @@ impl World {
         sim.bounce(AGGREGATOR);
     }
 
-    /// Every fault ends. A log with two histories shows one of them everywhere, and as much of it as it ever showed.
+    /// Every fault ends. A log with two histories shows one of them everywhere: more of it than it ever showed of the
+    /// other one, as much, or what there is. Some begin their second one only now.
     pub(super) fn heal(&mut self, sim: &mut Sim<'_>) {
         for log in 0..self.logs.len() {
+            let true_log = &self.logs[log];
+            let is_one = true_log.character == Character::Forking && true_log.branches.len() == 1;
+            let forks_now = is_one && self.dice.one_in(2);
+            if forks_now {
+                self.begin_fork(log);
+            }
             let branches = self.logs[log].branches.len();
-            let branch = self.dice.below(branches);
+            let branch = if forks_now {
+                1
+            } else {
+                self.dice.below(branches)
+            };
             let sizes = (0..branches).map(|branch| self.logs[log].newest(branch).size);
             let largest = sizes.max().unwrap_or(0);
-            while branches > 1 && self.logs[log].newest(branch).size <= largest {
+            let least = self.dice.pick(&[0, largest, largest + 1]);
+            while branches > 1 && self.logs[log].newest(branch).size < least {
                 self.append(log, branch);
+            }
+            if branches > 1 && !self.quarantined.contains(&log) {
+                let other = self.logs[log].newest(1 - branch).size;
+                self.count(match self.logs[log].newest(branch).size.cmp(&other) {
+                    Ordering::Less => "a shorter history in the end",
+                    Ordering::Equal => "a history of the same length in the end",
+                    Ordering::Greater => "a longer history in the end",
+                });
             }
             for site in self.sites.iter_mut().filter(|site| site.log == log) {
                 site.branch = branch;

@@ -37,35 +37,41 @@ impl World {
         view
     }
 
-    /// Checks one answer, and everything that must hold at any moment.
-    pub(super) fn judge(
+    /// Checks the answers about all outputs, and everything that must hold at any moment. `held` is what the aggregator
+    /// had when it was asked.
+    pub(super) fn judge(&mut self, aggregator: &Aggregator, held: &Held, answers: &[Decision]) {
+        self.judge_quarantines(aggregator);
+        let (evidence, everything) = (self.evidence(held), self.everything());
+        for (output, answer) in OUTPUTS.iter().zip(answers) {
+            self.note(output);
+            self.note(&format!("{:?} {:?}", answer.outcome, answer.accepted));
+            match answer.accepted {
+                None => self.count("a refusal"),
+                Some(_) => self.judge_acceptance(held, output, answer, [&evidence, &everything]),
+            }
+        }
+    }
+
+    fn judge_acceptance(
         &mut self,
-        aggregator: &Aggregator,
         held: &Held,
         output: &str,
         decision: &Decision,
+        [evidence, everything]: [&Evidence; 2],
     ) {
-        self.note(output);
-        self.note(&format!("{:?} {:?}", decision.outcome, decision.accepted));
-        self.judge_quarantines(aggregator);
-        let Some(accepted) = decision.accepted else {
-            self.count("a refusal");
-            return;
-        };
         self.count("an acceptance");
-        let policy = &self.true_policy;
-        let truth = self.truth(policy, output, &self.evidence(held));
-        if truth.accepted != Some(accepted) {
+        let truth = self.truth(&self.true_policy, output, evidence);
+        if truth.accepted != decision.accepted {
             let (said, rule) = (&decision.sentence, &decision.rule.text);
             self.is_wrong(format!(
-                "{output} was accepted as {accepted:?} ({said}) by `{rule}`, and on what the logs really said, {held:?}, it is \
+                "{output} was accepted as {:?} ({said}) by `{rule}`, and on what the logs really said, {held:?}, it is \
                  {:?} as {:?}: {}",
-                truth.outcome, truth.accepted, truth.sentence
+                decision.accepted, truth.outcome, truth.accepted, truth.sentence
             ));
             return;
         }
-        let newest = self.truth(policy, output, &self.everything());
-        if newest.accepted != Some(accepted) {
+        let newest = self.truth(&self.true_policy, output, everything);
+        if newest.accepted != decision.accepted {
             self.count("an acceptance that newer entries or other histories would undo");
         }
     }
@@ -155,29 +161,15 @@ impl World {
     /// After all faults: whether the aggregator says exactly what is true, and every log that showed it two histories
     /// is quarantined. Says what is missing.
     pub(super) fn at_rest(&mut self, answers: &[Decision]) -> Result<(), String> {
-        let mut held = self.held();
-        for log in 0..self.logs.len() {
-            let site = self.sites.iter().position(|site| site.log == log);
-            let final_view = self.view(site.unwrap_or_default());
-            let name = &self.logs[log].name;
-            if self.quarantined.contains(&log) {
-                continue;
-            }
-            if self.saw_a_contradiction_of(log, final_view) {
-                return Err(format!(
-                    "{name} showed two histories and is not quarantined"
-                ));
-            }
-            if held[log].is_none_or(|held| held.size != final_view.size) {
-                return Err(format!("of {name} only {:?} was taken in", held[log]));
-            }
-            held[log] = Some(final_view);
+        let held = self.held();
+        let mut states = Vec::new();
+        for (log, held) in held.iter().enumerate() {
+            states.push(self.state_at_rest(log, *held)?);
         }
         let mut evidence = self.evidence(&held);
-        for (position, log) in self.logs.iter().enumerate() {
-            let told = evidence.logs.get_mut(&log.origin());
-            if let (Some(told), false) = (told, self.quarantined.contains(&position)) {
-                told.state = LogState::Live;
+        for (log, state) in self.logs.iter().zip(states) {
+            if let Some(told) = evidence.logs.get_mut(&log.origin()) {
+                told.state = state;
             }
         }
         for (output, answer) in OUTPUTS.iter().zip(answers) {
@@ -192,15 +184,45 @@ impl World {
         Ok(())
     }
 
-    /// Whether the aggregator was ever shown a checkpoint that contradicts this view.
-    fn saw_a_contradiction_of(&self, log: usize, view: View) -> bool {
+    /// How a log stands in the end. The error is that it does not yet, or that it was not found out.
+    fn state_at_rest(&self, log: usize, held: Option<View>) -> Result<LogState, String> {
+        if self.quarantined.contains(&log) {
+            return Ok(LogState::Quarantined);
+        }
+        let site = self.sites.iter().position(|site| site.log == log);
+        let last = self.view(site.unwrap_or_default());
+        let (true_log, kept) = (&self.logs[log], self.kept(log));
+        // Of a larger tree that is no longer to be had nobody has the hashes that would prove anything, but of the mirror.
+        let provable = kept.iter().filter(|kept| kept.size <= last.size);
+        if provable
+            .chain(&held)
+            .any(|other| true_log.contradict(*other, last))
+        {
+            let name = &true_log.name;
+            return Err(format!(
+                "{name} showed two histories and is not quarantined"
+            ));
+        }
+        if kept.iter().any(|kept| kept.size > last.size) {
+            return Ok(LogState::Stale {
+                reason: "it shows less than it showed before".to_owned(),
+            });
+        }
+        match held {
+            Some(held) if held.size == last.size => Ok(LogState::Live),
+            _ => Err(format!("of {} only {held:?} was taken in", true_log.name)),
+        }
+    }
+
+    /// Every checkpoint of a log that the aggregator kept.
+    fn kept(&self, log: usize) -> Vec<View> {
         let log = &self.logs[log];
         let kept = self.index.checkpoints(&log.origin(), 0, 10_000).unwrap();
-        kept.into_iter().any(|kept| {
+        let views = kept.into_iter().map(|kept| {
             let signed = SignedCheckpoint::open(&kept.note, log.key.verifier(), &log.origin());
             let checkpoint = signed.unwrap().checkpoint().clone();
-            let other = log.view_of(checkpoint.size, checkpoint.root).unwrap();
-            log.contradict(other, view)
-        })
+            log.view_of(checkpoint.size, checkpoint.root).unwrap()
+        });
+        views.collect()
     }
 }

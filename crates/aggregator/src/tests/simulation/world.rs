@@ -38,6 +38,8 @@ pub(super) struct World {
     pub(super) counts: BTreeMap<&'static str, u64>,
     /// A hash of everything that has happened, in its order.
     pub(super) trace: u64,
+    /// In one of so many turns something is mended.
+    pub(super) mends: usize,
     serial: u64,
 }
 
@@ -46,6 +48,7 @@ impl World {
         let mut dice = Dice::new(seed);
         let (logs, sites) = logs_and_sites(&mut dice);
         let text = policy_text(&logs, &sites, &mut dice);
+        let mends = dice.pick(&[1, 2, 6]);
         let true_text = match twist {
             Twist::StricterOracle => text.replace("voters enough 2 ", "voters enough all "),
             _ => text.clone(),
@@ -66,6 +69,7 @@ impl World {
             violation: None,
             counts: BTreeMap::new(),
             trace: 0,
+            mends,
             serial: 0,
         };
         for log in 0..world.logs.len() {
