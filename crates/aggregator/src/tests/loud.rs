@@ -1,5 +1,7 @@
 //! A log that says too much about what is asked: it costs the others nothing, and gains nothing by it.
 
+use std::time::Duration;
+
 use quorix_testkit::entries::{Attestation, a_path, an_attestation, bytes_of, nix_key};
 use quorix_trust::decision::{Decision, OperatorState, OperatorView, Outcome, decide};
 use quorix_trust::evidence::LogState;
@@ -47,6 +49,8 @@ fn lines(logs: &[FakeLog]) -> String {
 async fn world(policy: Policy, evidence_bytes_max: usize) -> World {
     let config = AggregatorConfig {
         evidence_bytes_max,
+        // A bundle of 16 MiB takes as long as a busy machine takes for it.
+        request_timeout: Duration::from_secs(60),
         ..config()
     };
     let mut world = World::with(policy, config, None);
