@@ -215,10 +215,15 @@ impl TrueLog {
                 hashes.get(..usize::from(width)).map(hash_bytes)
             }
             TileLevel::Entries => {
-                let bytes = naive_bundle(&branch.bytes[..view.size], id.index);
+                let bytes = self.bundle(view, id.index);
                 bundle::prefix(&bytes, width).ok().map(<[u8]>::to_vec)
             }
         }
+    }
+
+    /// All of an entry bundle that there is below a checkpoint.
+    pub(super) fn bundle(&self, view: View, index: u64) -> Vec<u8> {
+        naive_bundle(&self.branches[view.branch].bytes[..view.size], index)
     }
 
     /// Adds what a view says, and how the log stands, to evidence.

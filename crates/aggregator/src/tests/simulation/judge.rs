@@ -5,6 +5,7 @@
 //! and its votes count only if that checkpoint was shown lately and the log was never found out.
 
 use quorix_tlog::checkpoint::SignedCheckpoint;
+use quorix_tlog::tile::TileId;
 use quorix_trust::decision::{Decision, decide};
 use quorix_trust::evidence::{Evidence, LogState};
 use quorix_trust::policy::Policy;
@@ -26,9 +27,14 @@ impl World {
 
     fn held_of(&mut self, log: usize) -> Option<View> {
         let log = &self.logs[log];
-        let head = self.index.mirror(&log.origin()).head().unwrap()?;
+        let mirror = self.index.mirror(&log.origin());
+        let head = mirror.head().unwrap()?;
         let view = log.view_of(head.size, head.root);
-        if view.is_none() {
+        let is_true = |view: View| {
+            let mut bundles = (0..head.size.div_ceil(256)).map(TileId::entries);
+            bundles.all(|id| mirror.tile(id).unwrap() == Some(log.bundle(view, id.index)))
+        };
+        if !view.is_some_and(is_true) {
             let (name, size) = (&log.name, head.size);
             self.is_wrong(format!(
                 "the mirror of {name} has {size} entries that the log never had"
