@@ -4,7 +4,6 @@
 //! the log stale; only proof makes it quarantined (SEMANTICS §5), so garbage frames nobody. Without witness
 //! quorums a log that always answers with the same checkpoint cannot be told from one to which nothing was added.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use quorix_tlog::tile::Edge;
 use quorix_trust::ports::{Equivocation, StoreError, TileStore};
 
 use crate::logs::Log;
+pub(crate) use crate::machine::{blocking, jitter};
 use crate::service::Shared;
 
 mod error;
@@ -85,6 +85,7 @@ impl Follower {
             let wait = interval.saturating_mul(1_u32.checked_shl(failures).unwrap_or(u32::MAX));
             let wait = wait.min(WAIT_MAX.max(interval));
             tokio::select! {
+                biased;
                 () = tokio::time::sleep(wait.saturating_add(jitter(wait))) => {}
                 () = self.log.wake.notified() => {}
             }
@@ -240,25 +241,4 @@ pub(super) async fn within<T>(
             limit_ms: limit.as_millis(),
         }),
     }
-}
-
-/// Runs store work on a thread that may block.
-pub(crate) async fn blocking<T: Send + 'static>(
-    operation: &str,
-    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
-) -> Result<T, StoreError> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|error| {
-            Err(StoreError {
-                operation: operation.to_owned(),
-                reason: format!("it was interrupted: {error}"),
-            })
-        })
-}
-
-/// Up to a tenth of the wait, at random, so that many followers do not ask at one moment.
-pub(crate) fn jitter(wait: Duration) -> Duration {
-    let random = u32::try_from(RandomState::new().build_hasher().finish() % 1_000).unwrap_or(0);
-    (wait / 10_000).saturating_mul(random)
 }

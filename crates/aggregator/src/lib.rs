@@ -50,6 +50,7 @@ mod gather;
 mod index;
 mod listing;
 mod logs;
+mod machine;
 mod memo;
 mod mirror;
 mod query;

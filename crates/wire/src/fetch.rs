@@ -6,11 +6,10 @@
 //! limit on bytes is on what comes out of a decoder.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderValue};
-use reqwest::{Response, StatusCode, redirect};
 use tokio::io::AsyncReadExt as _;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -19,18 +18,20 @@ use crate::tls::ClientTls;
 
 mod body;
 mod error;
+mod http;
 mod location;
 mod post;
 mod tiles;
+mod transport;
 
 pub use error::{FetchError, Waiting};
+pub use http::REDIRECTS_MAX;
 pub use location::join;
 pub use tiles::TileClient;
+pub use transport::{Answer, Parts, Request, Transport};
 
+use http::Http;
 use location::Location;
-
-/// Most redirects that are followed.
-pub const REDIRECTS_MAX: usize = 3;
 
 /// Encodings that are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,9 +75,7 @@ impl Default for FetchLimits {
 /// Fetches by URL. Cheap to clone; clones share connections.
 #[derive(Clone, Debug)]
 pub struct Fetcher {
-    http: reqwest::Client,
-    /// Follows no redirect.
-    posting: reqwest::Client,
+    transport: Arc<dyn Transport>,
     limits: FetchLimits,
 }
 
@@ -105,17 +104,14 @@ impl Fetcher {
     /// # Errors
     /// [`FetchError::Setup`]: the HTTP client cannot be made.
     pub fn with_tls(limits: FetchLimits, tls: &ClientTls) -> Result<Self, FetchError> {
-        let build = |client: reqwest::ClientBuilder| {
-            let client = client.tls_backend_preconfigured(tls.speaking(&["h2", "http/1.1"]));
-            client.build().map_err(|error| FetchError::Setup {
-                reason: error::last_cause(&error),
-            })
-        };
-        Ok(Self {
-            http: build(client(&limits))?,
-            posting: build(client(&limits).redirect(redirect::Policy::none()))?,
-            limits,
-        })
+        let http = Http::new(&limits, tls)?;
+        Ok(Self::over(Arc::new(http), limits))
+    }
+
+    /// The same over another way to servers, such as a simulated network.
+    #[must_use]
+    pub fn over(transport: Arc<dyn Transport>, limits: FetchLimits) -> Self {
+        Self { transport, limits }
     }
 
     /// Everything at `url` (`http://`, `https://`, `file:///…` or an absolute path), at most `max_bytes`.
@@ -179,18 +175,10 @@ impl Fetcher {
         accept: Accept,
     ) -> Result<Fetched, FetchError> {
         let deadline = Instant::now() + self.limits.stream_timeout;
-        let limit = self.limits.first_byte_timeout;
-        let request = self
-            .http
-            .get(parsed)
-            .header(ACCEPT_ENCODING, HeaderValue::from_static(accept.header()));
-        let response = timeout(limit, request.send())
-            .await
-            .map_err(|_| FetchError::timeout(url, Waiting::FirstByte, limit))?
-            .map_err(|error| FetchError::from_reqwest(url, &error, &self.limits))?;
-        match response.status() {
-            StatusCode::OK => {}
-            StatusCode::NOT_FOUND | StatusCode::GONE => {
+        let answer = self.send(Request::get(url, parsed, accept)).await?;
+        match answer.status {
+            200 => {}
+            404 | 410 => {
                 return Err(FetchError::NotFound {
                     url: location::shown(url),
                 });
@@ -198,33 +186,37 @@ impl Fetcher {
             status => {
                 return Err(FetchError::Status {
                     url: location::shown(url),
-                    status: status.as_u16(),
+                    status,
                 });
             }
         }
-        self.body_of(url, response, deadline, accept)
+        self.body_of(url, answer, deadline, accept)
+    }
+
+    /// The head of the answer to a request.
+    async fn send(&self, request: Request) -> Result<Answer, FetchError> {
+        let limit = self.limits.first_byte_timeout;
+        let url = request.asked().to_owned();
+        timeout(limit, self.transport.send(request))
+            .await
+            .unwrap_or_else(|_| Err(FetchError::timeout(&url, Waiting::FirstByte, limit)))
     }
 
     fn body_of(
         &self,
         url: &str,
-        response: Response,
+        answer: Answer,
         deadline: Instant,
         accept: Accept,
     ) -> Result<Fetched, FetchError> {
-        let length = response.content_length();
-        let encoding = response.headers().get(CONTENT_ENCODING).cloned();
-        let encoding = encoding
-            .as_ref()
-            .map(HeaderValue::as_bytes)
-            .unwrap_or_default();
-        let body = body::reader(
-            location::shown(url),
-            response,
-            self.limits.clone(),
-            deadline,
-        );
-        match encoding {
+        let Answer {
+            length,
+            encoding,
+            parts,
+            ..
+        } = answer;
+        let body = body::reader(location::shown(url), parts, self.limits.clone(), deadline);
+        match encoding.as_slice() {
             b"" | b"identity" => Ok(Fetched { length, body }),
             b"gzip" | b"x-gzip" => Ok(Fetched {
                 length: None,
@@ -269,45 +261,6 @@ async fn whole(url: &str, fetched: Fetched, max_bytes: u64) -> Result<Bytes, Fet
         return Err(too_large());
     }
     Ok(bytes.into())
-}
-
-fn client(limits: &FetchLimits) -> reqwest::ClientBuilder {
-    let redirects = redirect::Policy::custom(|attempt| {
-        if attempt.previous().len() > REDIRECTS_MAX {
-            return attempt.error(format!("more than {REDIRECTS_MAX} redirects"));
-        }
-        if !matches!(attempt.url().scheme(), "http" | "https") {
-            return attempt.error("a redirect that leads away from HTTP");
-        }
-        if attempt
-            .previous()
-            .last()
-            .is_some_and(|from| is_sideways(from, attempt.url()))
-        {
-            return attempt
-                .error("a redirect away from https, or to an address of another machine");
-        }
-        attempt.follow()
-    });
-    let builder = reqwest::Client::builder()
-        .user_agent(concat!("quorix/", env!("CARGO_PKG_VERSION")))
-        .connect_timeout(limits.connect_timeout)
-        .redirect(redirects);
-    if limits.use_system_proxy {
-        builder
-    } else {
-        builder.no_proxy()
-    }
-}
-
-/// True if a server sends its visitor where it should not: from https to http, or to another host by its bare address
-/// or as this machine, which is how one would reach into somebody's own network.
-fn is_sideways(from: &reqwest::Url, to: &reqwest::Url) -> bool {
-    let is_named = to
-        .domain()
-        .is_some_and(|name| name != "localhost" && !name.ends_with(".localhost"));
-    let is_same = from.host_str() == to.host_str();
-    (from.scheme() == "https" && to.scheme() == "http") || !(is_same || is_named)
 }
 
 async fn file_stream(url: &str, path: &Path) -> Result<Fetched, FetchError> {

@@ -4,27 +4,22 @@ use std::io;
 
 use async_compression::tokio::bufread::{GzipDecoder, ZstdDecoder};
 use async_compression::zstd::DParameter;
-use futures::stream;
-use reqwest::Response;
+use futures::{StreamExt as _, stream};
 use tokio::io::BufReader;
 use tokio::time::Instant;
 use tokio_util::io::StreamReader;
 
+use super::transport::Parts;
 use super::{FetchError, FetchLimits, Waiting, within};
 use crate::compress::HTTP_WINDOW_LOG;
 use crate::decompress::Reader;
 
 /// Reads the body until `deadline`, with at most the idle timeout between two parts.
-pub(super) fn reader(
-    url: String,
-    response: Response,
-    limits: FetchLimits,
-    deadline: Instant,
-) -> Reader {
-    let parts = stream::try_unfold(response, move |mut response| {
+pub(super) fn reader(url: String, parts: Parts, limits: FetchLimits, deadline: Instant) -> Reader {
+    let parts = stream::try_unfold(parts, move |mut parts| {
         let (url, limits) = (url.clone(), limits.clone());
         async move {
-            let part = within(deadline, limits.idle_timeout, response.chunk())
+            let part = within(deadline, limits.idle_timeout, parts.next())
                 .await
                 .map_err(|_| {
                     let idle = Instant::now() < deadline;
@@ -38,10 +33,8 @@ pub(super) fn reader(
                         FetchError::timeout(&url, waiting, limit),
                     )
                 })?;
-            let part = part.map_err(|error| {
-                io::Error::other(FetchError::from_reqwest(&url, &error, &limits))
-            })?;
-            Ok::<_, io::Error>(part.map(|part| (part, response)))
+            let part = part.transpose().map_err(io::Error::other)?;
+            Ok::<_, io::Error>(part.map(|part| (part, parts)))
         }
     });
     Box::new(StreamReader::new(Box::pin(parts)))

@@ -1,10 +1,9 @@
 //! Posting a small body: the one thing that is sent and not only fetched.
 
 use bytes::Bytes;
-use reqwest::header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderValue};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
-use super::{Accept, FetchError, Fetcher, Waiting, location, whole};
+use super::{Accept, FetchError, Fetcher, Request, location, whole};
 use location::Location;
 
 pub(super) async fn post(
@@ -20,21 +19,12 @@ pub(super) async fn post(
         });
     };
     let deadline = Instant::now() + fetcher.limits.total_timeout;
-    let limit = fetcher.limits.first_byte_timeout;
-    let request = fetcher
-        .posting
-        .post(parsed)
-        .header(ACCEPT_ENCODING, HeaderValue::from_static("identity"))
-        .header(
-            CONTENT_TYPE,
-            HeaderValue::from_static("text/plain; charset=utf-8"),
-        )
-        .body(body);
-    let response = timeout(limit, request.send())
-        .await
-        .map_err(|_| FetchError::timeout(url, Waiting::FirstByte, limit))?
-        .map_err(|error| FetchError::from_reqwest(url, &error, &fetcher.limits))?;
-    let status = response.status().as_u16();
-    let fetched = fetcher.body_of(url, response, deadline, Accept::Identity)?;
+    let request = Request {
+        body: Some(body),
+        ..Request::get(url, parsed, Accept::Identity)
+    };
+    let answer = fetcher.send(request).await?;
+    let status = answer.status;
+    let fetched = fetcher.body_of(url, answer, deadline, Accept::Identity)?;
     Ok((status, whole(url, fetched, max_bytes).await?))
 }
