@@ -5,6 +5,7 @@ mod api;
 mod at_rest;
 mod cache_votes;
 mod catch_up;
+mod dated;
 mod fakes;
 mod following;
 mod forks;
