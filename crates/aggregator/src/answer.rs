@@ -7,8 +7,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use quorix_nix::store_path::HashPart;
+use quorix_tlog::checkpoint::SignedCheckpoint;
 use quorix_tlog::hash::Hash;
-use quorix_tlog::proof::prove_inclusion;
+use quorix_tlog::proof::{prove_consistency, prove_inclusion};
 use quorix_trust::ports::{Place, StoreError};
 use quorix_wire::convert::log_state;
 use quorix_wire::pb;
@@ -56,9 +57,9 @@ fn answer(gathered: Gathered) -> Result<pb::GetEvidenceResponse, StoreError> {
         }
         outputs.push(output);
     }
-    let logs = gathered.logs.iter().map(log_evidence).collect();
+    let logs = gathered.logs.iter().map(log_evidence);
     Ok(pb::GetEvidenceResponse {
-        logs,
+        logs: logs.collect::<Result<_, _>>()?,
         outputs,
         blobs: gathered.blobs.into_values().collect(),
     })
@@ -97,8 +98,10 @@ fn inclusion(seen: &Snapshot, index: u64) -> Result<Vec<Vec<u8>>, StoreError> {
     Ok(raw(&proof))
 }
 
-fn log_evidence(seen: &Snapshot) -> pb::LogEvidence {
-    pb::LogEvidence {
+fn log_evidence(seen: &Snapshot) -> Result<pb::LogEvidence, StoreError> {
+    let earlier = seen.earlier.iter().map(|signed| earlier(seen, signed));
+    Ok(pb::LogEvidence {
+        earlier: earlier.collect::<Result<_, _>>()?,
         origin: seen.log.origin.clone(),
         state: log_state(&seen.standing.state).0.into(),
         reason: seen.standing.reason().to_owned(),
@@ -113,7 +116,19 @@ fn log_evidence(seen: &Snapshot) -> pb::LogEvidence {
             .equivocation
             .as_deref()
             .map(pb::Equivocation::from),
-    }
+    })
+}
+
+fn earlier(
+    seen: &Snapshot,
+    signed: &SignedCheckpoint,
+) -> Result<pb::EarlierCheckpoint, StoreError> {
+    let size = signed.checkpoint().size;
+    let proof = prove_consistency(&Hashes(seen.mirror.as_ref()), size, seen.size());
+    Ok(pb::EarlierCheckpoint {
+        checkpoint: signed.bytes().to_vec(),
+        consistency_proof: raw(&proof.map_err(unproved)?),
+    })
 }
 
 fn raw(hashes: &[Hash]) -> Vec<Vec<u8>> {

@@ -21,6 +21,7 @@ use crate::follow::blocking;
 use crate::logs::{Log, Standing, held};
 use crate::service::Shared;
 
+mod dates;
 mod read;
 mod share;
 
@@ -54,6 +55,8 @@ pub(crate) struct Snapshot {
     pub(crate) standing: Standing,
     /// The checkpoint that evidence is from.
     pub(crate) signed: Option<SignedCheckpoint>,
+    /// Earlier checkpoints of the same tree that date what was gathered, ascending; none where nothing asks for dates.
+    pub(crate) earlier: Vec<SignedCheckpoint>,
     pub(crate) mirror: Arc<dyn TileStore>,
 }
 
@@ -150,11 +153,27 @@ impl Shared {
             }
             self.note_heard(&mut gathered, &wanted);
             let read = std::mem::take(&mut wanted);
+            // Before references are followed: what counts depends on when it was there.
+            gathered = self.date(gathered).await?;
             if closure {
                 (gathered, wanted) = self.reached(gathered, read).await?;
             }
         }
         Ok(gathered)
+    }
+
+    /// Adds the checkpoints that date what was gathered, where the policy asks for dates.
+    async fn date(self: &Arc<Self>, mut gathered: Gathered) -> Result<Gathered, AskError> {
+        let shared = self.clone();
+        let mut builders = self.policy.builders.iter();
+        if !builders.any(|builder| self.policy.asks_since_when(builder)) {
+            return Ok(gathered);
+        }
+        let dated = blocking("reading earlier checkpoints", move || {
+            dates::date(&shared, &mut gathered)?;
+            Ok(gathered)
+        });
+        Ok(dated.await?)
     }
 
     /// Notes which caches answered: with a signature that was kept, or that they do not have it.
@@ -203,10 +222,12 @@ impl Shared {
             let now_s = (shared.clock)();
             let one = |log: &Arc<Log>| {
                 let mirror: Arc<dyn TileStore> = Arc::from(shared.index.mirror(&log.origin));
+                let held = held(log, mirror.as_ref())?.and_then(|held| held.signed.ok().flatten());
                 Ok(Snapshot {
                     log: log.clone(),
                     standing: log.standing(now_s, shared.config.stale_after),
-                    signed: held(log, mirror.as_ref())?.and_then(|held| held.signed.ok().flatten()),
+                    signed: held.map(|held| log.freshest(&shared.policy, held)),
+                    earlier: Vec::new(),
                     mirror,
                 })
             };

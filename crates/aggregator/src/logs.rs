@@ -57,6 +57,8 @@ struct Progress {
     ended: Option<Arc<str>>,
     /// The state that was last told as an event.
     told: Option<Told>,
+    /// The checkpoint that the mirror is or was under, with the freshest cosignatures with which it was shown since.
+    freshest: Option<SignedCheckpoint>,
 }
 
 /// Why a look at a log failed.
@@ -203,6 +205,44 @@ impl Log {
     /// A part of what it shows was taken in.
     pub(crate) fn catching_up(&self, mirrored: u64, shown: u64) {
         locked(&self.progress).catching_up = Some((mirrored, shown));
+    }
+
+    /// The checkpoint that the mirror is under was shown again, maybe with fresher cosignatures.
+    pub(crate) fn cosigned_again(&self, policy: &Policy, shown: &SignedCheckpoint) {
+        let mut progress = locked(&self.progress);
+        let held = progress.freshest.as_ref();
+        let is_news = held.is_none_or(|held| {
+            held.checkpoint() != shown.checkpoint() || self.is_fresher(policy, shown, held)
+        });
+        if is_news {
+            progress.freshest = Some(shown.clone());
+        }
+    }
+
+    /// A checkpoint with the freshest cosignatures with which it was shown.
+    pub(crate) fn freshest(&self, policy: &Policy, stored: SignedCheckpoint) -> SignedCheckpoint {
+        let shown = locked(&self.progress).freshest.clone();
+        match shown {
+            Some(shown)
+                if shown.checkpoint() == stored.checkpoint()
+                    && self.is_fresher(policy, &shown, &stored) =>
+            {
+                shown
+            }
+            _ => stored,
+        }
+    }
+
+    fn is_fresher(
+        &self,
+        policy: &Policy,
+        one: &SignedCheckpoint,
+        other: &SignedCheckpoint,
+    ) -> bool {
+        let fresh_as_of = |signed: &SignedCheckpoint| {
+            policy.fresh_as_of(&policy.cosigned(signed.bytes()), &self.operator)
+        };
+        one.bytes() != other.bytes() && fresh_as_of(one) > fresh_as_of(other)
     }
 
     /// Whether one more checkpoint that a peer was shown may be kept now: one a second.

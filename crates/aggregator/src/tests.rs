@@ -6,6 +6,7 @@ mod at_rest;
 mod cache_votes;
 mod catch_up;
 pub(crate) mod dice;
+mod dated;
 mod fakes;
 mod following;
 mod forks;

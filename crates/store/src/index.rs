@@ -202,6 +202,10 @@ impl IndexStore for RocksIndex {
         self.put_checkpoint(origin, checkpoint)
     }
 
+    fn amend_checkpoint(&self, origin: &str, size: u64, note: &[u8]) -> Result<(), StoreError> {
+        self.replace_checkpoint(origin, size, note)
+    }
+
     fn checkpoints(
         &self,
         origin: &str,

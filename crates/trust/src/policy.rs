@@ -275,6 +275,15 @@ impl Policy {
         self.all_rules().any(|rule| rule.level >= Level::Build)
     }
 
+    /// Whether it matters since when entries of this builder's log are witnessed: it has a `since` or an `until`, or
+    /// some rule a `min-observed`.
+    #[must_use]
+    pub fn asks_since_when(&self, builder: &Builder) -> bool {
+        builder.since_s.is_some()
+            || builder.until_s.is_some()
+            || self.all_rules().any(|rule| rule.min_observed_s.is_some())
+    }
+
     /// The rules, then the `also` rules.
     pub fn all_rules(&self) -> impl Iterator<Item = &Rule> {
         self.rules

@@ -474,6 +474,13 @@ pub trait IndexStore: Send + Sync + 'static {
         checkpoint: &StoredCheckpoint,
     ) -> Result<(), StoreError>;
 
+    /// Replaces the note of the kept checkpoint of exactly this size, durably: the same checkpoint with other
+    /// cosignatures. When it was first seen stays. Nothing happens where none of this size is kept.
+    ///
+    /// # Errors
+    /// The store failed.
+    fn amend_checkpoint(&self, origin: &str, size: u64, note: &[u8]) -> Result<(), StoreError>;
+
     /// Kept checkpoints of at least `from` entries, ascending by size, at most `limit`.
     ///
     /// # Errors

@@ -30,6 +30,9 @@ pub const OUTPUTS_MAX: usize = 10_000;
 /// Most statements about one output in an answer.
 pub const STATEMENTS_MAX: usize = 10_000;
 
+/// Most earlier checkpoints of one log in an answer.
+pub const EARLIER_MAX: usize = 64;
+
 /// What was asked, and what was known when it was asked.
 #[derive(Clone, Debug, Default)]
 pub struct Question {

@@ -148,6 +148,7 @@ impl Follower {
         {
             self.keep(&first.signed).await?;
         }
+        self.take_cosignatures(shown, &known).await?;
         let mut step = None;
         for one in shown {
             let size = one.signed.checkpoint().size;
@@ -327,6 +328,37 @@ impl Follower {
                     SignedCheckpoint::open(&kept.note, &log.key, &log.origin).ok()
                 }),
             )
+        })
+        .await
+    }
+
+    /// Keeps what witnesses said later of checkpoints that were shown before: of each kept one the earliest
+    /// cosignatures, which date its entries; of the one that the mirror is under the latest, which say how fresh it is.
+    async fn take_cosignatures(&self, shown: &[Shown], known: &Known) -> Result<(), StoreError> {
+        if !self.shared.policy.has_witness_quorum() {
+            return Ok(());
+        }
+        for one in shown {
+            let mirrored = known.signed.as_ref().map(SignedCheckpoint::checkpoint);
+            if mirrored == Some(one.signed.checkpoint()) {
+                self.log.cosigned_again(&self.shared.policy, &one.signed);
+            }
+        }
+        let notes: Vec<SignedCheckpoint> = shown.iter().map(|one| one.signed.clone()).collect();
+        let (origin, shared) = (self.log.origin.clone(), self.shared.clone());
+        blocking("keeping cosignatures", move || {
+            for shown in notes {
+                let size = shown.checkpoint().size;
+                let kept = shared.index.checkpoints(&origin, size, 1)?.pop();
+                let Some(kept) = kept.filter(|kept| kept.size == size) else {
+                    continue;
+                };
+                let policy = &shared.policy;
+                if let Some(note) = policy.with_earliest_cosignatures(&kept.note, shown.bytes()) {
+                    shared.index.amend_checkpoint(&origin, size, &note)?;
+                }
+            }
+            Ok(())
         })
         .await
     }

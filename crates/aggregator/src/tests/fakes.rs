@@ -15,8 +15,9 @@ use quorix_testkit::entries::{Attestation, log_key};
 use quorix_testkit::tree::{blob_id, hash_bytes, naive_bundle, naive_tile};
 use quorix_tlog::bundle;
 use quorix_tlog::checkpoint::Checkpoint;
+use quorix_tlog::cosignature::CosignerSigningKey;
 use quorix_tlog::hash::{Hash, leaf_hash};
-use quorix_tlog::note::SigningKey;
+use quorix_tlog::note::{SignedNote, SigningKey};
 use quorix_tlog::tile::{Edge, TileLevel, TilePath};
 
 /// How an address answers instead of as it should.
@@ -217,6 +218,19 @@ impl FakeLog {
             edge.push(*leaf);
         }
         self.sign(edge.size(), edge.root())
+    }
+
+    /// Publishes a checkpoint of what is served now, cosigned by these at these POSIX seconds.
+    pub(crate) fn publish_cosigned(&self, by: &[(&CosignerSigningKey, u64)]) {
+        let signed = SignedNote::parse(&self.checkpoint()).unwrap();
+        let checkpoint = Checkpoint::parse(signed.text()).unwrap();
+        let mut lines = signed.signatures().to_vec();
+        lines.extend(
+            by.iter()
+                .map(|(key, at_s)| key.cosign(&checkpoint, *at_s).unwrap()),
+        );
+        let note = SignedNote::assemble(signed.text(), lines).unwrap();
+        self.publish(&note.to_bytes());
     }
 
     pub(crate) fn sign(&self, size: u64, root: Hash) -> Vec<u8> {

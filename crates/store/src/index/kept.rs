@@ -28,6 +28,26 @@ impl RocksIndex {
         writes.commit(OPERATION)
     }
 
+    pub(super) fn replace_checkpoint(
+        &self,
+        origin: &str,
+        size: u64,
+        note: &[u8],
+    ) -> Result<(), StoreError> {
+        const OPERATION: &str = "amending a checkpoint";
+        let _writer = self.database.lock();
+        let key = checkpoint_key(origin, size);
+        let Some(kept) = self.database.get(CHECKPOINTS.0, &key, OPERATION)? else {
+            return Ok(());
+        };
+        let (at_s, _) =
+            split_u64(&kept).ok_or_else(|| corrupt(OPERATION, "a stored checkpoint is cut off"))?;
+        let mut writes = self.database.batch();
+        let value = [at_s.to_be_bytes().as_slice(), note].concat();
+        writes.put(CHECKPOINTS.0, &key, &value)?;
+        writes.commit(OPERATION)
+    }
+
     pub(super) fn read_checkpoints(
         &self,
         origin: &str,

@@ -511,12 +511,15 @@ fn checkpoints_are_kept_by_size_and_the_first_of_a_size_stays(open: Open<'_>) {
             index.keep_checkpoint(ALICE, &kept).unwrap();
         }
         index.keep_checkpoint(ALICE, &checkpoint(5, 9)).unwrap();
+        index.amend_checkpoint(ALICE, 300, b"cosigned").unwrap();
+        index.amend_checkpoint(ALICE, 301, b"never kept").unwrap();
         index.keep_checkpoint(BOB, &checkpoint(9, 9)).unwrap();
         index.keep_cosigned(ALICE, &checkpoint(5, 4)).unwrap();
         index.keep_cosigned(ALICE, &checkpoint(300, 6)).unwrap();
     }
     let index = open();
-    let all = [checkpoint(5, 1), checkpoint(300, 2), checkpoint(700, 3)];
+    let mut all = [checkpoint(5, 1), checkpoint(300, 2), checkpoint(700, 3)];
+    all[1].note = b"cosigned".to_vec();
     assert_eq!(index.checkpoints(ALICE, 0, 10).unwrap(), all);
     assert_eq!(index.checkpoints(ALICE, 6, 1).unwrap(), all[1..2]);
     assert_eq!(index.checkpoints(ALICE, 701, 10).unwrap(), []);

@@ -203,6 +203,15 @@ impl IndexStore for MemoryIndex {
         Ok(())
     }
 
+    fn amend_checkpoint(&self, origin: &str, size: u64, note: &[u8]) -> Result<(), StoreError> {
+        let mut state = self.state();
+        let mirror = state.mirrors.entry(origin.to_owned()).or_default();
+        if let Some(kept) = mirror.checkpoints.get_mut(&size) {
+            kept.note = note.to_vec();
+        }
+        Ok(())
+    }
+
     fn checkpoints(
         &self,
         origin: &str,

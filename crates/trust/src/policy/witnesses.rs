@@ -1,8 +1,8 @@
 //! The lines of a policy that C2SP's tlog-policy defines, read by its own reader.
 
 use quorix_tlog::checkpoint::Checkpoint;
-use quorix_tlog::note::SignedNote;
-use quorix_tlog::tlog_policy::TlogPolicy;
+use quorix_tlog::note::{NoteSignature, SignedNote};
+use quorix_tlog::tlog_policy::{Standing, TlogPolicy};
 
 use super::line::Line;
 use super::parse::name_of;
@@ -97,6 +97,60 @@ impl Policy {
             }
         }
         cosigned
+    }
+
+    /// The earliest time, in POSIX seconds, at which these cosignatures on a checkpoint of the log of `operator` met the
+    /// witness quorum; `None` where they do not, or none is asked for.
+    #[must_use]
+    pub fn met_since(&self, cosigned: &Cosigned, operator: &str) -> Option<u64> {
+        self.witnesses.met_since(&self.times(cosigned, operator))
+    }
+
+    /// How fresh these cosignatures are on a checkpoint of the log of `operator`: the latest time, in POSIX seconds, such
+    /// that those of that time and later meet the witness quorum.
+    #[must_use]
+    pub fn fresh_as_of(&self, cosigned: &Cosigned, operator: &str) -> Option<u64> {
+        match self.witnesses.standing(&self.times(cosigned, operator)) {
+            Standing::Met { time } => time,
+            Standing::NotMet { .. } => None,
+        }
+    }
+
+    /// A signed checkpoint with, of each witness of the policy, the earliest cosignature that it or `shown` has: the same
+    /// checkpoint as it was shown later. `None` where that changes nothing, or the two are not of one text.
+    #[must_use]
+    pub fn with_earliest_cosignatures(&self, kept: &[u8], shown: &[u8]) -> Option<Vec<u8>> {
+        if kept == shown {
+            return None;
+        }
+        let (kept, shown) = (
+            SignedNote::parse(kept).ok()?,
+            SignedNote::parse(shown).ok()?,
+        );
+        let checkpoint = Checkpoint::parse(kept.text()).ok()?;
+        if kept.text() != shown.text() {
+            return None;
+        }
+        let (mut lines, mut is_changed) = (kept.signatures().to_vec(), false);
+        for witness in &self.witnesses.witnesses {
+            let time = |line: &NoteSignature| witness.key.verify(&checkpoint, line).ok();
+            let earliest = |lines: &[NoteSignature]| {
+                let dated = lines
+                    .iter()
+                    .filter_map(|line| Some((time(line).filter(|time| *time > 0)?, line.clone())));
+                dated.min_by_key(|(time, _)| *time)
+            };
+            let Some((earlier, line)) = earliest(shown.signatures()) else {
+                continue;
+            };
+            if earliest(&lines).is_none_or(|(held, _)| earlier < held) {
+                lines.retain(|line| !witness.key.is_named_by(line));
+                lines.push(line);
+                is_changed = true;
+            }
+        }
+        let note = is_changed.then(|| SignedNote::assemble(kept.text(), lines).ok())??;
+        Some(note.to_bytes())
     }
 
     /// For each witness when it cosigned; none that is of the log's own operator, nobody vouches for themselves.

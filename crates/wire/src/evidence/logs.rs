@@ -7,14 +7,15 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use quorix_tlog::checkpoint::SignedCheckpoint;
+use quorix_tlog::checkpoint::{Checkpoint, SignedCheckpoint};
 use quorix_tlog::hash::Hash;
 use quorix_tlog::note::VerifierKey;
-use quorix_trust::evidence::{LogEvidence, LogState};
-use quorix_trust::policy::Policy;
+use quorix_tlog::proof::{MAX_PROOF_LENGTH, verify_consistency};
+use quorix_trust::evidence::{Covering, LogEvidence, LogState};
+use quorix_trust::policy::{Builder, Policy};
 use quorix_trust::ports::Equivocation;
 
-use super::verify_equivocation;
+use super::{EARLIER_MAX, verify_equivocation};
 use crate::convert;
 use crate::pb;
 
@@ -102,6 +103,8 @@ impl SeenCheckpoints {
 pub(super) struct Judged {
     checkpoint: Option<SignedCheckpoint>,
     state: LogState,
+    /// Earlier checkpoints that verify.
+    history: Vec<Covering>,
 }
 
 impl Judged {
@@ -117,7 +120,7 @@ impl Judged {
         LogEvidence {
             size: self.tree().map(|(size, _)| size).unwrap_or_default(),
             cosigned: note.map(|note| policy.cosigned(note)).unwrap_or_default(),
-            history: Vec::new(),
+            history: self.history,
             state: self.state,
         }
     }
@@ -149,22 +152,24 @@ pub(super) fn judge(
         let known = known_sizes.get(origin).copied().unwrap_or_default();
         logs.insert(
             origin.to_owned(),
-            judge_one(&builder.key, answers, seen, known),
+            judge_one(policy, builder, answers, seen, known),
         );
     }
     logs
 }
 
 fn judge_one(
-    key: &VerifierKey,
+    policy: &Policy,
+    builder: &Builder,
     answers: &[&pb::LogEvidence],
     seen: &SeenCheckpoints,
     known: u64,
 ) -> Judged {
-    let origin = key.name().as_str();
+    let (key, origin) = (&builder.key, builder.origin());
     let Some((answer, others)) = answers.split_first() else {
         return Judged {
             checkpoint: None,
+            history: Vec::new(),
             state: stale("the aggregator says nothing of this log"),
         };
     };
@@ -178,6 +183,12 @@ fn judge_one(
         Err(reason) => (None, Some(reason)),
     };
     let size = checkpoint.as_ref().map(|signed| signed.checkpoint().size);
+    let history = match &checkpoint {
+        Some(signed) if policy.asks_since_when(builder) => {
+            earlier(policy, key, signed, &answer.earlier, seen)
+        }
+        _ => Vec::new(),
+    };
     let state = if seen.is_quarantined(origin) {
         LogState::Quarantined
     } else if let Some(reason) = fault {
@@ -192,7 +203,59 @@ fn judge_one(
     } else {
         claimed(answer, size)
     };
-    Judged { checkpoint, state }
+    Judged {
+        checkpoint,
+        state,
+        history,
+    }
+}
+
+/// The earlier checkpoints that verify: signed by the log and extended by the one of the answer. One that does not is
+/// dropped, which only makes entries younger.
+fn earlier(
+    policy: &Policy,
+    key: &VerifierKey,
+    current: &SignedCheckpoint,
+    answered: &[pb::EarlierCheckpoint],
+    seen: &SeenCheckpoints,
+) -> Vec<Covering> {
+    let verified = answered.iter().take(EARLIER_MAX).filter_map(|one| {
+        match extended(key, current.checkpoint(), one, seen) {
+            Ok(signed) => Some(Covering {
+                size: signed.checkpoint().size,
+                cosigned: policy.cosigned(signed.bytes()),
+            }),
+            Err(reason) => {
+                let origin = key.name().as_str();
+                tracing::warn!(origin, reason, "an earlier checkpoint does not verify");
+                None
+            }
+        }
+    });
+    verified.collect()
+}
+
+fn extended(
+    key: &VerifierKey,
+    current: &Checkpoint,
+    one: &pb::EarlierCheckpoint,
+    seen: &SeenCheckpoints,
+) -> Result<SignedCheckpoint, String> {
+    let signed = SignedCheckpoint::open(&one.checkpoint, key, key.name().as_str())
+        .map_err(|error| error.to_string())?;
+    if signed.checkpoint().size <= current.size {
+        seen.observe(&signed);
+    }
+    if one.consistency_proof.len() > MAX_PROOF_LENGTH {
+        return Err("its proof has more hashes than any tree needs".to_owned());
+    }
+    let hash = |bytes: &Vec<u8>| bytes.as_slice().try_into().map(Hash::from_bytes);
+    let proof: Result<Vec<Hash>, _> = one.consistency_proof.iter().map(hash).collect();
+    let proof = proof.map_err(|_| "its proof has a hash that is not of 32 bytes")?;
+    let old = signed.checkpoint();
+    verify_consistency(old.size, current.size, &old.root, &current.root, &proof)
+        .map_err(|error| error.to_string())?;
+    Ok(signed)
 }
 
 /// The state that an aggregator claims, of a log about which nothing speaks against it.

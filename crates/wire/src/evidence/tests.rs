@@ -293,6 +293,7 @@ fn an_answer_larger_than_any_honest_one_is_refused() {
     );
 }
 
+mod dates;
 mod forks;
 mod logs;
 mod receipts;

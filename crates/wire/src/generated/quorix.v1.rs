@@ -43,7 +43,7 @@ pub struct GetEvidenceResponse {
     #[prost(bytes = "vec", repeated, tag = "3")]
     pub blobs: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct LogEvidence {
     /// Name of the log (C2SP origin).
     #[prost(string, tag = "1")]
@@ -63,6 +63,19 @@ pub struct LogEvidence {
     /// (32-byte hashes) where the sizes differ.
     #[prost(message, optional, tag = "6")]
     pub equivocation: ::core::option::Option<Equivocation>,
+    /// Where the aggregator's policy asks since when entries are witnessed: earlier checkpoints of the same tree that say it,
+    /// at most 64.
+    #[prost(message, repeated, tag = "7")]
+    pub earlier: ::prost::alloc::vec::Vec<EarlierCheckpoint>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EarlierCheckpoint {
+    /// Signed note with the earliest cosignatures that are known.
+    #[prost(bytes = "vec", tag = "1")]
+    pub checkpoint: ::prost::alloc::vec::Vec<u8>,
+    /// 32-byte hashes: the checkpoint of the log in this answer extends it (RFC 6962 §2.1.2).
+    #[prost(bytes = "vec", repeated, tag = "2")]
+    pub consistency_proof: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Equivocation {
