@@ -193,6 +193,18 @@ fn each_wrong_line_is_refused_by_name() {
 }
 
 #[test]
+fn a_rule_is_selected_by_path_or_signed_set_and_never_by_what_somebody_tells() {
+    for condition in ["name=x", "system=x86_64-linux", "drv=x", "when=(true)"] {
+        let error = refused(&format!(
+            "voters v 1 alice\nrule r {condition} quorum=v\ndefault r\n"
+        ));
+        let word = condition.split('=').next().unwrap();
+        assert!(error.contains(&format!("`{word}`")), "{condition}: {error}");
+        assert!(error.contains("column 8"), "{condition}: {error}");
+    }
+}
+
+#[test]
 fn a_builders_name_among_voters_is_answered_with_its_operator() {
     let two = builder_line("carol").replace("operator=carol", "operator=dora");
     let error = refused(&format!("{two}voters v 1 carol\n"));
