@@ -6,7 +6,7 @@ use super::Outcome;
 use super::context::Context;
 use super::rule::{Verdict, all_answer, apply};
 use super::tally::{Tally, Terms};
-use crate::policy::{Applies, Mode, Rule};
+use crate::policy::{Applies, Mode, Rule, moment};
 
 /// The verdict in force on a path, and those that led to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,8 +113,9 @@ fn graced<'a>(context: &Context<'a>, rule: &'a Rule, path: &StorePath) -> Option
         return None;
     }
     revived.steps.push(format!(
-        "Logs that are merely stale count as well: what was accepted at {} stays in force until {until}.",
-        earlier.at_s
+        "Logs that are merely stale count as well: what was accepted at {} stays in force until {}.",
+        moment(earlier.at_s),
+        moment(until)
     ));
     Some(revived)
 }
