@@ -40,6 +40,8 @@ mod lookups;
 mod operation;
 #[path = "e2e/outages.rs"]
 mod outages;
+#[path = "e2e/policies.rs"]
+mod policies;
 #[path = "e2e/reloading.rs"]
 mod reloading;
 #[path = "e2e/restarts.rs"]

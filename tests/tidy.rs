@@ -152,6 +152,78 @@ fn nothing_in_the_repository_names_a_registry_or_a_path_of_one_machine() {
     assert!(found.is_empty(), "{found:#?}");
 }
 
+/// Attacks and theorems are worth what their tests are: a test that was renamed must not stay on the page.
+#[test]
+fn every_attack_and_theorem_names_tests_that_exist_and_says_where_no_process_plays_it() {
+    let (all, played) = (test_names(|_| true), test_names(plays_processes));
+    let page = |name: &str| {
+        let page = tracked().into_iter().find(|(path, _)| path == name);
+        page.unwrap().1
+    };
+    for name in ["docs/threat-model.md", "docs/semantics.md"] {
+        let text = page(name);
+        let gone: Vec<_> = quoted(&text).filter(|test| !all.contains(*test)).collect();
+        assert!(
+            gone.is_empty(),
+            "{name} names tests that are not there: {gone:#?}"
+        );
+    }
+    let text = page("docs/threat-model.md");
+    let (_, rest) = text.split_once("## Stopped today\n").unwrap();
+    let (stopped, rest) = rest.split_once("## Not protected yet\n").unwrap();
+    let (_, in_process) = rest.split_once("## Played in-process only\n").unwrap();
+    let listed: BTreeSet<&str> = in_process
+        .lines()
+        .filter_map(|line| line.strip_prefix("- "))
+        .collect();
+    let rows = stopped
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.starts_with("| attack"));
+    let mut unplayed = BTreeSet::new();
+    for row in rows {
+        let cells: Vec<&str> = row.trim_matches(['|', ' ']).split(" | ").collect();
+        let [attack, _, tests] = cells.as_slice() else {
+            panic!("not three cells: {row}")
+        };
+        if !quoted(tests).any(|test| played.contains(test)) {
+            unplayed.insert(*attack);
+        }
+    }
+    let wrong: Vec<_> = unplayed.symmetric_difference(&listed).collect();
+    assert!(
+        wrong.is_empty(),
+        "listed as played in-process only and not so, or so and not listed: {wrong:#?}"
+    );
+}
+
+fn plays_processes(path: &str) -> bool {
+    ["tests/e2e/", "tests/torture/", "tests/browser/"]
+        .iter()
+        .any(|folder| path.starts_with(folder))
+}
+
+/// Names of functions in the Rust files of which this is true.
+fn test_names(is_in: impl Fn(&str) -> bool) -> BTreeSet<String> {
+    let files = written_rust().into_iter().filter(|(path, _)| is_in(path));
+    let names = files.flat_map(|(_, text)| {
+        let after = text.split("fn ").skip(1);
+        let name = after.filter_map(|after| Some(after.split_once(['(', '<'])?.0.to_owned()));
+        name.collect::<Vec<_>>()
+    });
+    names.collect()
+}
+
+/// What looks like the name of a test, in backticks: small words joined by at least two underscores.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    let is_name = |word: &&str| {
+        let is_small =
+            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+        word.matches('_').count() >= 2 && word.bytes().all(is_small)
+    };
+    let spans = text.split('`').skip(1).step_by(2);
+    spans.filter(is_name)
+}
+
 /// Whether `word` is in `line`; a path counts only where it begins there, not as the end of a longer one.
 fn names(line: &str, word: &str) -> bool {
     line.match_indices(word).any(|(at, _)| {

@@ -81,7 +81,8 @@ async fn a_wrong_policy_is_refused_with_line_column_and_what_to_do() {
     let cases = [
         (
             "",
-            "policy line 1: nothing is said about witnesses\n  add a line `quorum none`",
+            "policy line 1: nothing is said about witnesses\n  \
+             add a line `quorum NAME`, or `quorum none` if no cosignature is asked for",
         ),
         (
             "quorum none\n",
@@ -90,7 +91,7 @@ async fn a_wrong_policy_is_refused_with_line_column_and_what_to_do() {
         (
             "quorum none\nbilder alice\n",
             "policy line 2, column 1: `bilder` is not a policy line\n  bilder alice\n  \
-             ^ use builder, cache, voters, rule, default, quorum or log",
+             ^ use builder, cache, voters, weighted, rule, also, disregard, default, include, witness, group, quorum or log",
         ),
         (
             "quorum none\nvoters two 2 alice\n",
@@ -98,9 +99,10 @@ async fn a_wrong_policy_is_refused_with_line_column_and_what_to_do() {
              ^ members are operators (`operator=…`) or other voters",
         ),
         (
-            "witness w w+00000000+AAAA\n",
-            "policy line 1, column 1: this version cannot check witnesses yet, so `witness` would promise too much\n  \
-             witness w w+00000000+AAAA\n  ^ remove the line and write `quorum none`",
+            "witness w w+00000000+AAAA\nquorum none\n",
+            "policy line 1, column 11: not a usable key: the key w is of type 0x00; expected here is a cosigner's key, \
+             Ed25519 (0x04) or ML-DSA-44 (0x06)\n  witness w w+00000000+AAAA\n            \
+             ^ `quorix key show FILE` prints one: name+id+key",
         ),
     ];
     for (contents, message) in cases {

@@ -20,7 +20,7 @@ pub use error::PolicyError;
 pub use files::{NoFiles, PolicyFiles};
 pub use init::{First, first_policy};
 pub use parse::date;
-pub use set::{SET_BYTES_MAX, SetEntry, SetError, SignedSet};
+pub use set::{SET_BYTES_MAX, SetEntry, SetError, SignedSet, moment};
 pub use when::{Applies, CelRule, Condition, Told};
 
 use std::collections::{BTreeMap, BTreeSet};

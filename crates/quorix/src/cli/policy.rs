@@ -22,7 +22,8 @@ pub enum For {
 Examples:
   quorix policy init --for single \\
     --cache 'main cache.example.org-1:KEY https://cache.example.org operator=example' \\
-    --builder 'alice logs.example.org/alice+ID+KEY https://logs.example.org/alice operator=alice' > policy
+    --builder 'alice logs.example.org/alice+ID+KEY https://alice.example.org operator=alice' \\
+    > policy
   quorix policy check policy")]
 pub struct Init {
     /// For whom.
@@ -67,7 +68,8 @@ pub enum Exempt {
     /// Put a path into a set, and sign it again.
     #[command(after_help = "\
 Example:
-  quorix policy exempt add --key set.key --until 2027-03-01 --reason 'embeds a date, issue 12' odd.set /nix/store/…-hello
+  quorix policy exempt add --key set.key --until 2027-03-01 \\
+    --reason 'embeds a date, issue 12' odd.set /nix/store/…-hello
 
 In the policy: rule odd set=odd.set set-key=VKEY quorum=VOTERS")]
     Add {

@@ -94,6 +94,17 @@ pub(super) fn check(file: &Path, json: bool) -> Result<Exit, Failure> {
             cache.key.name()
         ));
     }
+    let witnesses = policy.witnesses.witnesses.iter();
+    let witnesses: Vec<String> = witnesses.map(|one| one.name.to_string()).collect();
+    if policy.has_witness_quorum() {
+        output::answer(format_args!("  witnesses  {}", witnesses.join(", ")));
+    }
+    for rule in &policy.rules {
+        output::answer(format_args!("  rule       {}", rule.name));
+    }
+    for also in &policy.also {
+        output::answer(format_args!("  also       {}", also.rule.name));
+    }
     output::answer(format_args!("  default    rule {default}"));
     if !policy.warnings.is_empty() {
         output::answer("\nWorth knowing:");

@@ -1,12 +1,15 @@
 //! `quorix policy init` and `quorix policy exempt`.
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::Path;
 use std::str::FromStr as _;
 
 use quorix_nix::store_path::StorePath;
 use quorix_tlog::note::{SigningKey, VerifierKey};
-use quorix_trust::policy::{First, Policy, SET_BYTES_MAX, SetEntry, SignedSet, date, first_policy};
+use quorix_trust::policy::{
+    First, Policy, SET_BYTES_MAX, SetEntry, SetError, SignedSet, date, first_policy, moment,
+};
 use serde_json::json;
 
 use super::now_s;
@@ -21,15 +24,20 @@ pub(super) fn init(arguments: &Init) -> Result<Exit, Failure> {
         For::Organisation => First::Organisation,
         For::Audit => First::Audit,
     };
+    let (no_builder, no_cache) = (arguments.builders.is_empty(), arguments.caches.is_empty());
     let missing = match first {
-        First::Single => arguments.builders.is_empty() || arguments.caches.is_empty(),
-        First::Organisation => arguments.builders.is_empty(),
-        First::Audit => arguments.builders.is_empty() && arguments.caches.is_empty(),
+        First::Single if no_cache => Some("the cache of today: give --cache LINE"),
+        First::Single if no_builder => Some("an independent builder: give --builder LINE"),
+        First::Organisation if no_builder => Some("its builders: give --builder LINE for each"),
+        First::Audit if no_builder && no_cache => {
+            Some("somebody to ask: give --builder LINE or --cache LINE")
+        }
+        _ => None,
     };
-    if missing {
-        return Err(Failure::wrong(
-            "this policy needs somebody to ask\n  give --builder and --cache, each as it stands in a policy: see --help",
-        ));
+    if let Some(missing) = missing {
+        return Err(Failure::wrong(format!(
+            "this policy needs {missing}\n  LINE is as it stands in a policy; --help shows an example"
+        )));
     }
     let with_operator = |lines: &[String]| {
         let operator = |line: &String| {
@@ -49,6 +57,15 @@ pub(super) fn init(arguments: &Init) -> Result<Exit, Failure> {
     };
     let builders = with_operator(&arguments.builders)?;
     let caches = with_operator(&arguments.caches)?;
+    let mut operators = BTreeSet::new();
+    for (line, operator) in builders.iter().chain(&caches) {
+        if !operators.insert(operator) {
+            return Err(Failure::wrong(format!(
+                "`{line}` is of `{operator}`, who is there already\n  one operator has one vote: name another one, \
+                 or add the line to the policy by hand"
+            )));
+        }
+    }
     let text = first_policy(first, &builders, &caches);
     let policy = Policy::parse(&text).map_err(Failure::wrong)?;
     output::raw(text.as_bytes());
@@ -76,7 +93,7 @@ pub(super) fn exempt(command: &Exempt) -> Result<Exit, Failure> {
             };
             let base = path.rsplit('/').next().unwrap_or(path);
             let path = StorePath::from_str(base).map_err(|error| {
-                Failure::wrong(format!("`{path}` is not a store path: {error}"))
+                Failure::wrong(format!("`{path}` is not a store path: {error}\n  write it whole (/nix/store/HASH-NAME), or its base name"))
             })?;
             let until_s = match until.as_str() {
                 "never" => None,
@@ -86,7 +103,12 @@ pub(super) fn exempt(command: &Exempt) -> Result<Exit, Failure> {
                     ))
                 })?),
             };
-            let reason = reason.clone();
+            let reason = reason.trim().to_owned();
+            if reason.is_empty() || reason.chars().any(char::is_control) {
+                return Err(Failure::wrong(
+                    "--reason is empty, or more than one line\n  say in one line why this path is exempt",
+                ));
+            }
             entries.entries.insert(path, SetEntry { until_s, reason });
             write(set, &entries, &key)
         }
@@ -102,7 +124,11 @@ pub(super) fn exempt(command: &Exempt) -> Result<Exit, Failure> {
         Exempt::List { vkey, json, set } => {
             let key = vkey
                 .parse()
-                .map_err(|error| Failure::wrong(format!("`{vkey}` is not a vkey: {error}")))?;
+                .map_err(|error| {
+                    Failure::wrong(format!(
+                        "`{vkey}` is not a vkey: {error}\n  `quorix key show FILE` prints the one of the key that signs the set"
+                    ))
+                })?;
             list(&open(set, &key)?, *json)
         }
     }
@@ -123,16 +149,24 @@ fn list(set: &SignedSet, as_json: bool) -> Result<Exit, Failure> {
         let value = json!({"entries": entries.collect::<Vec<_>>(), "ended": ended});
         output::answer(format_args!("{value:#}"));
     } else {
-        for (line, entry) in set.to_text().lines().skip(1).zip(set.entries.values()) {
-            let mark = if has_ended(entry) { "ended " } else { "" };
-            output::answer(format_args!("{mark}{line}"));
+        for (path, entry) in &set.entries {
+            let until = entry.until_s.map(moment);
+            let until = match until {
+                None => "without an end".to_owned(),
+                Some(until) if has_ended(entry) => format!("ended {until}"),
+                Some(until) => format!("until {until}"),
+            };
+            output::answer(format_args!("{path}\n  {until}: {}", entry.reason));
         }
-        output::answer(format_args!(
-            "{} paths, {ended} of them ended.",
-            set.entries.len()
-        ));
+        let count = paths(set.entries.len());
+        output::answer(format_args!("{count}, {ended} of them ended."));
     }
     Ok(if ended == 0 { Exit::Yes } else { Exit::No })
+}
+
+fn paths(count: usize) -> String {
+    let paths = if count == 1 { "path" } else { "paths" };
+    format!("{count} {paths}")
 }
 
 fn signing_key(file: &Path) -> Result<SigningKey, Failure> {
@@ -146,13 +180,19 @@ fn signing_key(file: &Path) -> Result<SigningKey, Failure> {
 }
 
 fn open(file: &Path, key: &VerifierKey) -> Result<SignedSet, Failure> {
-    let failed = |reason: String| Failure::wrong(format!("{}: {reason}", file.display()));
+    let failed = |reason: String| {
+        let file = file.display();
+        Failure::wrong(format!("the set {file} cannot be used: {reason}"))
+    };
     let length = std::fs::metadata(file).map_err(|error| failed(error.to_string()))?;
     if usize::try_from(length.len()).map_or(true, |length| length > SET_BYTES_MAX) {
-        return Err(failed("larger than 1 MiB".into()));
+        return Err(failed("it is larger than 1 MiB".into()));
     }
     let bytes = std::fs::read(file).map_err(|error| failed(error.to_string()))?;
-    SignedSet::open(&bytes, key).map_err(|error| failed(error.to_string()))
+    SignedSet::open(&bytes, key).map_err(|error| match error {
+        SetError::Note(_) => failed(format!("it is not signed by {key}")),
+        other => failed(other.to_string()),
+    })
 }
 
 /// Writes the whole set, or leaves the old one.
@@ -166,8 +206,8 @@ fn write(file: &Path, set: &SignedSet, key: &SigningKey) -> Result<Exit, Failure
     new.as_file().sync_all().map_err(io)?;
     new.persist(file).map_err(|error| io(error.error))?;
     output::answer(format_args!(
-        "{} paths in {}, signed by {}.",
-        set.entries.len(),
+        "{} in {}, signed by {}.",
+        paths(set.entries.len()),
         file.display(),
         key.verifier()
     ));

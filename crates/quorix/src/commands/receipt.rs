@@ -7,6 +7,7 @@ use std::sync::Arc;
 use quorix_nix::store_path::{HashPart, StoreDir};
 use quorix_trust::decision::Decision;
 use quorix_trust::explain;
+use quorix_trust::policy::moment;
 use quorix_wire::client::Completeness;
 use quorix_wire::receipt::{RECEIPT_BYTES_MAX, Receipt};
 use serde_json::json;
@@ -87,7 +88,7 @@ pub(super) fn verify(arguments: &VerifyReceipt) -> Result<Exit, Failure> {
         match &decision {
             Ok(decision) => output::answer(format_args!(
                 "The receipt holds: at {} this was decided.\n\n{}\n\n{COMPLETENESS}",
-                receipt.time_s,
+                moment(receipt.time_s),
                 explain::terminal(decision).trim_end()
             )),
             Err(error) => output::answer(format_args!("The receipt does not hold: {error}.")),
@@ -101,10 +102,16 @@ pub(super) fn verify(arguments: &VerifyReceipt) -> Result<Exit, Failure> {
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, Failure> {
-    let failed = |reason: String| Failure::wrong(format!("{}: {reason}", file.display()));
+    let failed = |reason: String| {
+        let file = file.display();
+        Failure::wrong(format!("the receipt {file} cannot be read: {reason}"))
+    };
     let data = std::fs::metadata(file).map_err(|error| failed(error.to_string()))?;
+    if !data.is_file() {
+        return Err(failed("it is not a file".into()));
+    }
     if usize::try_from(data.len()).map_or(true, |length| length > RECEIPT_BYTES_MAX) {
-        return Err(failed("larger than 256 MiB".into()));
+        return Err(failed("it is larger than 256 MiB".into()));
     }
     std::fs::read(file).map_err(|error| failed(error.to_string()))
 }

@@ -123,6 +123,7 @@ impl Aggregator {
                 pb::LogState::Stale
             };
             pb::LogEvidence {
+                earlier: Vec::new(),
                 origin: origin.clone(),
                 state: state.into(),
                 reason: if *is_live {

@@ -6,7 +6,7 @@ use super::Outcome;
 use super::context::Context;
 use super::rule::{Verdict, all_answer, apply};
 use super::tally::{Tally, Terms};
-use crate::policy::{Applies, Mode, Rule};
+use crate::policy::{Applies, Mode, Rule, moment};
 
 /// The verdict in force on a path, and those that led to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +24,17 @@ pub(super) struct Chosen<'a> {
 }
 
 impl<'a> Chosen<'a> {
+    /// A verdict by itself.
+    const fn of(verdict: Verdict<'a>) -> Self {
+        Self {
+            verdict,
+            also: Vec::new(),
+            fallen_from: Vec::new(),
+            warned: None,
+            is_revived: false,
+        }
+    }
+
     /// What the verdict in force asks of votes.
     pub(super) fn terms(&self) -> Terms {
         Terms::of(self.verdict.rule, self.is_revived)
@@ -43,9 +54,7 @@ pub(super) fn choose<'a>(
     enforce_warned: bool,
 ) -> Option<Chosen<'a>> {
     let mut chosen = select(context, path, enforce_warned)?;
-    if chosen.verdict.outcome == Outcome::Accepted {
-        narrow(context, path, &mut chosen);
-    }
+    narrow(context, path, &mut chosen);
     Some(chosen)
 }
 
@@ -61,25 +70,29 @@ fn select<'a>(context: &Context<'a>, path: &StorePath, enforce_warned: bool) -> 
             rule = fallback?;
             continue;
         }
-        let mut verdict = apply(context, rule, path, false);
-        let by_grace = graced(context, rule, path, &verdict);
-        let is_revived = by_grace.is_some();
-        verdict = by_grace.unwrap_or(verdict);
+        let mut chosen = Chosen::of(apply(context, rule, path, false));
+        if let Some(revived) = graced(context, rule, path)
+            && !stands_alone(context, path, &chosen)
+        {
+            chosen = Chosen {
+                is_revived: true,
+                ..Chosen::of(revived)
+            };
+        }
+        let verdict = &chosen.verdict;
         let may_fall_back = matches!(verdict.outcome, Outcome::Insufficient | Outcome::Unknown)
             && all_answer(context, rule, path);
         match fallback {
             // A rule that is only shown is shown as it stands.
             Some(next) if may_fall_back && rule.mode != Mode::Warn => {
-                fallen_from.push(verdict);
+                fallen_from.push(chosen.verdict);
                 rule = next;
             }
             _ => {
                 return Some(Chosen {
-                    verdict,
-                    also: Vec::new(),
                     fallen_from,
                     warned,
-                    is_revived,
+                    ..chosen
                 });
             }
         }
@@ -88,15 +101,7 @@ fn select<'a>(context: &Context<'a>, path: &StorePath, enforce_warned: bool) -> 
 
 /// The acceptance that stays in force for a while: an earlier one of the same value, where the rule would say the same
 /// again if no log were merely stale.
-fn graced<'a>(
-    context: &Context<'a>,
-    rule: &'a Rule,
-    path: &StorePath,
-    verdict: &Verdict<'a>,
-) -> Option<Verdict<'a>> {
-    if verdict.outcome == Outcome::Accepted {
-        return None;
-    }
+fn graced<'a>(context: &Context<'a>, rule: &'a Rule, path: &StorePath) -> Option<Verdict<'a>> {
     let earlier = context.evidence.earlier.get(path)?;
     let until = earlier.at_s.saturating_add(rule.grace_s?);
     // An acceptance of the future is none.
@@ -108,15 +113,26 @@ fn graced<'a>(
         return None;
     }
     revived.steps.push(format!(
-        "Only logs that are stale are missing: what was accepted at {} stays in force until {until}.",
-        earlier.at_s
+        "Logs that are merely stale count as well: what was accepted at {} stays in force until {}.",
+        moment(earlier.at_s),
+        moment(until)
     ));
     Some(revived)
 }
 
-/// Every `also` rule that holds must accept the same value.
+/// Whether a rule accepts with all that holds beside it, and nothing more is asked of these votes. Otherwise grace is
+/// looked at also where there is a candidate: one more vote, or one fewer, must not make it wait for what others had
+/// already waited for.
+fn stands_alone<'a>(context: &Context<'a>, path: &StorePath, chosen: &Chosen<'a>) -> bool {
+    let mut narrowed = chosen.clone();
+    narrow(context, path, &mut narrowed);
+    let asks_no_more = |one: &Verdict<'_>| !one.is_waiting && one.gate.is_none();
+    narrowed.verdict.outcome == Outcome::Accepted && narrowed.all().all(asks_no_more)
+}
+
+/// Every `also` rule that holds must accept the same value, where one is accepted.
 fn narrow<'a>(context: &Context<'a>, path: &StorePath, chosen: &mut Chosen<'a>) {
-    if context.policy.also.is_empty() {
+    if context.policy.also.is_empty() || chosen.verdict.outcome != Outcome::Accepted {
         return;
     }
     let everything = Tally::of(context, path, Terms::default());

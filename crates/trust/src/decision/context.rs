@@ -140,7 +140,8 @@ impl<'a> Context<'a> {
             }
             if let Some(grace) = rule.grace_s {
                 let earlier = self.evidence.earlier.values();
-                moments.extend(earlier.map(|one| one.at_s.saturating_add(grace)));
+                // One of the future, as by a clock that was put back, begins to count once it is none any more.
+                moments.extend(earlier.flat_map(|one| [one.at_s, one.at_s.saturating_add(grace)]));
             }
             let entries = rule.set.iter().flat_map(|set| set.entries.values());
             moments.extend(entries.filter_map(|entry| entry.until_s));

@@ -8,7 +8,7 @@ use quorix_nix::store_path::StorePath;
 use super::Outcome;
 use super::context::Context;
 use super::tally::{Tally, Terms};
-use crate::policy::{Level, Mode, Policy, Rule};
+use crate::policy::{Level, Mode, Policy, Rule, moment};
 
 /// What one rule says of one path, its closure aside.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -207,6 +207,7 @@ fn apply_observed(
     verdict.steps.push(match until {
         None => "No witness quorum says since when enough of these votes are there.".into(),
         Some(until) if verdict.is_waiting => {
+            let until = moment(until);
             format!("It must have been witnessed for {observed_s} s, which is over at {until}.")
         }
         Some(_) => format!("It has been witnessed for {observed_s} s."),

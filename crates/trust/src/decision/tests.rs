@@ -2,6 +2,8 @@
 
 mod closure;
 mod fallbacks;
+mod language;
 mod narrowing;
 mod properties;
 mod rules;
+mod world;

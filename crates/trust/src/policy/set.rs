@@ -23,6 +23,8 @@ pub struct SignedSet {
     pub entries: BTreeMap<StorePath, SetEntry>,
 }
 
+const DAY_S: u64 = 86_400;
+
 /// One path of a set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetEntry {
@@ -138,9 +140,17 @@ impl SignedSet {
     }
 }
 
+/// A moment for people, which [`date`] reads as well: `2026-11-25T12:00:00Z`. POSIX seconds.
+#[must_use]
+pub fn moment(time_s: u64) -> String {
+    let second = time_s % DAY_S;
+    let (hour, minute) = (second / 3_600, second % 3_600 / 60);
+    let day = time_text(time_s.saturating_sub(second));
+    format!("{day}T{hour:02}:{minute:02}:{:02}Z", second % 60)
+}
+
 /// A time as a date where it is midnight, else as POSIX seconds: what [`date`] reads.
 fn time_text(time_s: u64) -> String {
-    const DAY_S: u64 = 86_400;
     if !time_s.is_multiple_of(DAY_S) {
         return time_s.to_string();
     }

@@ -1,6 +1,6 @@
 //! Policy files: what is read, and what is refused where and with which words.
 
-use super::{Level, Member, Mode, Policy};
+use super::{Level, Member, Mode, Policy, date, moment};
 use std::collections::BTreeMap;
 
 use crate::testing::{builder_line, cache_line, log_key, nix_key, path};
@@ -189,6 +189,31 @@ fn each_wrong_line_is_refused_by_name() {
     for (lines, message) in cases {
         let error = refused(lines);
         assert!(error.contains(message), "for {lines:?}: {error}");
+    }
+}
+
+#[test]
+fn a_rule_is_selected_by_path_or_signed_set_and_never_by_what_somebody_tells() {
+    for condition in ["name=x", "system=x86_64-linux", "drv=x", "when=(true)"] {
+        let error = refused(&format!(
+            "voters v 1 alice\nrule r {condition} quorum=v\ndefault r\n"
+        ));
+        let word = condition.split('=').next().unwrap();
+        assert!(error.contains(&format!("`{word}`")), "{condition}: {error}");
+        assert!(error.contains("column 8"), "{condition}: {error}");
+    }
+}
+
+#[test]
+fn moments_are_written_as_they_are_read() {
+    for (time, text) in [
+        (0, "1970-01-01T00:00:00Z"),
+        (951_826_399, "2000-02-29T12:13:19Z"),
+        (1_700_000_000, "2023-11-14T22:13:20Z"),
+        (253_402_300_799, "9999-12-31T23:59:59Z"),
+    ] {
+        assert_eq!(moment(time), text);
+        assert_eq!(date(text), Some(time));
     }
 }
 

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use quorix_nix::fingerprint::Fingerprint;
+use quorix_tlog::checkpoint::Checkpoint;
 use quorix_tlog::cosignature::{Algorithm, CosignerSigningKey};
+use quorix_tlog::hash::Hash;
+use quorix_tlog::note::{NoteSignature, SignedNote};
 
 use crate::decision::{Decision, Outcome, decide};
 use crate::evidence::{Covering, Earlier, LogState};
@@ -72,6 +75,47 @@ fn a_witness_never_counts_for_a_log_of_its_own_operator() {
             .iter()
             .any(|text| text.contains("`alice` can never have its witness quorum"))
     );
+}
+
+#[test]
+fn a_witness_ahead_of_this_clock_makes_no_log_fresh() {
+    let policy = witnessed("rule main quorum=both level=path max-age=1h\ndefault main\n");
+    let known = |ahead: u64| agreed(&facts(&path("hello"), "good", &[]), [NOW, NOW + ahead]);
+    assert!(at(&policy, &known(60), NOW).is_accepted());
+    let decision = at(&policy, &known(61), NOW);
+    assert_eq!(decision.outcome, Outcome::Insufficient);
+    assert!(
+        decision.sentence.contains("61 s ahead of this clock"),
+        "{}",
+        decision.sentence
+    );
+    assert_eq!(decision.valid_until_s, Some(NOW + 1));
+    assert!(at(&policy, &known(61), NOW + 1).is_accepted());
+}
+
+#[test]
+fn a_forged_cosignature_or_one_on_another_checkpoint_is_none() {
+    let policy = witnessed("rule main quorum=both level=path\ndefault main\n");
+    let key = |seed: u8| {
+        let name = "w.example".parse().unwrap();
+        CosignerSigningKey::from_seed(name, Algorithm::Ed25519, [seed; 32])
+    };
+    let (own, forger) = (key(7), key(8));
+    let checkpoint = |root: u8| Checkpoint {
+        origin: "alice.example/log".into(),
+        size: 8,
+        root: Hash::from_bytes([root; 32]),
+        extensions: Vec::new(),
+    };
+    let (shown, other) = (checkpoint(1), checkpoint(2));
+    let note = |cosignature: NoteSignature| {
+        let note = SignedNote::assemble(&shown.to_text(), vec![cosignature]).unwrap();
+        policy.cosigned(&note.to_bytes())
+    };
+    let expected = BTreeMap::from([("w".to_owned(), NOW)]);
+    assert_eq!(note(own.cosign(&shown, NOW).unwrap()), expected);
+    assert_eq!(note(own.cosign(&other, NOW).unwrap()), BTreeMap::new());
+    assert_eq!(note(forger.cosign(&shown, NOW).unwrap()), BTreeMap::new());
 }
 
 #[test]
@@ -166,6 +210,36 @@ fn grace_outlives_staleness_alone_and_for_no_longer_than_it_says() {
     );
     let quarantined = known.log("bob", LogState::Quarantined);
     assert!(!at(&policy, &quarantined, NOW).is_accepted());
+}
+
+#[test]
+fn a_new_vote_makes_nothing_wait_that_is_in_force_by_grace() {
+    let policy = witnessed(
+        "voters one any alice bob\nrule main quorum=one level=path min-observed=1d grace=7d\ndefault main\n",
+    );
+    let hello = path("hello");
+    let good = facts(&hello, "good", &[]);
+    let mut both = agreed(&good, [NOW - 200_000, NOW]);
+    let earlier = Earlier {
+        value: good.digest(),
+        at_s: NOW - 60,
+    };
+    both.0.earlier.insert(hello, earlier);
+    let alice = log_key("alice").verifier().name().as_str().to_owned();
+    both.0.logs.get_mut(&alice).unwrap().state = LogState::Stale {
+        reason: "away".into(),
+    };
+    let mut alone = both.clone();
+    alone
+        .0
+        .outputs
+        .values_mut()
+        .for_each(|said| said.truncate(1));
+    assert!(at(&policy, &alone, NOW).is_accepted());
+    let decision = at(&policy, &both, NOW);
+    assert!(decision.is_accepted(), "{}", decision.sentence);
+    both.0.earlier.clear();
+    assert_eq!(at(&policy, &both, NOW).outcome, Outcome::Waiting);
 }
 
 #[test]

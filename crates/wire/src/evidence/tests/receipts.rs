@@ -19,7 +19,7 @@ fn a_receipt(answer: pb::GetEvidenceResponse) -> Receipt {
 }
 
 #[test]
-fn a_receipt_replays_to_the_same_bytes() {
+fn the_receipt_replays_to_the_same_bytes() {
     let (receipt, decision) = a_receipt(an_answer()).issue().unwrap();
     assert!(decision.is_accepted());
     let read = Receipt::parse(&receipt.to_bytes()).unwrap();
