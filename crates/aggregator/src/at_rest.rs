@@ -45,8 +45,15 @@ impl Aggregator {
             builder.urls.clear();
         }
         let metrics = Metrics::register(&mut Registry::default());
-        let mut shared =
-            Shared::new(index, Arc::new(policy), config, fetcher, None, clock, metrics)?;
+        let mut shared = Shared::new(
+            index,
+            Arc::new(policy),
+            config,
+            fetcher,
+            None,
+            clock,
+            metrics,
+        )?;
         shared.caches.clear();
         take_as_said_now(&shared)?;
         Ok(Self::of(shared))

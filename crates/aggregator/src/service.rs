@@ -105,11 +105,7 @@ impl Aggregator {
     ///
     /// # Errors
     /// The store failed. The policy in force stays.
-    pub async fn reload(
-        &self,
-        policy: Arc<Policy>,
-        patience: Duration,
-    ) -> Result<(), StartError> {
+    pub async fn reload(&self, policy: Arc<Policy>, patience: Duration) -> Result<(), StartError> {
         let old = self.shared();
         let next = Arc::new(old.under(policy)?);
         // Never two followers of one log.

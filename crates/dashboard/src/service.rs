@@ -236,7 +236,13 @@ impl Dashboard {
                     .await?
             }
         };
-        let page = SearchPage::new(query, &target, &outputs, &self.policy_text().voices.names, self.now_s());
+        let page = SearchPage::new(
+            query,
+            &target,
+            &outputs,
+            &self.policy_text().voices.names,
+            self.now_s(),
+        );
         Ok(Found::List(Box::new(page)))
     }
 

@@ -267,12 +267,14 @@ impl Mirror {
         let goal = shown.checkpoint().clone();
         // What one address did not have another may.
         let anywhere = TileClient::new(self.fetcher.clone(), self.log.urls.clone());
-        let missing = self.exporter.ask_again(&LogSource::Served(anywhere)).await?;
+        let missing = self
+            .exporter
+            .ask_again(&LogSource::Served(anywhere))
+            .await?;
         if let Some(copied) = &copied {
             let have = copied.checkpoint();
-            let is_sealed = self.seal.is_none()
-                || missing > 0
-                || copied.bytes().len() > shown.bytes().len();
+            let is_sealed =
+                self.seal.is_none() || missing > 0 || copied.bytes().len() > shown.bytes().len();
             if is_sealed && copied.bytes().starts_with(shown.bytes()) {
                 let size = have.size;
                 self.stands_well(size).await?;

@@ -37,7 +37,12 @@ async fn found(world: &World, by: By) -> Vec<String> {
         by: Some(by),
         ..Default::default()
     };
-    let answer = world.aggregator.shared().find_outputs(request).await.unwrap();
+    let answer = world
+        .aggregator
+        .shared()
+        .find_outputs(request)
+        .await
+        .unwrap();
     answer
         .outputs
         .into_iter()

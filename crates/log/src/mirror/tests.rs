@@ -211,7 +211,10 @@ async fn a_missing_blob_is_asked_for_again_at_every_address_and_nothing_is_seale
     let withheld = an_attestation().with_references_in_a_blob();
     world.origin.append(&[withheld.bytes()], Vec::new());
     world.origin.export().await.unwrap();
-    let name = format!("blob/{}", Hash::from_bytes(blob_id(&withheld.blob())).to_hex());
+    let name = format!(
+        "blob/{}",
+        Hash::from_bytes(blob_id(&withheld.blob())).to_hex()
+    );
     let seal: Seal = Arc::new(|shown: &SignedCheckpoint| {
         let line = "\u{2014} mirror.example/m AAAAAAA=\n";
         [shown.bytes(), line.as_bytes()].concat()

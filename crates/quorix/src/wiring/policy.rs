@@ -99,7 +99,10 @@ impl Deciders {
         if let Some(dashboard) = &self.dashboard {
             dashboard.show_policy(policy.text.clone());
         }
-        tracing::info!("the policy is in force, with {} logs", policy.builders.len());
+        tracing::info!(
+            "the policy is in force, with {} logs",
+            policy.builders.len()
+        );
     }
 }
 
