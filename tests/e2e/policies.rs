@@ -5,14 +5,20 @@ use std::path::Path;
 
 use crate::world::{Answer, TWO_OF_THREE, World, run, text};
 
+const BY_PATH: &str =
+    "quorum none\nvoters two 2 alice bob carol\nrule main quorum=two level=path\ndefault main\n";
+const NOTHING: &str = "quorum none\nrule main mode=deny\ndefault main\n";
 const ALL_THREE: &str = "quorum none\nvoters all-three 3 alice bob carol\n\
     rule main quorum=all-three level=closure\ndefault main\n";
 
 #[tokio::test]
 async fn a_receipt_holds_offline_and_not_with_another_decision_or_policy() {
     let mut world = World::with_user().await;
-    let (config, policy) = (world.user().config.clone(), world.user().policy.clone());
+    let config = world.user().config.clone();
     let dir = tempfile::tempdir().unwrap();
+    // What it refers to is named after its content, which a receipt does not fetch.
+    let policy = dir.path().join("policy");
+    fs::write(&policy, format!("{}{BY_PATH}", world.policy_lines())).unwrap();
     let receipt = async |name: &str| {
         let file = dir.path().join(name);
         let (config, policy, path) = (text(&config), text(&policy), world.absolute(name));
@@ -29,10 +35,10 @@ async fn a_receipt_holds_offline_and_not_with_another_decision_or_policy() {
         .await;
         (file, answer)
     };
-    let (hello, accepted) = receipt("hello").await;
+    let (manual, accepted) = receipt("manual").await;
     let (clock, refused) = receipt("clock").await;
-    assert_eq!((accepted.code, refused.code), (0, 1), "{}", accepted.err);
-    let (_, again) = receipt("hello").await;
+    assert_eq!((accepted.code, refused.code), (0, 1), "{}", accepted.out);
+    let (_, again) = receipt("manual").await;
     assert_eq!(again.code, 2);
     assert!(again.err.contains("was not written"), "{}", again.err);
 
@@ -40,7 +46,7 @@ async fn a_receipt_holds_offline_and_not_with_another_decision_or_policy() {
     let verify = async |file: &Path, policy: &Path| {
         run(&["verify", "receipt", text(file), "--policy", text(policy)]).await
     };
-    let holds = verify(&hello, &policy).await;
+    let holds = verify(&manual, &policy).await;
     assert_eq!(holds.code, 0, "{}", holds.err);
     assert!(
         holds.out.starts_with("The receipt holds: at 20"),
@@ -61,7 +67,7 @@ async fn a_receipt_holds_offline_and_not_with_another_decision_or_policy() {
         let decision = said.lines().find(|line| line.starts_with("decision "));
         (decision.unwrap().to_owned(), said)
     };
-    let ((accepted, _), (refused, said)) = (line(&hello), line(&clock));
+    let ((accepted, _), (refused, said)) = (line(&manual), line(&clock));
     let forged = dir.path().join("forged");
     fs::write(&forged, said.replace(&refused, &accepted)).unwrap();
     let forged = verify(&forged, &policy).await;
@@ -74,7 +80,7 @@ async fn a_receipt_holds_offline_and_not_with_another_decision_or_policy() {
 
     let other = dir.path().join("other");
     fs::write(&other, format!("{}{ALL_THREE}", world.policy_lines())).unwrap();
-    let other = verify(&hello, &other).await;
+    let other = verify(&manual, &other).await;
     assert_eq!(other.code, 1);
     assert!(
         other.err.contains("it is under another policy than"),
@@ -88,10 +94,10 @@ async fn what_another_policy_would_change_is_told_before_it_is_in_force() {
     let world = World::with_user().await;
     let config = world.user().config.clone();
     let dir = tempfile::tempdir().unwrap();
-    let try_on = async |rules: &str| {
+    let try_on = async |name: &str, rules: &str| {
         let file = dir.path().join("policy");
         fs::write(&file, format!("{}{rules}", world.policy_lines())).unwrap();
-        let hello = world.absolute("hello");
+        let path = world.absolute(name);
         run(&[
             "policy",
             "try",
@@ -99,18 +105,18 @@ async fn what_another_policy_would_change_is_told_before_it_is_in_force() {
             text(&config),
             text(&file),
             "--closure",
-            &hello,
+            &path,
         ])
         .await
     };
-    let same = try_on(TWO_OF_THREE).await;
-    assert_eq!(same.code, 0, "{}", same.err);
+    let same = try_on("clock", TWO_OF_THREE).await;
+    assert_eq!(same.code, 0, "{}{}", same.out, same.err);
     assert!(same.out.contains("; 0 would change,"), "{}", same.out);
-    let stricter = try_on(ALL_THREE).await;
+    let stricter = try_on("manual", NOTHING).await;
     assert_eq!(stricter.code, 1, "{}", stricter.err);
     let now = format!(
-        "{}\n  now:  Accepted. alice and bob built the same bytes.",
-        world.absolute("hello")
+        "{}\n  now:  Accepted. alice, bob and carol built the same bytes.",
+        world.absolute("manual")
     );
     assert!(stricter.out.contains(&now), "{}", stricter.out);
     assert!(

@@ -39,14 +39,8 @@ use std::path::{Path, PathBuf};
 /// Runs a command to its end.
 #[must_use]
 pub fn run(cli: Cli) -> Exit {
-    telemetry::start(
-        cli.log_format,
-        if matches!(cli.command, Command::Serve(_)) {
-            "info"
-        } else {
-            "error"
-        },
-    );
+    let is_service = matches!(cli.command, Command::Serve(_));
+    telemetry::start(cli.log_format, if is_service { "info" } else { "error" });
     let result = match cli.command {
         Command::Serve(file) => blocking(serve::serve(&file.config)),
         Command::Decide(arguments) => blocking(decide::decide(arguments)),

@@ -72,7 +72,8 @@ async fn keep_up(
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
             changed = policies.changed() => if changed.is_err() {
-                return Ok(stop.cancelled().await);
+                stop.cancelled().await;
+                return Ok(());
             },
         }
         let policy = policies.borrow_and_update().clone();
