@@ -22,6 +22,8 @@ mod bad_input;
 mod cache_votes;
 #[path = "e2e/commands.rs"]
 mod commands;
+#[path = "e2e/completing.rs"]
+mod completing;
 #[path = "e2e/content_addressed.rs"]
 mod content_addressed;
 #[path = "e2e/equivocation.rs"]

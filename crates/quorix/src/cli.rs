@@ -120,6 +120,7 @@ Examples:
   quorix decide /nix/store/…-hello-2.12
   quorix decide --aggregator 127.0.0.1:8481 93a4fjryvg1hz7bxki7wzd9cznsm20yx
   quorix decide --policy my-policy /nix/store/…-hello-2.12   verify and decide here
+  quorix decide --policy my-policy --complete /nix/store/…-hello-2.12   ask the logs what was left out
 
 Exit code 0: accepted; 1: refused; 3: the aggregator could not be asked.")]
 pub struct Decide {
@@ -132,6 +133,10 @@ pub struct Decide {
     /// Fetch the evidence, verify every proof and decide here under this policy, whatever the aggregator thinks.
     #[arg(long, value_name = "FILE")]
     pub policy: Option<PathBuf>,
+    /// With --policy: ask each log itself, by its index, what it says, and add what the aggregator left out. PATH has to
+    /// be whole. A log that does not show that all of it is there adds no votes.
+    #[arg(long, requires = "policy")]
+    pub complete: bool,
     /// With --policy: where bytes of content-addressed paths may come from, instead of what the configuration says.
     #[arg(long = "source", value_name = "URL", requires = "policy")]
     pub sources: Vec<String>,

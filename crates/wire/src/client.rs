@@ -14,6 +14,7 @@ use crate::pb::log_service_client::LogServiceClient;
 use crate::token::Token;
 
 mod aggregator;
+mod complete;
 mod error;
 mod pushback;
 mod signer;
@@ -21,6 +22,7 @@ mod signer;
 use signer::Signer;
 
 pub use aggregator::AggregatorClient;
+pub use complete::{Completeness, LeftOut, Shown};
 pub use error::ClientError;
 pub use pushback::{PUSHBACK_MAX, PUSHBACK_MIN, jittered};
 

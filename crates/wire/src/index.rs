@@ -6,6 +6,7 @@
 
 mod client;
 
+pub(crate) use client::entries_at;
 pub use client::{Cosigned, ENTRIES_MAX, Fresh, LogLookup, LookupError, Said, Witnessed, lookup};
 
 use std::collections::BTreeSet;

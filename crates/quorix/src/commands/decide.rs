@@ -1,5 +1,6 @@
 //! `quorix decide`: may this be used, and why.
 
+mod complete;
 pub(super) mod json;
 
 use std::path::Path;
@@ -15,7 +16,8 @@ use quorix_resolver::service::{Clock, Resolver};
 use quorix_resolver::sources::Source;
 use quorix_trust::decision::Decision;
 use quorix_trust::explain;
-use quorix_wire::client::AggregatorClient;
+use quorix_trust::policy::Policy;
+use quorix_wire::client::{AggregatorClient, Completeness};
 use quorix_wire::fetch::{FetchLimits, Fetcher};
 use quorix_wire::pb;
 use quorix_wire::pb::aggregator_service_client::AggregatorServiceClient;
@@ -31,19 +33,29 @@ pub(super) async fn decide(arguments: Decide) -> Result<Exit, Failure> {
     let asked = asked(&arguments.path)?;
     let address = aggregator_address(arguments.aggregator.clone(), &arguments.config.config)?;
     let channel = channel_to(&address, &arguments.config.config)?;
-    let decision = match &arguments.policy {
+    let (decision, completeness) = match &arguments.policy {
         Some(file) if arguments.receipt.is_some() => {
             receipt::issue(channel, &arguments, file, &asked).await?
         }
         Some(file) => here(channel, &arguments, file, &asked).await?,
-        None => there(channel, &arguments.path)
-            .await
-            .map_err(|error| Failure::unknown(format!("{error} (asked at {address})")))?,
+        None => {
+            let decision = there(channel, &arguments.path)
+                .await
+                .map_err(|error| Failure::unknown(format!("{error} (asked at {address})")))?;
+            (decision, None)
+        }
     };
     if arguments.json {
-        output::answer(format_args!("{:#}", json::decision(&decision)));
+        let mut value = json::decision(&decision);
+        if let (Some(completeness), Some(fields)) = (&completeness, value.as_object_mut()) {
+            fields.insert("complete".to_owned(), complete::as_json(completeness));
+        }
+        output::answer(format_args!("{value:#}"));
     } else {
         output::answer(explain::terminal(&decision).trim_end());
+        if let Some(completeness) = &completeness {
+            output::answer(format_args!("\n{}", complete::told(completeness)));
+        }
     }
     Ok(if decision.is_accepted() {
         Exit::Yes
@@ -90,7 +102,7 @@ async fn here(
     arguments: &Decide,
     file: &Path,
     asked: &HashPart,
-) -> Result<Decision, Failure> {
+) -> Result<(Decision, Option<Completeness>), Failure> {
     let policy = Arc::new(read_policy(file)?);
     let spool = tempfile::tempdir().map_err(Failure::unknown)?;
     let key = SecretKey::from_seed("unused-1".parse().map_err(Failure::unknown)?, [0; 32]);
@@ -99,22 +111,52 @@ async fn here(
     let sources = sources.iter().map(|source| source.parse::<Source>());
     config.sources = sources.collect::<Result<_, _>>().map_err(Failure::wrong)?;
 
-    let tls = Config::read(&arguments.config.config)
-        .map(|config| config.tls)
-        .unwrap_or_default();
-    let fetcher = Fetcher::with_tls(FetchLimits::default(), &wiring::tls::client(&tls)?)
-        .map_err(Failure::unknown)?;
+    let fetcher = fetcher(arguments)?;
     let (clock, mut registry): (Clock, _) = (Arc::new(now_s), Registry::default());
     let content = ContentChecker::new(&config, &fetcher, clock.clone(), &mut registry)
         .map_err(Failure::unknown)?;
-    let client = AggregatorClient::new(channel, policy.clone());
-    let resolver = Resolver::new(client, policy, config, content, clock, &mut registry)
-        .map_err(Failure::unknown)?;
+    let client = client(channel, policy.clone(), arguments)?;
+    let resolver = Resolver::new(
+        client.clone(),
+        policy,
+        config,
+        content,
+        clock,
+        &mut registry,
+    )
+    .map_err(Failure::unknown)?;
     let decision = resolver
         .decide(asked)
         .await
         .map_err(|error| Failure::unknown(error.explained()))?;
-    Ok((*decision).clone())
+    Ok(((*decision).clone(), client.completeness()))
+}
+
+/// A client of the aggregator that completes its answers, if that is asked for.
+pub(super) fn client(
+    channel: Channel,
+    policy: Arc<Policy>,
+    arguments: &Decide,
+) -> Result<AggregatorClient, Failure> {
+    let client = AggregatorClient::new(channel, policy);
+    if !arguments.complete {
+        return Ok(client);
+    }
+    let base = arguments.path.rsplit('/').next().unwrap_or_default();
+    let asked = StorePath::from_str(base).map_err(|_| {
+        Failure::wrong(format!(
+            "`{}` is only the hash of a path, and logs are asked by whole paths\n  with --complete write the path whole: /nix/store/HASH-NAME",
+            arguments.path
+        ))
+    })?;
+    Ok(client.completing(fetcher(arguments)?, asked))
+}
+
+fn fetcher(arguments: &Decide) -> Result<Fetcher, Failure> {
+    let tls = Config::read(&arguments.config.config)
+        .map(|config| config.tls)
+        .unwrap_or_default();
+    Fetcher::with_tls(FetchLimits::default(), &wiring::tls::client(&tls)?).map_err(Failure::unknown)
 }
 
 /// Where bytes may come from: what was typed, else what the configuration says, else nowhere.

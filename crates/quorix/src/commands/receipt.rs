@@ -7,7 +7,7 @@ use std::sync::Arc;
 use quorix_nix::store_path::{HashPart, StoreDir};
 use quorix_trust::decision::Decision;
 use quorix_trust::explain;
-use quorix_wire::client::AggregatorClient;
+use quorix_wire::client::Completeness;
 use quorix_wire::receipt::{RECEIPT_BYTES_MAX, Receipt};
 use serde_json::json;
 use tonic::transport::Channel;
@@ -28,9 +28,9 @@ pub(super) async fn issue(
     arguments: &Decide,
     file: &Path,
     asked: &HashPart,
-) -> Result<Decision, Failure> {
+) -> Result<(Decision, Option<Completeness>), Failure> {
     let policy = Arc::new(read_policy(file)?);
-    let client = AggregatorClient::new(channel, policy.clone());
+    let client = super::decide::client(channel, policy.clone(), arguments)?;
     let answer = client
         .answer(asked, policy.asks_for_references())
         .await
@@ -55,7 +55,7 @@ pub(super) async fn issue(
         new.write_all(&receipt.to_bytes()).map_err(failed)?;
         new.sync_all().map_err(failed)?;
     }
-    Ok(decision)
+    Ok((decision, client.completeness()))
 }
 
 /// Decides again from a receipt, offline.

@@ -3,18 +3,20 @@
 //! Only [`AggregatorClient::evidence`] may lead to an acceptance; the rest is the aggregator's word.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use futures::{Stream, TryStreamExt as _};
-use quorix_nix::store_path::{HashPart, StoreDir};
+use futures::{FutureExt as _, Stream, TryStreamExt as _};
+use quorix_nix::store_path::{HashPart, StoreDir, StorePath};
 use quorix_trust::evidence::Evidence;
 use quorix_trust::policy::Policy;
 use quorix_trust::ports::Equivocation;
 use tonic::transport::Channel;
 use tonic::{Response, Status};
 
-use super::{ClientError, MESSAGE_BYTES_MAX};
+use super::complete::Completer;
+use super::{ClientError, Completeness, MESSAGE_BYTES_MAX};
 use crate::evidence::{OUTPUTS_MAX, Question, SeenCheckpoints, verify_evidence};
+use crate::fetch::Fetcher;
 use crate::pb;
 use crate::pb::aggregator_service_client::AggregatorServiceClient;
 use crate::pb::follow_service_client::FollowServiceClient;
@@ -27,6 +29,8 @@ pub struct AggregatorClient {
     policy: Arc<Policy>,
     store_dir: StoreDir,
     seen: Arc<SeenCheckpoints>,
+    /// Where answers are completed: by whom, and what it came to.
+    completer: Option<Arc<(Completer, Mutex<Completeness>)>>,
 }
 
 impl AggregatorClient {
@@ -41,7 +45,26 @@ impl AggregatorClient {
             policy,
             store_dir: StoreDir::default(),
             seen: Arc::default(),
+            completer: None,
         }
+    }
+
+    /// The same, but all evidence is completed by asking the logs themselves what they say, by their verifiable indexes:
+    /// what the aggregator left out is added, and a log that does not show that it is complete adds no votes. Logs are
+    /// asked by whole paths: `asked` is the one that questions are about.
+    #[must_use]
+    pub fn completing(mut self, fetcher: Fetcher, asked: StorePath) -> Self {
+        let completer = Completer { fetcher, asked };
+        self.completer = Some(Arc::new((completer, Mutex::default())));
+        self
+    }
+
+    /// Whether the newest evidence was complete, and everything that was ever left out; `None` for a client that does not
+    /// complete.
+    #[must_use]
+    pub fn completeness(&self) -> Option<Completeness> {
+        let (_, found) = self.completer.as_deref()?;
+        Some(found.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 
     /// The same for another store directory.
@@ -113,6 +136,7 @@ impl AggregatorClient {
         let paths = question.outputs.iter().map(ToString::to_string).collect();
         let request = pb::GetEvidenceRequest { paths, closure };
         let answer = inner(self.service.clone().get_evidence(request).await)?;
+        let answer = self.completed(&question, answer).await?;
         let (policy, seen) = (self.policy.clone(), self.seen.clone());
         // Thousands of signatures and proofs take a while.
         let verified =
@@ -125,7 +149,25 @@ impl AggregatorClient {
             .evidence)
     }
 
-    /// What the aggregator knows of one output, as it answers, for a receipt. Nothing of it is verified.
+    async fn completed(
+        &self,
+        question: &Question,
+        answer: pb::GetEvidenceResponse,
+    ) -> Result<pb::GetEvidenceResponse, ClientError> {
+        let Some((completer, found)) = self.completer.as_deref() else {
+            return Ok(answer);
+        };
+        let completed = completer.complete(&self.policy, question, answer, &self.seen);
+        // Rare and long, so that whoever never asks for it does not carry its state.
+        let (answer, new) = completed.boxed().await?;
+        let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+        found.logs = new.logs;
+        found.left_out.extend(new.left_out);
+        Ok(answer)
+    }
+
+    /// What the aggregator knows of one output, as it answers, for a receipt, completed where this client completes.
+    /// Nothing else of it is verified.
     ///
     /// # Errors
     /// The aggregator does not answer.
@@ -136,7 +178,14 @@ impl AggregatorClient {
     ) -> Result<pb::GetEvidenceResponse, ClientError> {
         let paths = vec![output.to_string()];
         let request = pb::GetEvidenceRequest { paths, closure };
-        inner(self.service.clone().get_evidence(request).await)
+        let answer = inner(self.service.clone().get_evidence(request).await)?;
+        let question = Question {
+            store_dir: self.store_dir.clone(),
+            outputs: [output.clone()].into(),
+            closure,
+            known_sizes: self.seen.sizes(),
+        };
+        self.completed(&question, answer).await
     }
 
     /// What the aggregator decides about a store path, base name or hash part, by its own policy.

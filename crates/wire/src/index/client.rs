@@ -9,11 +9,11 @@ use std::collections::BTreeSet;
 
 use quorix_nix::store_path::{StoreDir, StorePath};
 use quorix_tlog::checkpoint::{CheckpointError, SignedCheckpoint};
-use quorix_tlog::hash::leaf_hash;
+use quorix_tlog::hash::{Hash, leaf_hash};
 use quorix_tlog::index::answer::{
     Answer, AnswerError, Known, MAX_ANSWER_BYTES, MAX_INDICES, Proven,
 };
-use quorix_tlog::index::proven::{self, EntriesError, MAX_ENTRIES, MAX_ENTRIES_BYTES};
+use quorix_tlog::index::proven::{self, EntriesError, MAX_ENTRIES, MAX_ENTRIES_BYTES, ProvenEntry};
 use quorix_tlog::index::{self as verifiable, Key};
 use quorix_tlog::log_key::LogKey;
 use quorix_tlog::note::{SignedNote, VerifierKey};
@@ -283,16 +283,29 @@ async fn fetch(
     indices: &[u64],
 ) -> Result<Vec<(u64, Vec<u8>)>, LookupError> {
     let checkpoint = proven.checkpoint.checkpoint();
-    let list: Vec<String> = indices.iter().map(u64::to_string).collect();
-    let name = format!("index/entries/{}/{}", checkpoint.size, list.join(","));
-    let limit = u64::try_from(MAX_ENTRIES_BYTES).unwrap_or(u64::MAX);
-    let bytes = log.fetcher.get(&join(&log.url, &name)?, limit).await?;
-    let entries = proven::parse(&bytes)?;
-    proven::verify(&entries, indices, checkpoint.size, &checkpoint.root)?;
+    let entries = entries_at(log, checkpoint.size, &checkpoint.root, indices).await?;
     Ok(entries
         .into_iter()
         .map(|entry| (entry.index, entry.entry))
         .collect())
+}
+
+/// The first of these entries (ascending), at least one and at most 64, with their proofs in the tree of this size and
+/// root, verified.
+pub(crate) async fn entries_at(
+    log: &LogLookup,
+    size: u64,
+    root: &Hash,
+    indices: &[u64],
+) -> Result<Vec<ProvenEntry>, LookupError> {
+    let indices = indices.get(..MAX_ENTRIES).unwrap_or(indices);
+    let list: Vec<String> = indices.iter().map(u64::to_string).collect();
+    let name = format!("index/entries/{size}/{}", list.join(","));
+    let limit = u64::try_from(MAX_ENTRIES_BYTES).unwrap_or(u64::MAX);
+    let bytes = log.fetcher.get(&join(&log.url, &name)?, limit).await?;
+    let entries = proven::parse(&bytes)?;
+    proven::verify(&entries, indices, size, root)?;
+    Ok(entries)
 }
 
 /// The entries that concern the key. All that the index covers have to.
