@@ -146,10 +146,15 @@ async fn builders(dir: &Path) -> [BuilderHost; 2] {
     alice.start().await.unwrap();
     bob.start().await.unwrap();
     let retraction = bytes_of(&a_retraction_of(&[&gone]));
-    submit(&alice, vec![hello("A"), gone, a_small_entry(1), retraction]).await;
-    submit(&bob, vec![a_small_entry(2), hello("B")]).await;
-    covered(&alice, 4).await;
-    covered(&bob, 2).await;
+    // An index covers whole steps of 16 entries; the 17th of bob's is read behind it.
+    let mut of_alice = vec![hello("A"), gone, a_small_entry(1), retraction];
+    of_alice.extend((10..22).map(a_small_entry));
+    let mut of_bob = vec![a_small_entry(2), hello("B")];
+    of_bob.extend((30..45).map(a_small_entry));
+    submit(&alice, of_alice).await;
+    submit(&bob, of_bob).await;
+    covered(&alice, 16).await;
+    covered(&bob, 16).await;
     [alice, bob]
 }
 
@@ -265,8 +270,8 @@ async fn honest_answers(user: &UserHost, honest: &str) {
         serde_json::json!({
             "shown": true,
             "logs": [
-                {"log": "alice.example/log", "shown": true, "size": 4},
-                {"log": "bob.example/log", "shown": true, "size": 2},
+                {"log": "alice.example/log", "shown": true, "size": 16},
+                {"log": "bob.example/log", "shown": true, "size": 17},
             ],
             "left_out": [],
         })
