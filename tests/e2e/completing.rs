@@ -9,7 +9,6 @@ use quorix::demo::world::{BuilderHost, UserHost, free_port};
 use quorix_nix::store_path::StoreDir;
 use quorix_testkit::entries::{a_path, a_retraction_of, a_small_entry, an_attestation, bytes_of};
 use quorix_wire::channel;
-use quorix_wire::client::LogClient;
 use quorix_wire::pb;
 use quorix_wire::pb::aggregator_service_client::AggregatorServiceClient;
 use quorix_wire::pb::aggregator_service_server::{AggregatorService, AggregatorServiceServer};
@@ -18,7 +17,7 @@ use tonic::transport::{Channel, Server};
 use tonic::{Request, Response, Status};
 
 use crate::stage::{folder, quorix};
-use crate::world::{Answer as Ran, get, run, text};
+use crate::world::{Answer as Ran, covered, run, submit, text};
 
 /// Alters an honest answer.
 type Lie = fn(&mut pb::GetEvidenceResponse);
@@ -114,25 +113,6 @@ async fn hostile(honest: &UserHost, lie: Lie) -> String {
     .await
     .unwrap();
     address.to_string()
-}
-
-async fn submit(host: &BuilderHost, entries: Vec<Vec<u8>>) {
-    let address = format!("unix:{}", host.submit.display());
-    let client = LogClient::new(channel::connect(&address.parse().unwrap()).unwrap());
-    client.submit(entries, Vec::new()).await.unwrap();
-}
-
-/// Waits until the log's index covers so many entries.
-async fn covered(host: &BuilderHost, size: u64) {
-    let (wanted, url) = (
-        format!("covered {size}\n"),
-        format!("{}/index/status", host.url()),
-    );
-    until("the index covers the log", async || {
-        get(&url).await.1.starts_with(&wanted).then_some(())
-    })
-    .await
-    .unwrap();
 }
 
 /// Alice and bob, who disagree about `hello`; alice withdrew what she said of `gone`.

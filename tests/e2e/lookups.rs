@@ -3,19 +3,16 @@
 use std::fs;
 use std::path::Path;
 
-use quorix::demo::client::until;
 use quorix::demo::world::BuilderHost;
 use quorix_nix::store_path::StoreDir;
 use quorix_testkit::entries::{a_path, a_retraction_of, a_small_entry, an_attestation, bytes_of};
 use quorix_tlog::index::answer::Answer;
-use quorix_wire::channel;
-use quorix_wire::client::LogClient;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::stage::{folder, quorix};
-use crate::world::{Answer as Ran, get, run, text};
+use crate::world::{Answer as Ran, covered, run, submit, text};
 
 /// What a lying log leaves out of its answer: the entry at this index.
 #[derive(Clone, Copy)]
@@ -61,25 +58,6 @@ async fn serve(mut stream: TcpStream, hides: Hides, log: String) {
         .write_all(&[head.as_bytes(), &body].concat())
         .await
         .unwrap();
-}
-
-async fn submit(host: &BuilderHost, entries: Vec<Vec<u8>>) {
-    let address = format!("unix:{}", host.submit.display());
-    let client = LogClient::new(channel::connect(&address.parse().unwrap()).unwrap());
-    client.submit(entries, Vec::new()).await.unwrap();
-}
-
-/// Waits until the index covers so many entries.
-async fn covered(host: &BuilderHost, size: u64) {
-    let (wanted, url) = (
-        format!("covered {size}\n"),
-        format!("{}/index/status", host.url()),
-    );
-    until("the index covers the log", async || {
-        get(&url).await.1.starts_with(&wanted).then_some(())
-    })
-    .await
-    .unwrap();
 }
 
 async fn lookup(name: &str, more: &[&str]) -> Ran {

@@ -13,7 +13,8 @@ use quorix::demo::nix::Ran;
 use quorix::demo::world::{self, BuilderHost, UserHost};
 use quorix_nix::store_path::{StoreDir, StorePath};
 use quorix_trust::decision::Decision;
-use quorix_wire::pb;
+use quorix_wire::client::LogClient;
+use quorix_wire::{channel, pb};
 use serde_json::Value;
 
 use crate::stage::{ATTRIBUTES, BUILDERS, NixClient, Stage, folder, quorix, stage};
@@ -340,6 +341,26 @@ async fn try_get(url: &str) -> Option<(u16, String)> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let answer = reqwest::get(url).await.ok()?;
     Some((answer.status().as_u16(), answer.text().await.ok()?))
+}
+
+/// Hands these entries to a builder's log, and waits until they are acknowledged.
+pub(crate) async fn submit(host: &BuilderHost, entries: Vec<Vec<u8>>) {
+    let address = format!("unix:{}", host.submit.display());
+    let client = LogClient::new(channel::connect(&address.parse().unwrap()).unwrap());
+    client.submit(entries, Vec::new()).await.unwrap();
+}
+
+/// Waits until the index of a builder's log covers so many entries.
+pub(crate) async fn covered(host: &BuilderHost, size: u64) {
+    let (wanted, url) = (
+        format!("covered {size}\n"),
+        format!("{}/index/status", host.url()),
+    );
+    until("the index covers the log", async || {
+        get(&url).await.1.starts_with(&wanted).then_some(())
+    })
+    .await
+    .unwrap();
 }
 
 /// Text without its line breaks and indents, to look for a sentence in it.

@@ -7,9 +7,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use quorix_tlog::checkpoint::SignedCheckpoint;
 use quorix_tlog::cosignature::CosignerSigningKey;
-use quorix_tlog::note::SignedNote;
 use quorix_trust::ports::{StoreError, StoredCheckpoint};
 
 use crate::follow::blocking;
@@ -54,12 +52,14 @@ impl Shared {
             let Some(at_s) = time_of(before.as_ref(), size, (shared.clock)()) else {
                 return Ok(());
             };
-            match cosigned(key, at_s, &signed) {
-                Ok(note) => shared
-                    .index
-                    .keep_cosigned(&log.origin, &StoredCheckpoint { at_s, size, note }),
-                Err(reason) => {
-                    tracing::error!(log = log.name, reason, "a checkpoint cannot be cosigned");
+            match key.cosign_onto(&signed, at_s) {
+                Ok(note) => {
+                    let note = note.to_bytes();
+                    let cosigned = StoredCheckpoint { at_s, size, note };
+                    shared.index.keep_cosigned(&log.origin, &cosigned)
+                }
+                Err(error) => {
+                    tracing::error!(log = log.name, %error, "a checkpoint cannot be cosigned");
                     Ok(())
                 }
             }
@@ -76,26 +76,6 @@ fn time_of(before: Option<&StoredCheckpoint>, size: u64, now_s: u64) -> Option<u
     let is_due = size > before.size
         || (size == before.size && now_s >= before.at_s.saturating_add(AGAIN_AFTER_S));
     is_due.then(|| now_s.max(before.at_s))
-}
-
-/// The checkpoint with our cosignature as its last line, instead of what claimed to be one before.
-fn cosigned(
-    key: &CosignerSigningKey,
-    now_s: u64,
-    shown: &SignedCheckpoint,
-) -> Result<Vec<u8>, String> {
-    let line = key
-        .cosign(shown.checkpoint(), now_s)
-        .map_err(|error| error.to_string())?;
-    let note = SignedNote::parse(shown.bytes()).map_err(|error| error.to_string())?;
-    let others = note.signatures().iter();
-    let mut lines: Vec<_> = others
-        .filter(|other| !key.verifier().is_named_by(other))
-        .cloned()
-        .collect();
-    lines.push(line);
-    let note = SignedNote::assemble(note.text(), lines).map_err(|error| error.to_string())?;
-    Ok(note.to_bytes())
 }
 
 #[cfg(test)]

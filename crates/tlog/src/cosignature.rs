@@ -7,9 +7,9 @@
 //! nothing that a signature shows. Specification: C2SP tlog-cosignature.
 
 use crate::{
-    checkpoint::Checkpoint,
+    checkpoint::{Checkpoint, SignedCheckpoint},
     hash::Hash,
-    note::{KeyName, NoteSignature},
+    note::{KeyName, NoteError, NoteSignature, SignedNote},
 };
 
 mod key;
@@ -65,6 +65,9 @@ pub enum CosignatureError {
         /// One past the last entry.
         end: u64,
     },
+    /// With one more signature it would not be a note.
+    #[error("the checkpoint cannot take one more signature: {0}")]
+    NotANote(#[from] NoteError),
     /// The library could not sign. Not expected to happen.
     #[error("the key {name} could not sign")]
     CannotSign {
@@ -183,6 +186,26 @@ impl CosignerSigningKey {
         let timestamp = checked_time(timestamp)?;
         let message = self.verifier().message(checkpoint, timestamp)?;
         self.line(timestamp, &message)
+    }
+
+    /// The note of a checkpoint with our cosignature as its last line, instead of what claimed to be one before. The
+    /// signatures of others stay as they are, unverified.
+    ///
+    /// # Errors
+    /// As [`cosign`](Self::cosign); or the note has all the signatures that it can have.
+    pub fn cosign_onto(
+        &self,
+        shown: &SignedCheckpoint,
+        timestamp: u64,
+    ) -> Result<SignedNote, CosignatureError> {
+        let line = self.cosign(shown.checkpoint(), timestamp)?;
+        let note = SignedNote::parse(shown.bytes())?;
+        let others = note.signatures().iter().cloned();
+        let mut lines: Vec<_> = others
+            .filter(|other| !self.verifier().is_named_by(other))
+            .collect();
+        lines.push(line);
+        Ok(SignedNote::assemble(note.text(), lines)?)
     }
 
     /// Signs a subtree: its entries are in every tree of the log that this cosigner saw.

@@ -45,27 +45,8 @@ impl Entries {
     /// Encodes the one that all others are made from, and checks that they decode.
     pub(super) fn new() -> Result<Self, Failure> {
         let facts = facts(0)?;
-        let build = Build {
-            claim: Claim {
-                store_dir: facts.store_dir.clone(),
-                path: facts.path.clone(),
-                fingerprint: facts.digest(),
-                nar_hash: facts.nar_hash,
-                nar_size: facts.nar_size,
-                references: References::Inline(facts.references.clone()),
-            },
-            content_address: None,
-            derivation: Some((path(0, &format!("{NAME}.drv"))?, "out".to_owned())),
-            provenance: Provenance::Built,
-            system: "x86_64-linux".to_owned(),
-            nix_signature: None,
-            inputs_root: None,
-            inputs_blob: None,
-            started_at_s: 1_767_225_600,
-            finished_at_s: 1_767_225_660,
-            environment: Environment::default(),
-        };
-        let bytes = encode(&Entry::Build(Box::new(build))).map_err(Failure::unknown)?;
+        let drv = path(0, &format!("{NAME}.drv"))?;
+        let bytes = encoded_build(&facts, Some(drv))?;
         let text = facts.to_string().into_bytes();
         let hash_part = HashPart::from_bytes(&spread(0));
         let entries = Self {
@@ -105,6 +86,34 @@ impl Entries {
     pub(super) fn key(number: u64) -> Result<Key, Failure> {
         Ok(output_key(&StoreDir::default(), &path(number, NAME)?))
     }
+}
+
+/// The canonical entry of a build of this, as real ones are: references inline, a derivation where there is one.
+pub(in crate::bench) fn encoded_build(
+    facts: &Fingerprint,
+    derivation: Option<StorePath>,
+) -> Result<Vec<u8>, Failure> {
+    let build = Build {
+        claim: Claim {
+            store_dir: facts.store_dir.clone(),
+            path: facts.path.clone(),
+            fingerprint: facts.digest(),
+            nar_hash: facts.nar_hash,
+            nar_size: facts.nar_size,
+            references: References::Inline(facts.references.clone()),
+        },
+        content_address: None,
+        derivation: derivation.map(|drv| (drv, "out".to_owned())),
+        provenance: Provenance::Built,
+        system: "x86_64-linux".to_owned(),
+        nix_signature: None,
+        inputs_root: None,
+        inputs_blob: None,
+        started_at_s: 1_767_225_600,
+        finished_at_s: 1_767_225_660,
+        environment: Environment::default(),
+    };
+    encode(&Entry::Build(Box::new(build))).map_err(Failure::unknown)
 }
 
 fn facts(number: u64) -> Result<Fingerprint, Failure> {

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use quorix_log::mirror::{Mirror, Mirrored, Mirrors, Seal, folder_of, router};
-use quorix_tlog::checkpoint::SignedCheckpoint;
 use quorix_tlog::cosignature::CosignerSigningKey;
-use quorix_tlog::note::SignedNote;
 
 use super::{Clock, Start, keys, observe};
 use crate::commands::log::export::failure;
@@ -99,13 +97,14 @@ pub fn seal(
         // A clock that goes back gives the last time again.
         let now = clock();
         let now = now.max(last.fetch_max(now, Ordering::SeqCst));
-        sealed(&key, now, shown).unwrap_or_else(|reason| {
-            tracing::error!(
-                "the mirror cannot cosign a checkpoint of {}: {reason}",
-                shown.checkpoint().origin
-            );
-            shown.bytes().to_vec()
-        })
+        match key.cosign_onto(shown, now) {
+            Ok(note) => note.to_bytes(),
+            Err(error) => {
+                let origin = &shown.checkpoint().origin;
+                tracing::error!("the mirror cannot cosign a checkpoint of {origin}: {error}");
+                shown.bytes().to_vec()
+            }
+        }
     })))
 }
 
@@ -145,64 +144,4 @@ fn alone(config: &Config, key: &CosignerSigningKey) -> Result<(), Failure> {
         return refused("log");
     }
     Ok(())
-}
-
-/// The checkpoint with the mirror's cosignature as its last line, instead of what claimed to be one before.
-fn sealed(
-    key: &CosignerSigningKey,
-    now_s: u64,
-    shown: &SignedCheckpoint,
-) -> Result<Vec<u8>, String> {
-    let line = key
-        .cosign(shown.checkpoint(), now_s)
-        .map_err(|error| error.to_string())?;
-    let note = SignedNote::parse(shown.bytes()).map_err(|error| error.to_string())?;
-    let others = note
-        .signatures()
-        .iter()
-        .filter(|other| !key.verifier().is_named_by(other));
-    let lines: String = others
-        .chain([&line])
-        .map(|line| format!("{line}\n"))
-        .collect();
-    let sealed = format!("{}\n{lines}", note.text()).into_bytes();
-    // One more signature than a note may have would make it unreadable.
-    SignedNote::parse(&sealed).map_err(|error| error.to_string())?;
-    Ok(sealed)
-}
-
-#[cfg(test)]
-mod tests {
-    use quorix_tlog::checkpoint::Checkpoint;
-    use quorix_tlog::cosignature::Algorithm;
-    use quorix_tlog::hash::leaf_hash;
-    use quorix_tlog::note::SigningKey;
-
-    use super::*;
-
-    #[test]
-    fn a_mirror_adds_its_own_cosignature_once_and_keeps_those_of_others() {
-        let log = SigningKey::from_seed("log.example".parse().unwrap(), [1; 32]);
-        let mirror = CosignerSigningKey::from_seed(
-            "mirror.example".parse().unwrap(),
-            Algorithm::Ed25519,
-            [2; 32],
-        );
-        let checkpoint = Checkpoint {
-            origin: "log.example".to_owned(),
-            size: 1,
-            root: leaf_hash(b"entry"),
-            extensions: Vec::new(),
-        };
-        let open =
-            |bytes: &[u8]| SignedCheckpoint::open(bytes, log.verifier(), "log.example").unwrap();
-        let once = sealed(&mirror, 5, &open(&checkpoint.sign(&log).unwrap())).unwrap();
-        let twice = sealed(&mirror, 7, &open(&once)).unwrap();
-        let note = SignedNote::parse(&twice).unwrap();
-        let [by_log, by_mirror] = note.signatures() else {
-            panic!("{note:?}")
-        };
-        assert_eq!(by_log.name(), log.verifier().name());
-        assert_eq!(mirror.verifier().verify(&checkpoint, by_mirror), Ok(7));
-    }
 }

@@ -8,10 +8,21 @@ use quorix_trust::ports::{IndexedStatement, Place, StoreError};
 use super::{
     CHECKPOINTS, CONTESTED, COUNTS, FACETS, NAMES, OPAQUE, OUTPUTS, RocksIndex, TALLIES, row,
 };
-use crate::database::{META, corrupt};
+use crate::database::{META, Shape, corrupt};
 use crate::tree::LEAVES;
 
 const OPERATION: &str = "reading the whole index";
+
+/// All tables but those of the mirrors' trees.
+const TABLES: [(&str, Shape); 7] = [
+    CHECKPOINTS,
+    CONTESTED,
+    FACETS,
+    LEAVES,
+    NAMES,
+    OUTPUTS,
+    TALLIES,
+];
 
 /// Why an index was not written out.
 #[derive(Debug, thiserror::Error)]
@@ -31,16 +42,7 @@ impl RocksIndex {
     /// # Errors
     /// The store failed, or writing did.
     pub fn dump(&self, out: &mut dyn Write) -> Result<(), DumpError> {
-        let tables = [
-            CHECKPOINTS,
-            CONTESTED,
-            FACETS,
-            LEAVES,
-            NAMES,
-            OUTPUTS,
-            TALLIES,
-        ];
-        for (table, _) in tables {
+        for (table, _) in TABLES {
             for row in self.database.scan(table, b"", OPERATION)? {
                 let (key, value) = row?;
                 line(out, table, &key, &value)?;
@@ -85,16 +87,7 @@ impl RocksIndex {
     /// # Errors
     /// The store failed.
     pub fn settle(&self) -> Result<(), StoreError> {
-        let tables = [
-            CHECKPOINTS,
-            CONTESTED,
-            FACETS,
-            LEAVES,
-            NAMES,
-            OUTPUTS,
-            TALLIES,
-        ];
-        tables
+        TABLES
             .iter()
             .try_for_each(|(table, _)| self.database.flush(table))
     }
@@ -104,17 +97,8 @@ impl RocksIndex {
     /// # Errors
     /// The store failed.
     pub fn index_bytes(&self) -> Result<u64, StoreError> {
-        let tables = [
-            CHECKPOINTS,
-            CONTESTED,
-            FACETS,
-            LEAVES,
-            NAMES,
-            OUTPUTS,
-            TALLIES,
-        ];
         let mut bytes = 0_u64;
-        for (table, _) in tables {
+        for (table, _) in TABLES {
             bytes = bytes.saturating_add(self.database.bytes_on_disk(table)?);
         }
         Ok(bytes)

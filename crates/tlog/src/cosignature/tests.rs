@@ -53,6 +53,22 @@ fn each_kind_signs_the_message_of_the_specification() {
 }
 
 #[test]
+fn a_key_adds_its_own_cosignature_once_and_keeps_those_of_others() {
+    let log = SigningKey::from_seed(ORIGIN.parse().unwrap(), [1; 32]);
+    let signed = checkpoint().sign(&log).unwrap();
+    let open = |bytes: &[u8]| SignedCheckpoint::open(bytes, log.verifier(), ORIGIN).unwrap();
+    for key in both(2) {
+        let once = key.cosign_onto(&open(&signed), 5).unwrap();
+        let twice = key.cosign_onto(&open(&once.to_bytes()), 7).unwrap();
+        let [by_log, by_key] = twice.signatures() else {
+            panic!("{twice:?}")
+        };
+        assert_eq!(by_log.name(), log.verifier().name());
+        assert_eq!(key.verifier().verify(&checkpoint(), by_key), Ok(7));
+    }
+}
+
+#[test]
 fn a_cosignature_is_a_time_and_a_signature_after_the_id() {
     for (key, length) in both(1).into_iter().zip([8 + 64, 8 + 2420]) {
         let line = key.cosign(&checkpoint(), TIME).unwrap();

@@ -12,11 +12,10 @@ use quorix_tlog::checkpoint::Checkpoint;
 use quorix_tlog::hash::{Hash, leaf_hash};
 use quorix_tlog::note::SigningKey;
 use quorix_tlog::tile::{Edge, TILE_WIDTH, TileId, TilePath};
-use quorix_trust::attestation::{Build, Claim, Entry, Environment, Provenance, References};
-use quorix_wire::entry::encode;
 use sha2::{Digest as _, Sha256};
 
 use super::AggregatorBench;
+use crate::bench::entries::encoded_build;
 use crate::output::Failure;
 
 /// The first outputs are one closure: each refers to the two below it in a binary tree.
@@ -180,28 +179,8 @@ fn entry(
         path: path.clone(),
         nar_hash: NarHash::from_bytes(Sha256::digest(value.as_bytes()).into()),
         nar_size: 1_234_567,
-        references: references.clone(),
+        references,
     };
     let drv = StorePath::new(&path.hash_part(), &format!("{}.drv", path.name()));
-    let build = Build {
-        claim: Claim {
-            store_dir: facts.store_dir.clone(),
-            path: facts.path.clone(),
-            fingerprint: facts.digest(),
-            nar_hash: facts.nar_hash,
-            nar_size: facts.nar_size,
-            references: References::Inline(references),
-        },
-        content_address: None,
-        derivation: drv.ok().map(|drv| (drv, "out".to_owned())),
-        provenance: Provenance::Built,
-        system: "x86_64-linux".to_owned(),
-        nix_signature: None,
-        inputs_root: None,
-        inputs_blob: None,
-        started_at_s: 1_767_225_600,
-        finished_at_s: 1_767_225_660,
-        environment: Environment::default(),
-    };
-    encode(&Entry::Build(Box::new(build))).map_err(Failure::unknown)
+    encoded_build(&facts, drv.ok())
 }
