@@ -59,10 +59,11 @@ Examples:
   quorix aggregator reindex --check      compare only: is the index what the mirrored logs give
   quorix aggregator reindex
 
-Every mirrored entry is hashed and read again; all times come from stored checkpoints. The old database is kept
-beside the new one as aggregator.old.
+Every mirrored entry is hashed and read again; all times come from stored checkpoints. Where the index
+was another one, the old database is kept beside the new one as aggregator.old.
 
-Exit code 0: done, or the same; 1: the index was another one; 2: wrong use; 3: a mirror is damaged.")]
+Exit code 0: done, or the same; 1: with --check, the index is another one; 2: wrong use; 3: it could
+not be opened or read.")]
 pub struct Reindex {
     /// Change nothing, and say whether the index is what the logs give.
     #[arg(long)]

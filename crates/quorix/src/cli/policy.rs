@@ -12,7 +12,7 @@ pub enum For {
     Single,
     /// An organisation: more than half of its builders must agree.
     Organisation,
-    /// Nothing is enforced; what a majority says is shown.
+    /// Anybody's word is in force, and where two differ the path is refused; what a majority says is shown.
     Audit,
 }
 

@@ -88,7 +88,10 @@ fn reindex(arguments: &Reindex) -> Result<Exit, Failure> {
     let (entries, is_same) = match built {
         Ok(built) => built,
         Err(failure) => {
-            remove(&fresh)?;
+            // Where the old one did not open there is no new one yet.
+            if fresh.exists() {
+                remove(&fresh)?;
+            }
             return Err(failure);
         }
     };

@@ -20,8 +20,9 @@ use crate::cli::operate::VerifyReceipt;
 use crate::output::{self, Exit, Failure};
 
 /// What a receipt does not show.
-const COMPLETENESS: &str = "This shows that the decision follows from the evidence in the receipt. That nothing was left out of it is not shown: \
-     neither by a replay of the logs nor by their verifiable indexes.";
+const COMPLETENESS: &str = "This shows that the decision follows from the policy and the evidence in the receipt.\n\
+    Its time, and that nothing was left out, are the word of who made it: neither a replay of the logs\n\
+    nor their verifiable indexes show it.";
 
 /// Decides from what the aggregator answers and writes all of it down. Content-addressed paths are not fetched for it.
 pub(super) async fn issue(
@@ -36,7 +37,7 @@ pub(super) async fn issue(
         .answer(asked, policy.asks_for_references())
         .await
         .map_err(Failure::unknown)?;
-    let earlier = arguments.earlier.as_deref().map(read).transpose()?;
+    let earlier = arguments.earlier.as_deref().map(earlier).transpose()?;
     let receipt = Receipt {
         policy: policy.text.clone(),
         sets: policy.sets.clone(),
@@ -57,6 +58,14 @@ pub(super) async fn issue(
         new.sync_all().map_err(failed)?;
     }
     Ok((decision, client.completeness()))
+}
+
+/// An earlier receipt, which must be one.
+fn earlier(file: &Path) -> Result<Vec<u8>, Failure> {
+    let bytes = read(file)?;
+    let parsed = Receipt::parse(&bytes);
+    parsed.map_err(|error| Failure::wrong(format!("--earlier: {}: {error}", file.display())))?;
+    Ok(bytes)
 }
 
 /// Decides again from a receipt, offline.
@@ -87,7 +96,7 @@ pub(super) fn verify(arguments: &VerifyReceipt) -> Result<Exit, Failure> {
     } else {
         match &decision {
             Ok(decision) => output::answer(format_args!(
-                "The receipt holds: at {} this was decided.\n\n{}\n\n{COMPLETENESS}",
+                "The receipt holds: of {}, as it says, this follows.\n\n{}\n\n{COMPLETENESS}",
                 moment(receipt.time_s),
                 explain::terminal(decision).trim_end()
             )),

@@ -9,7 +9,7 @@ pub enum First {
     Single,
     /// An organisation's own builders, of which a majority must agree.
     Organisation,
-    /// Nothing is enforced, everything is counted.
+    /// Anybody's word is in force unless another differs; what a majority says is shown.
     Audit,
 }
 
@@ -58,7 +58,7 @@ pub fn first_policy(
         First::Audit => {
             let majority = everybody.len() / 2 + 1;
             format!(
-                "# In force: any of them. Only shown: what a majority says.\nvoters anybody any {}\nrule today quorum=anybody level=path\n\
+                "# In force: what anybody says, as long as nobody says otherwise. Only shown: what a majority says.\nvoters anybody any {}\nrule today quorum=anybody level=path\n\
                  voters most {majority} {}\nrule audit quorum=most level=closure mode=warn fallback=today\ndefault audit\n",
                 names(&everybody),
                 names(&everybody)
