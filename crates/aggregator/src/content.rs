@@ -11,6 +11,7 @@ use quorix_nix::fingerprint::Fingerprint;
 use quorix_nix::store_path::{HashPart, StorePath};
 use quorix_trust::decision::{Decision, Outcome, decide_many};
 use quorix_trust::evidence::Evidence;
+use quorix_wire::content::ContentVerifier;
 use tokio::time::Instant;
 
 use crate::error::AskError;
@@ -45,84 +46,135 @@ impl Shared {
         all_reached: bool,
     ) -> Result<Vec<Decision>, AskError> {
         let closure = all_reached || self.policy.asks_for_references();
-        let wanted = asked.iter().map(|query| query.hash_part.clone()).collect();
-        let mut gathered = self.gather(wanted, closure).await?;
+        let question = Arc::new(Question {
+            asked,
+            closure,
+            all_reached,
+        });
+        // Most questions need no network: they are answered in one go, on a thread that may take its time.
+        let (shared, about) = (self.clone(), question.clone());
+        let at_hand = blocking("deciding", move || Ok(shared.decide_at_hand(&about)));
+        let mut state = match at_hand.await?? {
+            AtHand::Decided(decided) => decided,
+            AtHand::Waiting(gathered, waiting) => {
+                let gathered = self.gather_rest(gathered, waiting, closure).await?;
+                self.decide_from(gathered, &question).await?
+            }
+        };
         let deadline = Instant::now() + self.config.content_budget;
         let mut tried = BTreeSet::new();
         loop {
-            let mut queries = asked.clone();
-            if all_reached {
-                queries.extend(reached_beyond(&asked, &gathered));
-            }
-            let (decisions, with) = self.decide_from(gathered, &queries).await?;
-            gathered = with;
+            let Decided {
+                decisions,
+                open,
+                mut gathered,
+            } = state;
             let room = self.config.content_checks.saturating_sub(tried.len());
-            let to_try: Vec<StorePath> = blocking_paths(&queries, &decisions, &gathered.evidence)
-                .into_iter()
-                .filter(|path| !tried.contains(path))
-                .take(room)
-                .collect();
-            if to_try.is_empty() || Instant::now() >= deadline {
+            let untried = open.into_iter().filter(|path| !tried.contains(path));
+            let to_try: Vec<StorePath> = untried.take(room).collect();
+            let verifier = self.content.as_ref().filter(|_| !to_try.is_empty());
+            let Some(verifier) = verifier.filter(|_| Instant::now() < deadline) else {
                 self.metrics.decided(decisions.len());
                 return Ok(decisions);
-            }
+            };
             tried.extend(to_try.iter().cloned());
-            let verified = self.verify_content(to_try, deadline).await;
+            let verified = verify_content(verifier.as_ref(), to_try, deadline).await;
             let outputs = verified.iter().map(|(path, _)| path.hash_part());
-            let outputs = outputs.collect();
+            let outputs: BTreeSet<HashPart> = outputs.collect();
             gathered.evidence.self_verified.extend(verified);
             if closure {
-                let (with, reached) = self.reached(gathered, outputs).await?;
-                gathered = self.gather_more(with, reached, true).await?;
+                let reached = self.reached(&gathered, &outputs);
+                gathered = self.gather_more(gathered, reached, true).await?;
             }
+            state = self.decide_from(gathered, &question).await?;
         }
+    }
+
+    /// Decides on this thread, unless something has to be waited for.
+    fn decide_at_hand(&self, question: &Question) -> Result<AtHand, AskError> {
+        let wanted = question.asked.iter();
+        let wanted = wanted.map(|query| query.hash_part.clone()).collect();
+        let (gathered, waiting) = self.gather_at_hand(wanted, question.closure)?;
+        Ok(if waiting.is_empty() {
+            AtHand::Decided(self.decided(gathered, question))
+        } else {
+            AtHand::Waiting(gathered, waiting)
+        })
     }
 
     /// Decides from what was gathered, on a thread that may take its time.
     async fn decide_from(
         self: &Arc<Self>,
         gathered: Gathered,
-        queries: &[Query],
-    ) -> Result<(Vec<Decision>, Gathered), AskError> {
-        let (shared, asked) = (
-            self.clone(),
-            queries.iter().map(|query| query.hash_part.clone()),
-        );
-        let asked: Vec<HashPart> = asked.collect();
-        let decided = blocking("deciding", move || {
-            let decisions =
-                decide_many(&shared.policy, &gathered.evidence, &asked, (shared.clock)());
-            Ok((decisions, gathered))
-        });
+        question: &Arc<Question>,
+    ) -> Result<Decided, AskError> {
+        let (shared, question) = (self.clone(), question.clone());
+        let decided = blocking("deciding", move || Ok(shared.decided(gathered, &question)));
         Ok(decided.await?)
     }
 
-    async fn verify_content(
-        &self,
-        paths: Vec<StorePath>,
-        deadline: Instant,
-    ) -> Vec<(StorePath, Fingerprint)> {
-        let Some(verifier) = &self.content else {
-            return Vec::new();
-        };
-        let checks = stream::iter(paths).map(|path| async move {
-            let checked = tokio::time::timeout_at(deadline, verifier.verify(&path)).await;
-            match checked {
-                Ok(Ok(Some(facts))) if facts.path == path => Some((path, facts)),
-                Ok(Ok(_)) => None,
-                Ok(Err(reason)) => {
-                    tracing::debug!(%path, reason, "a path could not be recomputed from its content");
-                    None
-                }
-                Err(_) => None,
-            }
-        });
-        checks
-            .buffer_unordered(AT_ONCE)
-            .filter_map(futures::future::ready)
-            .collect()
-            .await
+    fn decided(&self, gathered: Gathered, question: &Question) -> Decided {
+        let mut queries = question.asked.clone();
+        if question.all_reached {
+            queries.extend(reached_beyond(&question.asked, &gathered));
+        }
+        let parts = queries.iter().map(|query| query.hash_part.clone());
+        let parts: Vec<HashPart> = parts.collect();
+        let decisions = decide_many(&self.policy, &gathered.evidence, &parts, (self.clock)());
+        Decided {
+            open: blocking_paths(&queries, &decisions, &gathered.evidence),
+            decisions,
+            gathered,
+        }
     }
+}
+
+/// What is asked in one call.
+struct Question {
+    asked: Vec<Query>,
+    /// Whether references are followed.
+    closure: bool,
+    /// Whether everything that is reached is decided too.
+    all_reached: bool,
+}
+
+/// How far a question was answered without the network.
+enum AtHand {
+    Decided(Decided),
+    /// What was gathered, and the outputs that something is waited for of.
+    Waiting(Gathered, BTreeSet<HashPart>),
+}
+
+/// Decisions, and what could still change them.
+struct Decided {
+    decisions: Vec<Decision>,
+    /// Paths without which some decision is a refusal, and that may turn out to need no votes.
+    open: BTreeSet<StorePath>,
+    gathered: Gathered,
+}
+
+async fn verify_content(
+    verifier: &dyn ContentVerifier,
+    paths: Vec<StorePath>,
+    deadline: Instant,
+) -> Vec<(StorePath, Fingerprint)> {
+    let checks = stream::iter(paths).map(|path| async move {
+        let checked = tokio::time::timeout_at(deadline, verifier.verify(&path)).await;
+        match checked {
+            Ok(Ok(Some(facts))) if facts.path == path => Some((path, facts)),
+            Ok(Ok(_)) => None,
+            Ok(Err(reason)) => {
+                tracing::debug!(%path, reason, "a path could not be recomputed from its content");
+                None
+            }
+            Err(_) => None,
+        }
+    });
+    checks
+        .buffer_unordered(AT_ONCE)
+        .filter_map(futures::future::ready)
+        .collect()
+        .await
 }
 
 /// What was gathered beside what was asked for.

@@ -27,7 +27,7 @@ use crate::events::{Event, Events};
 use crate::follow::Follower;
 use crate::gossip::Peer;
 use crate::logs::{self, Log};
-use crate::memo::{BlobMemo, Memo, locked};
+use crate::memo::{BlobMemo, CosignedMemo, Memo, locked};
 use crate::metrics::Metrics;
 use crate::query;
 use crate::webhook::{self, Webhook};
@@ -77,6 +77,7 @@ pub(crate) struct Shared {
     /// Blobs that a log, by its origin, did not have.
     pub(crate) missing_blobs: Memo<(String, BlobId)>,
     pub(crate) unlogged_blobs: BlobMemo,
+    pub(crate) cosigned: CosignedMemo,
 }
 
 impl Aggregator {
@@ -290,6 +291,7 @@ impl Shared {
             cache_absent: Memo::new(MISSES_MAX),
             missing_blobs: Memo::new(MISSING_BLOBS_MAX),
             unlogged_blobs: BlobMemo::new(UNLOGGED_BLOBS_BYTES),
+            cosigned: CosignedMemo::default(),
         })
     }
 

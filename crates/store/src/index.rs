@@ -23,7 +23,7 @@ use quorix_trust::ports::{
 };
 
 use crate::database::{Database, Layout, META, OpenError, Shape, corrupt};
-use crate::tree::{self, Tree, split_u64};
+use crate::tree::{self, Cut, Tree, split_u64};
 use step::Step;
 
 pub use dump::DumpError;
@@ -43,7 +43,7 @@ const TALLIES: (&str, Shape) = ("tallies", Shape::Sorted);
 const CHECKPOINTS: (&str, Shape) = ("checkpoints", Shape::Sorted);
 
 const LAYOUT: Layout = Layout {
-    schema: "quorix index 2",
+    schema: "quorix index 3",
     columns: &[
         tree::HASHES,
         tree::BUNDLES,
@@ -132,6 +132,7 @@ impl IndexStore for RocksIndex {
         let tree = Tree {
             database: &self.database,
             prefix: &prefix,
+            cut: Cut::Pieces,
         };
         tree.check_size(expected)?;
         tree.check_full_tiles(expected, &batch.tree)?;
@@ -172,6 +173,7 @@ impl IndexStore for RocksIndex {
             Tree {
                 database: &self.database,
                 prefix: &prefix,
+                cut: Cut::Pieces,
             },
             "",
             &[],
@@ -311,6 +313,7 @@ impl Mirror {
         Tree {
             database: &self.database,
             prefix: &self.prefix,
+            cut: Cut::Pieces,
         }
     }
 }
@@ -322,6 +325,10 @@ impl TileStore for Mirror {
 
     fn tile(&self, id: TileId) -> Result<Option<Vec<u8>>, StoreError> {
         self.tree().tile(id)
+    }
+
+    fn entries_around(&self, index: u64) -> Result<Option<(u64, Vec<u8>)>, StoreError> {
+        self.tree().entries_around(index)
     }
 
     fn blob(&self, id: &BlobId) -> Result<Option<Vec<u8>>, StoreError> {

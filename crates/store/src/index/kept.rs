@@ -4,7 +4,7 @@ use quorix_trust::ports::{Equivocation, Lift, StoreError, StoredCheckpoint};
 
 use super::{CHECKPOINTS, RocksIndex, decode_equivocation, encode_equivocation, prefix_of};
 use crate::database::{META, corrupt};
-use crate::tree::{Tree, split_u64};
+use crate::tree::{Cut, Tree, split_u64};
 
 const COSIGNED: &[u8] = b"cosigned/";
 const LIFTED: &[u8] = b"lifted/";
@@ -212,6 +212,7 @@ impl RocksIndex {
         let tree = Tree {
             database: &self.database,
             prefix: &prefix,
+            cut: Cut::Pieces,
         };
         let size = tree.head()?.map_or(0, |head| head.size);
         let Some(next) = size.checked_add(1) else {
