@@ -15,9 +15,9 @@ use quorix_wire::content::ContentVerifier;
 use tokio::time::Instant;
 
 use crate::error::AskError;
-use crate::follow::blocking;
 use crate::gather::Gathered;
 use crate::query::Query;
+use crate::remembered::Moment;
 use crate::service::Shared;
 
 /// Paths that are fetched and recomputed at once.
@@ -28,7 +28,7 @@ impl Shared {
     pub(crate) async fn decide(
         self: &Arc<Self>,
         queries: Vec<Query>,
-    ) -> Result<Vec<Decision>, AskError> {
+    ) -> Result<Vec<Arc<Decision>>, AskError> {
         self.decide_all(queries, false).await
     }
 
@@ -36,7 +36,7 @@ impl Shared {
     pub(crate) async fn decide_with_closure(
         self: &Arc<Self>,
         queries: Vec<Query>,
-    ) -> Result<Vec<Decision>, AskError> {
+    ) -> Result<Vec<Arc<Decision>>, AskError> {
         self.decide_all(queries, true).await
     }
 
@@ -44,7 +44,7 @@ impl Shared {
         self: &Arc<Self>,
         asked: Vec<Query>,
         all_reached: bool,
-    ) -> Result<Vec<Decision>, AskError> {
+    ) -> Result<Vec<Arc<Decision>>, AskError> {
         let closure = all_reached || self.policy.asks_for_references();
         let question = Arc::new(Question {
             asked,
@@ -53,8 +53,13 @@ impl Shared {
         });
         // Most questions need no network: they are answered in one go, on a thread that may take its time.
         let (shared, about) = (self.clone(), question.clone());
-        let at_hand = blocking("deciding", move || Ok(shared.decide_at_hand(&about)));
-        let mut state = match at_hand.await?? {
+        let at_hand = move || Ok(shared.decide_at_hand(&about));
+        let at_hand = self.cores.run("deciding", at_hand).await??;
+        let mut state = match at_hand {
+            AtHand::Known(decisions) => {
+                self.metrics.decided(decisions.len());
+                return Ok(decisions);
+            }
             AtHand::Decided(decided) => decided,
             AtHand::Waiting(gathered, waiting) => {
                 let gathered = self.gather_rest(gathered, waiting, closure).await?;
@@ -92,13 +97,30 @@ impl Shared {
 
     /// Decides on this thread, unless something has to be waited for.
     fn decide_at_hand(&self, question: &Question) -> Result<AtHand, AskError> {
-        let wanted = question.asked.iter();
-        let wanted = wanted.map(|query| query.hash_part.clone()).collect();
-        let (gathered, waiting) = self.gather_at_hand(wanted, question.closure)?;
-        Ok(if waiting.is_empty() {
-            AtHand::Decided(self.decided(gathered, question))
+        let mut gathered = self.nothing_yet()?;
+        let outputs = question.asked.iter().map(|query| &query.hash_part);
+        let moment = Moment::of(&gathered.logs);
+        let now_s = (self.clock)();
+        if !question.all_reached
+            && let Some(known) = self.remembered.all(&moment, outputs.clone(), now_s)
+        {
+            return Ok(AtHand::Known(known));
+        }
+        let wanted = outputs.cloned().collect();
+        let waiting = self.read_on(&mut gathered, wanted, question.closure)?;
+        if !waiting.is_empty() {
+            return Ok(AtHand::Waiting(gathered, waiting));
+        }
+        let decided = self.decided(gathered, question);
+        // The time may have come for something since the question was put.
+        if decided.open.is_empty() && decided.gathered.is_of_logs_alone(&self.policy) {
+            self.remembered.keep(moment, &decided.decisions, now_s);
+        }
+        // Decided in full: what it was decided from is let go of here, which takes its time too.
+        Ok(if decided.open.is_empty() || self.content.is_none() {
+            AtHand::Known(decided.decisions)
         } else {
-            AtHand::Waiting(gathered, waiting)
+            AtHand::Decided(decided)
         })
     }
 
@@ -109,8 +131,8 @@ impl Shared {
         question: &Arc<Question>,
     ) -> Result<Decided, AskError> {
         let (shared, question) = (self.clone(), question.clone());
-        let decided = blocking("deciding", move || Ok(shared.decided(gathered, &question)));
-        Ok(decided.await?)
+        let decided = move || Ok(shared.decided(gathered, &question));
+        Ok(self.cores.run("deciding", decided).await?)
     }
 
     fn decided(&self, gathered: Gathered, question: &Question) -> Decided {
@@ -123,7 +145,7 @@ impl Shared {
         let decisions = decide_many(&self.policy, &gathered.evidence, &parts, (self.clock)());
         Decided {
             open: blocking_paths(&queries, &decisions, &gathered.evidence),
-            decisions,
+            decisions: decisions.into_iter().map(Arc::new).collect(),
             gathered,
         }
     }
@@ -140,6 +162,8 @@ struct Question {
 
 /// How far a question was answered without the network.
 enum AtHand {
+    /// Nothing could change it.
+    Known(Vec<Arc<Decision>>),
     Decided(Decided),
     /// What was gathered, and the outputs that something is waited for of.
     Waiting(Gathered, BTreeSet<HashPart>),
@@ -147,7 +171,7 @@ enum AtHand {
 
 /// Decisions, and what could still change them.
 struct Decided {
-    decisions: Vec<Decision>,
+    decisions: Vec<Arc<Decision>>,
     /// Paths without which some decision is a refusal, and that may turn out to need no votes.
     open: BTreeSet<StorePath>,
     gathered: Gathered,

@@ -13,11 +13,11 @@ use quorix_tlog::checkpoint::SignedCheckpoint;
 use quorix_trust::attestation::BlobId;
 use quorix_trust::decision::reached;
 use quorix_trust::evidence::{Cosigned, Evidence, LogEvidence, Source, Statement};
+use quorix_trust::policy::Policy;
 use quorix_trust::ports::{Place, StoreError, TileStore};
 use tokio::time::Instant;
 
 use crate::error::AskError;
-use crate::follow::blocking;
 use crate::logs::{Log, Standing, held};
 use crate::service::Shared;
 
@@ -96,27 +96,18 @@ impl Shared {
         closure: bool,
     ) -> Result<Gathered, AskError> {
         let shared = self.clone();
-        let at_hand = blocking("reading evidence", move || {
-            Ok(shared.gather_at_hand(wanted, closure))
-        });
-        let (gathered, waiting) = at_hand.await??;
+        let at_hand = move || {
+            let mut gathered = shared.nothing_yet()?;
+            let waiting = shared.read_on(&mut gathered, wanted, closure);
+            Ok(waiting.map(|waiting| (gathered, waiting)))
+        };
+        let read = self.cores.run("reading evidence", at_hand).await?;
+        let (gathered, waiting) = read?;
         self.gather_rest(gathered, waiting, closure).await
     }
 
-    /// Gathers on this thread what needs no network. Gives also the outputs that were read last, if something of them has
-    /// to be waited for: [`gather_rest`](Self::gather_rest) goes on from there.
-    pub(crate) fn gather_at_hand(
-        &self,
-        wanted: BTreeSet<HashPart>,
-        closure: bool,
-    ) -> Result<(Gathered, BTreeSet<HashPart>), AskError> {
-        let mut gathered = self.nothing_yet()?;
-        let waiting = self.read_on(&mut gathered, wanted, closure)?;
-        Ok((gathered, waiting))
-    }
-
     /// The heads and states of all logs, before any output is read.
-    fn nothing_yet(&self) -> Result<Gathered, StoreError> {
+    pub(crate) fn nothing_yet(&self) -> Result<Gathered, StoreError> {
         let logs = self.snapshot()?;
         let sizes = logs.iter().map(|seen| {
             let evidence = LogEvidence {
@@ -157,11 +148,12 @@ impl Shared {
         closure: bool,
     ) -> Result<Gathered, AskError> {
         let shared = self.clone();
-        let read = blocking("reading evidence", move || {
+        let more = move || {
             let waiting = shared.read_on(&mut gathered, wanted, closure);
             Ok(waiting.map(|waiting| (gathered, waiting)))
-        });
-        let (gathered, waiting) = read.await??;
+        };
+        let read = self.cores.run("reading evidence", more).await?;
+        let (gathered, waiting) = read?;
         self.gather_rest(gathered, waiting, closure).await
     }
 
@@ -177,17 +169,19 @@ impl Shared {
             let mut again = self.hear_caches(asked, gathered.deadline).await;
             again.extend(self.fetch_missing(&mut gathered, &waiting).await?);
             let shared = self.clone();
-            let read = blocking("reading evidence", move || {
+            let came = move || {
                 let waiting = shared.read_again(&mut gathered, &again, &waiting, closure);
                 Ok(waiting.map(|waiting| (gathered, waiting)))
-            });
-            (gathered, waiting) = read.await??;
+            };
+            let read = self.cores.run("reading evidence", came).await?;
+            (gathered, waiting) = read?;
         }
         Ok(gathered)
     }
 
-    /// Reads outputs and what they reach, until something has to be waited for: gives the outputs that were read last then.
-    fn read_on(
+    /// Reads on this thread outputs and what they reach, until something has to be waited for: gives the outputs that were
+    /// read last then. [`gather_rest`](Self::gather_rest) goes on from there.
+    pub(crate) fn read_on(
         &self,
         gathered: &mut Gathered,
         mut wanted: BTreeSet<HashPart>,
@@ -334,6 +328,16 @@ impl Shared {
 }
 
 impl Gathered {
+    /// Whether what is decided from it follows from the logs alone: from no cache, from no content, and not from what else
+    /// was asked.
+    pub(crate) fn is_of_logs_alone(&self, policy: &Policy) -> bool {
+        let mut builders = policy.builders.iter();
+        policy.caches.is_empty()
+            && !builders.any(|builder| policy.asks_since_when(builder))
+            && self.shares.left_out().is_empty()
+            && self.evidence.self_verified.is_empty()
+    }
+
     /// The log of this name.
     pub(crate) fn log(&self, origin: &str) -> Option<&Snapshot> {
         self.logs.iter().find(|seen| seen.log.origin == origin)
