@@ -15,7 +15,7 @@ use quorix_wire::convert::log_state;
 use quorix_wire::pb;
 
 use crate::error::AskError;
-use crate::follow::blocking;
+use crate::machine::blocking;
 use crate::gather::{Found, Gathered, Snapshot};
 use crate::mirror::{Entries, Hashes, unproved};
 use crate::query::Query;

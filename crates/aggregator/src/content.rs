@@ -14,7 +14,7 @@ use quorix_trust::evidence::Evidence;
 use tokio::time::Instant;
 
 use crate::error::AskError;
-use crate::follow::blocking;
+use crate::machine::blocking;
 use crate::gather::Gathered;
 use crate::query::Query;
 use crate::service::Shared;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use quorix_tlog::cosignature::CosignerSigningKey;
 use quorix_trust::ports::{StoreError, StoredCheckpoint};
 
-use crate::follow::blocking;
+use crate::machine::blocking;
 use crate::logs::{Held, Log, held};
 use crate::service::Shared;
 

@@ -17,7 +17,7 @@ use quorix_trust::ports::{Place, StoreError, TileStore};
 use tokio::time::Instant;
 
 use crate::error::AskError;
-use crate::follow::blocking;
+use crate::machine::blocking;
 use crate::logs::{Log, Standing, held};
 use crate::service::Shared;
 

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorix_tlog::checkpoint::SignedCheckpoint;
-use quorix_tlog::hash::Hash;
 use quorix_tlog::proof::{prove_older_root, root_of, verify_older_root};
 use quorix_trust::ports::{Equivocation, StoreError, StoredCheckpoint};
 use quorix_wire::convert;
@@ -20,8 +19,9 @@ use quorix_wire::pb::follow_service_client::FollowServiceClient;
 use tonic::transport::Channel;
 
 use crate::error::AskError;
-use crate::follow::{blocking, quarantine};
+use crate::follow::{Disowned, lean, quarantine};
 use crate::logs::{Held, Log, held};
+use crate::machine::{blocking, jitter};
 use crate::mirror::{Hashes, unproved};
 use crate::service::Shared;
 
@@ -154,9 +154,18 @@ impl Shared {
         log: &Arc<Log>,
         signed: SignedCheckpoint,
     ) -> Result<(), StoreError> {
-        match self.weigh(log, signed).await? {
+        match self.weigh(log, signed.clone()).await? {
             Heard::Known => Ok(()),
-            Heard::News(kept) => self.keep_heard(log, kept).await,
+            Heard::News(kept) => {
+                if !self.keep_heard(log, kept).await? {
+                    return Ok(());
+                }
+                // The mirror may have reached it between the comparison and the writing.
+                match self.weigh(log, signed).await? {
+                    Heard::Contradicts(proof) => self.accept_proof(log, proof).await,
+                    Heard::Known | Heard::News(_) => Ok(()),
+                }
+            }
             Heard::Contradicts(proof) => self.accept_proof(log, proof).await,
         }
     }
@@ -173,13 +182,14 @@ impl Shared {
         .await
     }
 
+    /// False if it is not kept, because another one was in this second.
     async fn keep_heard(
         self: &Arc<Self>,
         log: &Arc<Log>,
         kept: StoredCheckpoint,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         if !log.may_hear((self.clock)()) {
-            return Ok(());
+            return Ok(false);
         }
         let (index, origin) = (self.index.clone(), log.origin.clone());
         blocking("keeping a checkpoint that a peer was shown", move || {
@@ -187,7 +197,7 @@ impl Shared {
         })
         .await?;
         log.wake.notify_one();
-        Ok(())
+        Ok(true)
     }
 
     /// Quarantines a log for a proof that holds with nothing but its key; any other proof is nothing.
@@ -219,8 +229,8 @@ impl Shared {
     ) -> Result<bool, StoreError> {
         let (shared, log, proof) = (self.clone(), log.clone(), proof.clone());
         blocking("reading lifted quarantines", move || {
-            let disowned = disowned(&shared, &log)?;
-            Ok(notes_of(&log, &proof).any(|note| disowned.contains(&note)))
+            let disowned = Disowned::read(shared.index.as_ref(), &log)?;
+            Ok(disowned.has_one_of(&log, &proof))
         })
         .await
     }
@@ -255,7 +265,7 @@ impl Shared {
             if let Err(reason) = ended {
                 tracing::warn!(peer = peer.name, reason, "a peer could not be asked");
             }
-            tokio::time::sleep(interval.saturating_add(crate::follow::jitter(interval))).await;
+            tokio::time::sleep(interval.saturating_add(jitter(interval))).await;
         }
     }
 }
@@ -294,7 +304,7 @@ fn not_kept(log: &Log, heard: Result<(), StoreError>) {
 
 fn weigh(shared: &Shared, log: &Log, heard: &SignedCheckpoint) -> Result<Heard, StoreError> {
     let goal = heard.checkpoint();
-    if disowned(shared, log)?.contains(&(goal.size, goal.root)) {
+    if Disowned::read(shared.index.as_ref(), log)?.has(goal) {
         return Ok(Heard::Known);
     }
     let mirror = shared.index.mirror(&log.origin);
@@ -311,11 +321,8 @@ fn weigh(shared: &Shared, log: &Log, heard: &SignedCheckpoint) -> Result<Heard, 
         |kept: StoredCheckpoint| SignedCheckpoint::open(&kept.note, &log.key, &log.origin).ok();
     for other in kept.into_iter().filter_map(open).chain(signed.clone()) {
         if other.checkpoint().size == goal.size && other.checkpoint().root != goal.root {
-            return Ok(Heard::Contradicts(Equivocation {
-                first: other.bytes().to_vec(),
-                second: heard.bytes().to_vec(),
-                consistency_proof: Vec::new(),
-            }));
+            let proof = shared.proof(log, &other, heard, Vec::new());
+            return Ok(Heard::Contradicts(proof));
         }
     }
     if let Some(signed) = signed
@@ -330,11 +337,7 @@ fn weigh(shared: &Shared, log: &Log, heard: &SignedCheckpoint) -> Result<Heard, 
         let is_proved = verify_older_root(goal.size, larger.size, &larger.root, &proof)
             .is_ok_and(|proved| proved != goal.root);
         return Ok(if is_proved {
-            Heard::Contradicts(Equivocation {
-                first: heard.bytes().to_vec(),
-                second: signed.bytes().to_vec(),
-                consistency_proof: proof,
-            })
+            Heard::Contradicts(shared.proof(log, heard, &signed, proof))
         } else {
             Heard::Known
         });
@@ -345,32 +348,8 @@ fn weigh(shared: &Shared, log: &Log, heard: &SignedCheckpoint) -> Result<Heard, 
     Ok(Heard::News(StoredCheckpoint {
         at_s: (shared.clock)(),
         size: goal.size,
-        note: heard.bytes().to_vec(),
+        note: lean(&shared.policy, &log.key, heard).bytes().to_vec(),
     }))
-}
-
-/// Size and root of the checkpoints for which quarantines were lifted and that are not of the mirrored history.
-fn disowned(shared: &Shared, log: &Log) -> Result<Vec<(u64, Hash)>, StoreError> {
-    let mirror = shared.index.mirror(&log.origin);
-    let mirrored = mirror.head()?.map_or(0, |head| head.size);
-    let mut disowned = Vec::new();
-    for lift in shared.index.lifts(&log.origin)? {
-        for (size, root) in notes_of(log, &lift.proof) {
-            let is_ours = size <= mirrored
-                && root_of(&Hashes(mirror.as_ref()), size).map_err(unproved)? == root;
-            if !is_ours {
-                disowned.push((size, root));
-            }
-        }
-    }
-    Ok(disowned)
-}
-
-fn notes_of(log: &Log, proof: &Equivocation) -> impl Iterator<Item = (u64, Hash)> {
-    let open = |note: &Vec<u8>| SignedCheckpoint::open(note, &log.key, &log.origin).ok();
-    let opened = [&proof.first, &proof.second].map(open);
-    let note = |signed: SignedCheckpoint| (signed.checkpoint().size, signed.checkpoint().root);
-    opened.into_iter().flatten().map(note)
 }
 
 #[cfg(test)]

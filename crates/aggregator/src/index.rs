@@ -110,7 +110,7 @@ pub(crate) fn read_with_facts(
     let (system, drv) = found;
     let found = Found {
         // A NUL would end it in the index's keys.
-        system: system.replace('\0', ""),
+        system,
         drv,
         nar_hash: *claim.nar_hash.as_bytes(),
     };

@@ -45,6 +45,7 @@ pub(crate) async fn run(
         let event = match events.recv().await {
             Ok(event) => event,
             Err(RecvError::Lagged(missed)) => {
+                metrics.missed(missed);
                 tracing::warn!(missed, url = hook.url, "events were not posted");
                 continue;
             }

@@ -7,7 +7,8 @@ mod follow;
 mod log_index;
 
 pub use follow::{
-    Facet, Facts, Lift, PAIRED_VOICES_MAX, StoredCheckpoint, Tally, TallyKey, day_of, tallied,
+    AHEAD_MAX, Facet, Facts, Kept, KeptOf, Lift, OTHER_SYSTEMS, PAIRED_VOICES_MAX,
+    SYSTEMS_PER_DAY_MAX, StoredCheckpoint, Tally, TallyKey, day_of, tallied, thinned,
 };
 pub use log_index::{ListGrowth, LogIndexBatch, LogIndexStore, StoredList};
 
@@ -349,12 +350,22 @@ pub struct Equivocation {
 }
 
 impl Equivocation {
-    /// True if both are about the same two signed notes, in either order.
+    /// True if both are about the same two signed texts, in either order. Whose lines of signatures are below them changes
+    /// nothing: whoever shows a note can add some.
     #[must_use]
     pub fn is_of_the_same_checkpoints(&self, other: &Self) -> bool {
-        let swapped = self.first == other.second && self.second == other.first;
-        swapped || (self.first == other.first && self.second == other.second)
+        let texts = |proof: &'_ Self| [&proof.first, &proof.second].map(|note| text_of(note).to_vec());
+        let ([first, second], others) = (texts(self), texts(other));
+        others == [first.clone(), second.clone()] || others == [second, first]
     }
+}
+
+/// What is signed of a note: all before its last blank line, and all of what is none.
+fn text_of(note: &[u8]) -> &[u8] {
+    let blank = note.windows(2).rposition(|two| two == b"\n\n");
+    blank
+        .and_then(|position| note.get(..position))
+        .unwrap_or(note)
 }
 
 /// How the voices on one output stand to each other, whatever any policy says.
@@ -464,7 +475,8 @@ pub trait IndexStore: Send + Sync + 'static {
     /// The store failed.
     fn statements(&self, output: &HashPart) -> Result<Vec<IndexedStatement>, StoreError>;
 
-    /// Keeps a checkpoint that the log's key signed, durably; the first one of a size stays.
+    /// Keeps a checkpoint that the log's key signed, durably; the first one of a size stays. Of those of more entries than
+    /// are mirrored at most [`AHEAD_MAX`] stay, as [`thinned`] says.
     ///
     /// # Errors
     /// The store failed.
@@ -535,11 +547,34 @@ pub trait IndexStore: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<HashPart>, StoreError>;
 
-    /// All tallies that are not zero, ascending by key.
+    /// Tallies that are not zero, ascending by key: of days the newest, at most `days_max`, and of pairs the first, at most
+    /// `pairs_max`. No more is read than that. A day has at most [`SYSTEMS_PER_DAY_MAX`] systems; what is said of further
+    /// ones is counted under [`OTHER_SYSTEMS`].
     ///
     /// # Errors
     /// The store failed.
-    fn tallies(&self) -> Result<Vec<(TallyKey, Tally)>, StoreError>;
+    fn tallies(
+        &self,
+        days_max: usize,
+        pairs_max: usize,
+    ) -> Result<Vec<(TallyKey, Tally)>, StoreError>;
+
+    /// Calls `take` with everything that is kept of logs and that no mirror has, whichever logs they are. Of one log lifts
+    /// come in their order.
+    ///
+    /// # Errors
+    /// The store failed, here or in `take`.
+    fn all_kept(
+        &self,
+        take: &mut dyn FnMut(KeptOf) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError>;
+
+    /// Takes over, as it is, what [`all_kept`](Self::all_kept) of a store of the same kind gave. Nothing of it is
+    /// forgotten or refused because of what is or is not mirrored here.
+    ///
+    /// # Errors
+    /// The store failed.
+    fn take_over(&self, kept: &[KeptOf]) -> Result<(), StoreError>;
 
     /// Keeps proof of equivocation; the first one stays. A proof whose quarantine was lifted is not kept again.
     ///

@@ -10,17 +10,19 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use quorix_tlog::checkpoint::SignedCheckpoint;
-use quorix_trust::ports::{Equivocation, StoreError, StoredCheckpoint};
+use quorix_trust::ports::{StoreError, StoredCheckpoint};
 use quorix_wire::fetch::TileClient;
 
 use super::error::CHECKPOINT;
-use super::{Follower, Step, StepError, blocking};
+use super::{Disowned, Follower, Step, StepError, lean};
 use crate::logs::{Failure, Held, held};
+use crate::machine::blocking;
 
 /// How long the other addresses of a log are waited for once one has answered.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What one address of the log shows.
+#[derive(Clone)]
 pub(super) struct Shown {
     /// Position of the address.
     at: usize,
@@ -138,6 +140,7 @@ impl Follower {
         shown: &[Shown],
         failures: &mut Failures,
     ) -> Result<Option<Step>, StepError> {
+        let shown = &self.without_disowned(shown, failures).await?;
         let known = self.known().await?;
         if let Some(step) = self.contradiction(shown, &known).await? {
             return Ok(Some(step));
@@ -188,6 +191,30 @@ impl Follower {
         }
     }
 
+    /// What is shown without the checkpoints that an operator disowned when a quarantine was lifted: whichever address goes
+    /// on showing one fails, and the log is followed at the others.
+    async fn without_disowned(
+        &self,
+        shown: &[Shown],
+        failures: &mut Failures,
+    ) -> Result<Vec<Shown>, StepError> {
+        let (log, index) = (self.log.clone(), self.shared.index.clone());
+        let disowned = blocking("reading lifted quarantines", move || {
+            Disowned::read(index.as_ref(), &log)
+        })
+        .await?;
+        let mut others = Vec::new();
+        for one in shown {
+            if disowned.refutes(one.signed.checkpoint()) {
+                let url = self.log.urls.get(one.at).map_or("", String::as_str);
+                failures.add(url, StepError::shows_disowned());
+            } else {
+                others.push(one.clone());
+            }
+        }
+        Ok(others)
+    }
+
     /// Quarantines a log of which two checkpoints of one size are known with different roots.
     async fn contradiction(
         &self,
@@ -205,12 +232,7 @@ impl Follower {
             for other in others {
                 let (a, b) = (one.signed.checkpoint(), other.checkpoint());
                 if a.size == b.size && a.root != b.root {
-                    let proof = Equivocation {
-                        first: other.bytes().to_vec(),
-                        second: one.signed.bytes().to_vec(),
-                        consistency_proof: Vec::new(),
-                    };
-                    return self.quarantine(proof).await.map(Some);
+                    return self.quarantine(other, &one.signed, Vec::new()).await.map(Some);
                 }
             }
         }
@@ -369,7 +391,9 @@ impl Follower {
         let kept = StoredCheckpoint {
             at_s: (self.shared.clock)(),
             size: signed.checkpoint().size,
-            note: signed.bytes().to_vec(),
+            note: lean(&self.shared.policy, &self.log.key, signed)
+                .bytes()
+                .to_vec(),
         };
         blocking("keeping a checkpoint", move || {
             index.keep_checkpoint(&origin, &kept)

@@ -4,11 +4,9 @@ use quorix_wire::pb;
 use quorix_wire::pb::follow_service_server::{FollowService, FollowServiceServer};
 use tonic::{Request, Response, Status};
 
-use super::{Service, message, status};
+use super::{REQUEST_BYTES_MAX, Service, message, status};
 use crate::service::Aggregator;
 
-/// The largest request, in bytes.
-const REQUEST_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// The largest answer, in bytes.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 

@@ -8,7 +8,7 @@ use quorix_wire::pb::find_outputs_request::By;
 
 use super::{page, short, summary};
 use crate::error::AskError;
-use crate::follow::blocking;
+use crate::machine::blocking;
 use crate::query::parse;
 use crate::service::Shared;
 

@@ -141,5 +141,5 @@ async fn a_withdrawal_is_told() {
         [(EventKind::Revoked, "alice".to_owned())]
     );
     let newest = world.aggregator.shared().events.newest();
-    assert_eq!(newest[0].message, "alice withdrew one of its statements.");
+    assert_eq!(newest[0].message, "alice published a retraction of one entry.");
 }

@@ -1,19 +1,27 @@
 //! What outputs are found by besides their hash part and name, and how they are counted.
 //!
-//! Keys of facets: one byte that says which, the value, then the 20 bytes of the hash part. Of a NAR hash the first 16
-//! bytes are enough to tell NARs apart: who looks one up compares the whole.
+//! Keys of facets: one byte that says which, the value (a system with a NUL behind it), then the 20 bytes of the hash part.
+//! Of a NAR hash the first 16 bytes are the value; nobody makes two NARs that begin alike there by chance.
+
+use std::collections::BTreeMap;
 
 use quorix_nix::store_path::HashPart;
-use quorix_trust::ports::{Facet, Facts, StoreError, Tally, TallyKey};
+use quorix_trust::ports::{
+    Facet, Facts, OTHER_SYSTEMS, SYSTEMS_PER_DAY_MAX, StoreError, Tally, TallyKey,
+};
 
 use super::{FACETS, TALLIES};
-use crate::database::{Database, corrupt};
+use crate::database::{Database, KeyAndValue, corrupt};
 use crate::tree::split_u64;
 
 /// Bytes of a hash part in a key.
 const OUTPUT_BYTES: usize = 20;
 /// Bytes of a NAR hash in a key.
 const NAR_BYTES: usize = 16;
+/// How keys of tallies of days begin.
+const DAY: &[u8] = b"d";
+/// How keys of tallies of pairs begin: after all of days, and no key is this alone.
+const PAIR: &[u8] = b"p";
 
 fn prefix_of(facet: &Facet) -> Vec<u8> {
     match facet {
@@ -70,10 +78,10 @@ pub(super) fn find(
 pub(super) fn tally_key(key: &TallyKey) -> Vec<u8> {
     match key {
         TallyKey::Day { day, system } => {
-            [b"d".as_slice(), &day.to_be_bytes(), system.as_bytes()].concat()
+            [DAY, &day.to_be_bytes(), system.as_bytes()].concat()
         }
         TallyKey::Pair { one, other } => {
-            [b"p".as_slice(), one.as_bytes(), b"\0", other.as_bytes()].concat()
+            [PAIR, one.as_bytes(), b"\0", other.as_bytes()].concat()
         }
     }
 }
@@ -126,16 +134,72 @@ pub(super) fn read_tally(database: &Database, key: &[u8]) -> Result<Tally, Store
     decode_tally(&bytes).ok_or_else(|| corrupt(OPERATION, "the stored numbers are cut off"))
 }
 
-/// All tallies, ascending by key.
-pub(super) fn tallies(database: &Database) -> Result<Vec<(TallyKey, Tally)>, StoreError> {
+/// The key under which something is counted: of a day that has its systems already, any further one is one of the others.
+/// A row of a day stays once it is there, also at zero, so that what was counted there is taken from there.
+pub(super) fn counted_under(
+    database: &Database,
+    key: TallyKey,
+    added: &mut BTreeMap<u32, usize>,
+) -> Result<TallyKey, StoreError> {
+    const OPERATION: &str = "reading the systems of a day";
+    let TallyKey::Day { day, system } = key else {
+        return Ok(key);
+    };
+    let own = TallyKey::Day { day, system };
+    if database.get(TALLIES.0, &tally_key(&own), OPERATION)?.is_some() {
+        return Ok(own);
+    }
+    let of_day = [DAY, &day.to_be_bytes()].concat();
+    let mut stored = 0_usize;
+    for row in database
+        .scan(TALLIES.0, &of_day, OPERATION)?
+        .take(SYSTEMS_PER_DAY_MAX)
+    {
+        if !row?.0.starts_with(&of_day) {
+            break;
+        }
+        stored = stored.saturating_add(1);
+    }
+    let added = added.entry(day).or_default();
+    if stored.saturating_add(*added) >= SYSTEMS_PER_DAY_MAX {
+        let system = OTHER_SYSTEMS.to_owned();
+        return Ok(TallyKey::Day { day, system });
+    }
+    *added = added.saturating_add(1);
+    Ok(own)
+}
+
+/// Tallies that are not zero: the newest days and the first pairs, ascending by key.
+pub(super) fn tallies(
+    database: &Database,
+    days_max: usize,
+    pairs_max: usize,
+) -> Result<Vec<(TallyKey, Tally)>, StoreError> {
     const OPERATION: &str = "reading the tallies";
-    let rows = database.scan(TALLIES.0, b"", OPERATION)?;
-    rows.map(|row| {
+    let days = database.scan_back(TALLIES.0, PAIR, OPERATION)?;
+    let mut tallies = some_of(days, DAY, days_max)?;
+    tallies.reverse();
+    let pairs = database.scan(TALLIES.0, PAIR, OPERATION)?;
+    tallies.extend(some_of(pairs, PAIR, pairs_max)?);
+    tallies.retain(|(_, tally)| *tally != Tally::default());
+    Ok(tallies)
+}
+
+/// The first rows of this kind, zeros included, at most `limit`.
+fn some_of(
+    rows: impl Iterator<Item = Result<KeyAndValue, StoreError>>,
+    kind: &[u8],
+    limit: usize,
+) -> Result<Vec<(TallyKey, Tally)>, StoreError> {
+    let damaged = || corrupt("reading the tallies", "a stored tally is damaged");
+    let mut some = Vec::new();
+    for row in rows.take(limit) {
         let (key, value) = row?;
-        let key = parse_tally_key(&key);
-        let tally = decode_tally(&value);
-        key.zip(tally)
-            .ok_or_else(|| corrupt(OPERATION, "a stored tally is damaged"))
-    })
-    .collect()
+        if !key.starts_with(kind) {
+            break;
+        }
+        let read = parse_tally_key(&key).zip(decode_tally(&value));
+        some.push(read.ok_or_else(damaged)?);
+    }
+    Ok(some)
 }

@@ -12,7 +12,7 @@ use quorix_trust::ports::{
     TallyKey, room_for, tallied,
 };
 
-use super::facets::{encode_tally, facet_keys, read_tally, tally_key};
+use super::facets::{counted_under, encode_tally, facet_keys, read_tally, tally_key};
 use super::row::{self, LeafTag, Row, tag_of};
 use super::{CONTESTED, COUNTS, FACETS, NAMES, OUTPUTS, TALLIES, encode_counts, name_key};
 use crate::database::{Batch, Database, META, corrupt};
@@ -291,11 +291,17 @@ fn move_tallies(
     batch: &mut Batch<'_>,
     moved: BTreeMap<TallyKey, Vec<(Standing, bool)>>,
 ) -> Result<(), StoreError> {
+    let (mut added, mut folded) = (BTreeMap::new(), BTreeMap::new());
     for (key, moves) in moved {
+        let under = counted_under(database, key, &mut added)?;
+        folded.entry(under).or_insert_with(Vec::new).extend(moves);
+    }
+    for (key, moves) in folded {
+        let stays_at_zero = matches!(key, TallyKey::Day { .. });
         let key = tally_key(&key);
         let mut tally = read_tally(database, &key)?;
-        // The sum of the moves never goes below zero, and their order is that of the outputs.
-        for (standing, is_added) in moves {
+        // What is added first: the sum never goes below zero, and so nothing does on the way.
+        for (standing, is_added) in added_first(moves) {
             let number = tally.of(standing);
             *number = if is_added {
                 number.saturating_add(1)
@@ -303,13 +309,18 @@ fn move_tallies(
                 number.saturating_sub(1)
             };
         }
-        if tally == Tally::default() {
+        if tally == Tally::default() && !stays_at_zero {
             batch.delete(TALLIES.0, &key)?;
         } else {
             batch.put(TALLIES.0, &key, &encode_tally(&tally))?;
         }
     }
     Ok(())
+}
+
+fn added_first(mut moves: Vec<(Standing, bool)>) -> Vec<(Standing, bool)> {
+    moves.sort_by_key(|(_, is_added)| !is_added);
+    moves
 }
 
 fn standing_of(rows: &[Row]) -> Standing {

@@ -1,7 +1,7 @@
 //! What is kept of following logs besides their trees: checkpoints with their times, lifted quarantines, and what the
 //! index counts and finds by.
 //!
-//! All times come from stored checkpoints, so that an index that is built anew from the mirrors is the same.
+//! The days of statements come from stored checkpoints, so that an index that is built anew from the mirrors is the same.
 
 use quorix_nix::store_path::HashPart;
 
@@ -23,6 +23,42 @@ pub struct StoredCheckpoint {
     pub size: u64,
     /// The signed note.
     pub note: Vec<u8>,
+}
+
+/// The most kept checkpoints of a log that are ahead of its mirror: the log has shown them, and nothing covers them yet.
+/// Those that are covered are fewer than the entries that are mirrored.
+pub const AHEAD_MAX: usize = 1_024;
+
+/// Which checkpoints ahead of the mirror are forgotten, of these sizes, ascending: none while they are at most
+/// [`AHEAD_MAX`], else every second one. The smallest and the largest always stay, so a log goes on being held to the most
+/// that it ever showed.
+pub fn thinned(ahead: &[u64]) -> impl Iterator<Item = u64> {
+    let last = ahead.len().saturating_sub(1);
+    let is_forgotten = move |at: usize| last >= AHEAD_MAX && at % 2 == 1 && at != last;
+    let sizes = ahead.iter().copied().enumerate();
+    sizes.filter_map(move |(at, size)| is_forgotten(at).then_some(size))
+}
+
+/// What is kept of one log besides its mirror.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptOf {
+    /// Which log, as the store that gave it tells logs apart.
+    pub log: Vec<u8>,
+    /// What.
+    pub kept: Kept,
+}
+
+/// One thing that is kept of a log and that its mirror does not have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// A checkpoint that it showed.
+    Checkpoint(StoredCheckpoint),
+    /// The newest checkpoint that this aggregator cosigned.
+    Cosigned(StoredCheckpoint),
+    /// The proof that is held against it.
+    Equivocation(Equivocation),
+    /// A lifted quarantine.
+    Lift(Lift),
 }
 
 /// An operator's recorded act: a quarantine was lifted.
@@ -61,6 +97,12 @@ pub enum Facet {
     /// All outputs that were said to be built for this system.
     System(String),
 }
+
+/// The most systems that are counted by themselves of what was said on one day. Systems are free text of logs.
+pub const SYSTEMS_PER_DAY_MAX: usize = 64;
+
+/// The system under which all others of a day are counted.
+pub const OTHER_SYSTEMS: &str = "(others)";
 
 /// What is counted.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
