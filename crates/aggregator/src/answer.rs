@@ -15,8 +15,8 @@ use quorix_wire::convert::log_state;
 use quorix_wire::pb;
 
 use crate::error::AskError;
-use crate::machine::blocking;
 use crate::gather::{Found, Gathered, Snapshot};
+use crate::machine::blocking;
 use crate::mirror::{Entries, Hashes, unproved};
 use crate::query::Query;
 use crate::service::Shared;

@@ -10,8 +10,8 @@ use futures::{StreamExt, stream};
 use quorix_trust::attestation::BlobId;
 use quorix_trust::ports::{CommitError, FollowBatch, StoreError, TreeBatch};
 
-use crate::machine::blocking;
 use crate::logs::Log;
+use crate::machine::blocking;
 use crate::service::Shared;
 
 const AT_ONCE: usize = 8;

@@ -14,8 +14,8 @@ use quorix_trust::evidence::Evidence;
 use tokio::time::Instant;
 
 use crate::error::AskError;
-use crate::machine::blocking;
 use crate::gather::Gathered;
+use crate::machine::blocking;
 use crate::query::Query;
 use crate::service::Shared;
 

@@ -46,7 +46,7 @@ pub enum EventKind {
     LogLive,
     /// Proof of equivocation is held against a log.
     LogQuarantined,
-    /// A log withdrew something that it had said of an output.
+    /// A log published retractions of entries, whether or not it has any such entry.
     Revoked,
 }
 
@@ -131,27 +131,27 @@ impl Events {
 
 /// What is to be told of an output whose standing changed.
 fn news_of(at_s: u64, subject: String, change: &StandingChange) -> Option<Event> {
-        let (kind, message) = match (change.before, change.after) {
-            (before, Standing::Disagree) if before != Standing::Disagree => (
-                EventKind::Disagreement,
-                format!("Builders disagree about {}.", change.output.name()),
+    let (kind, message) = match (change.before, change.after) {
+        (before, Standing::Disagree) if before != Standing::Disagree => (
+            EventKind::Disagreement,
+            format!("Builders disagree about {}.", change.output.name()),
+        ),
+        (Standing::Disagree, after) if after != Standing::Disagree => (
+            EventKind::Resolved,
+            format!(
+                "Builders no longer disagree about {}.",
+                change.output.name()
             ),
-            (Standing::Disagree, after) if after != Standing::Disagree => (
-                EventKind::Resolved,
-                format!(
-                    "Builders no longer disagree about {}.",
-                    change.output.name()
-                ),
-            ),
-            _ => return None,
-        };
-        Some(Event {
-            at_s,
-            kind,
-            subject,
-            message,
-        })
-    }
+        ),
+        _ => return None,
+    };
+    Some(Event {
+        at_s,
+        kind,
+        subject,
+        message,
+    })
+}
 
 #[cfg(test)]
 mod tests {
@@ -210,7 +210,11 @@ mod tests {
         let newest = events.newest();
         assert_eq!(newest.len(), 2 * STANDINGS_MAX + 1);
         assert_eq!(
-            (newest[0].kind, newest[0].subject.as_str(), newest[0].message.as_str()),
+            (
+                newest[0].kind,
+                newest[0].subject.as_str(),
+                newest[0].message.as_str()
+            ),
             (
                 EventKind::Disagreement,
                 "alice",

@@ -17,8 +17,8 @@ use quorix_trust::ports::{Place, StoreError, TileStore};
 use tokio::time::Instant;
 
 use crate::error::AskError;
-use crate::machine::blocking;
 use crate::logs::{Log, Standing, held};
+use crate::machine::blocking;
 use crate::service::Shared;
 
 mod dates;

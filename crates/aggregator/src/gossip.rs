@@ -20,19 +20,20 @@ use tonic::transport::Channel;
 
 use crate::error::AskError;
 use crate::follow::{Disowned, lean, quarantine};
+use crate::grpc::EXCHANGE_BYTES_MAX;
 use crate::logs::{Held, Log, held};
 use crate::machine::{blocking, jitter};
 use crate::mirror::{Hashes, unproved};
 use crate::service::Shared;
 
-/// Checkpoints in one call.
+mod parts;
+
+use parts::{answer, parts};
+
+/// Checkpoints in one call, and proofs.
 const SEEN_MAX: usize = 1_024;
 /// Checkpoints of one log in one call.
 const SEEN_OF_ONE_MAX: usize = 4;
-/// Bytes of checkpoints in one call, with room for proofs below what the other side takes.
-const PART_BYTES_MAX: usize = 1024 * 1024;
-/// The largest answer of a peer, in bytes.
-const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Another aggregator, of whoever one likes to compare with.
 #[derive(Clone, Debug)]
@@ -61,11 +62,11 @@ impl Shared {
     ) -> Result<pb::ExchangeCheckpointsResponse, AskError> {
         few("seen", asked.seen.len())?;
         few("proofs", asked.proofs.len())?;
+        let seen = asked.seen.iter().map(|one| &one.origin);
+        let named = seen.chain(asked.proofs.iter().map(|one| &one.origin));
+        let named = named.cloned().collect();
         self.hear(asked.seen, asked.proofs).await;
-        Ok(pb::ExchangeCheckpointsResponse {
-            seen: self.seen().await?,
-            proofs: self.proofs(),
-        })
+        Ok(answer(&named, self.seen().await?, self.proofs()))
     }
 
     /// Proof that is held here.
@@ -82,27 +83,17 @@ impl Shared {
     }
 
     /// What is known of each log: the checkpoint that its mirror is under, with our own cosignature where there is one,
-    /// and the largest that it ever showed.
+    /// and the largest that it ever showed, where that is another one.
     pub(crate) async fn seen(self: &Arc<Self>) -> Result<Vec<pb::SeenCheckpoint>, StoreError> {
         let shared = self.clone();
         blocking("reading kept checkpoints", move || {
             let mut seen = Vec::new();
             for log in &shared.logs {
-                let head = shared.index.mirror(&log.origin).head()?;
-                let cosigned = shared.index.cosigned(&log.origin)?;
-                let cosigned = cosigned.filter(|cosigned| {
-                    head.as_ref().is_some_and(|head| head.size == cosigned.size)
-                });
-                let mirrored = cosigned
-                    .map(|cosigned| cosigned.note)
-                    .or(head.map(|head| head.checkpoint))
-                    .filter(|note| !note.is_empty());
-                let newest = shared.index.newest_checkpoint(&log.origin)?;
-                let notes = mirrored.into_iter().chain(newest.map(|newest| newest.note));
-                seen.extend(notes.map(|checkpoint| pb::SeenCheckpoint {
+                let checkpoint = |signed: SignedCheckpoint| pb::SeenCheckpoint {
                     origin: log.origin.clone(),
-                    checkpoint,
-                }));
+                    checkpoint: signed.bytes().to_vec(),
+                };
+                seen.extend(seen_of(&shared, log)?.map(checkpoint));
             }
             Ok(seen)
         })
@@ -237,23 +228,32 @@ impl Shared {
 
     /// Exchanges checkpoints with a peer once.
     pub(crate) async fn exchange(self: &Arc<Self>, peer: &Peer) -> Result<(), String> {
-        let mut client = FollowServiceClient::new(peer.channel.clone())
-            .max_decoding_message_size(ANSWER_BYTES_MAX);
         let seen = self.seen().await.map_err(|error| error.to_string())?;
-        let mut proofs = self.proofs();
-        proofs.truncate(SEEN_MAX);
-        for seen in parts(seen) {
-            let proofs = std::mem::take(&mut proofs);
-            let request = pb::ExchangeCheckpointsRequest { seen, proofs };
-            let limit = self.config.request_timeout;
-            let answer = tokio::time::timeout(limit, client.exchange_checkpoints(request))
+        self.tell_peer(peer, parts(seen, self.proofs())).await
+    }
+
+    /// Tells a peer all of these, also what comes after one that it refuses. The error is that of the first.
+    pub(crate) async fn tell_peer(
+        self: &Arc<Self>,
+        peer: &Peer,
+        parts: Vec<pb::ExchangeCheckpointsRequest>,
+    ) -> Result<(), String> {
+        let mut client = FollowServiceClient::new(peer.channel.clone())
+            .max_decoding_message_size(EXCHANGE_BYTES_MAX);
+        let (limit, mut ended) = (self.config.request_timeout, Ok(()));
+        for part in parts {
+            let answer = tokio::time::timeout(limit, client.exchange_checkpoints(part))
                 .await
-                .map_err(|_| format!("no answer within {} ms", limit.as_millis()))?
-                .map_err(|status| status.message().to_owned())?
-                .into_inner();
-            self.hear(answer.seen, answer.proofs).await;
+                .map_err(|_| format!("no answer within {} ms", limit.as_millis()))?;
+            match answer {
+                Ok(answer) => {
+                    let answer = answer.into_inner();
+                    self.hear(answer.seen, answer.proofs).await;
+                }
+                Err(status) => ended = ended.and(Err(status.message().to_owned())),
+            }
         }
-        Ok(())
+        ended
     }
 
     /// Exchanges checkpoints with a peer again and again.
@@ -270,20 +270,28 @@ impl Shared {
     }
 }
 
-/// What fits into one call each; at least one part.
-fn parts(seen: Vec<pb::SeenCheckpoint>) -> Vec<Vec<pb::SeenCheckpoint>> {
-    let (mut parts, mut part, mut bytes) = (Vec::new(), Vec::new(), 0_usize);
-    for one in seen {
-        let length = one.origin.len().saturating_add(one.checkpoint.len());
-        if part.len() >= SEEN_MAX || bytes.saturating_add(length) > PART_BYTES_MAX {
-            parts.push(std::mem::take(&mut part));
-            bytes = 0;
-        }
-        bytes = bytes.saturating_add(length);
-        part.push(one);
-    }
-    parts.push(part);
-    parts
+fn seen_of(
+    shared: &Shared,
+    log: &Log,
+) -> Result<impl Iterator<Item = SignedCheckpoint>, StoreError> {
+    let open = |note: Vec<u8>| SignedCheckpoint::open(&note, &log.key, &log.origin).ok();
+    let size_of = |signed: &SignedCheckpoint| signed.checkpoint().size;
+    let mirrored = match held(log, shared.index.mirror(&log.origin).as_ref())? {
+        Some(Held {
+            signed: Ok(Some(signed)),
+            ..
+        }) => Some(lean(&shared.policy, &log.key, &signed)),
+        _ => None,
+    };
+    let cosigned = shared.index.cosigned(&log.origin)?;
+    let cosigned = cosigned.and_then(|cosigned| open(cosigned.note));
+    let cosigned =
+        cosigned.filter(|cosigned| mirrored.as_ref().map(size_of) == Some(size_of(cosigned)));
+    let mirrored = cosigned.or(mirrored);
+    let newest = shared.index.newest_checkpoint(&log.origin)?;
+    let newest = newest.and_then(|newest| open(newest.note));
+    let newest = newest.filter(|newest| mirrored.as_ref().map(size_of) != Some(size_of(newest)));
+    Ok(mirrored.into_iter().chain(newest))
 }
 
 fn few(argument: &str, found: usize) -> Result<(), AskError> {
@@ -311,11 +319,12 @@ fn weigh(shared: &Shared, log: &Log, heard: &SignedCheckpoint) -> Result<Heard, 
     let mut kept = shared.index.checkpoints(&log.origin, goal.size, 1)?;
     kept.retain(|kept| kept.size == goal.size);
     let is_kept = !kept.is_empty();
-    let signed = match held(log, mirror.as_ref())? {
+    let (mirrored, signed) = match held(log, mirror.as_ref())? {
         Some(Held {
-            signed: Ok(signed), ..
-        }) => signed,
-        _ => None,
+            size,
+            signed: Ok(signed),
+        }) => (size, signed),
+        _ => (0, None),
     };
     let open =
         |kept: StoredCheckpoint| SignedCheckpoint::open(&kept.note, &log.key, &log.origin).ok();
@@ -325,13 +334,14 @@ fn weigh(shared: &Shared, log: &Log, heard: &SignedCheckpoint) -> Result<Heard, 
             return Ok(Heard::Contradicts(proof));
         }
     }
+    let hashes = Hashes(mirror.as_ref());
+    // Also while it is being caught up with: what is mirrored was proved to be of a tree that the log signed.
+    if goal.size <= mirrored && root_of(&hashes, goal.size).map_err(unproved)? == goal.root {
+        return Ok(Heard::Known);
+    }
     if let Some(signed) = signed
         && goal.size <= signed.checkpoint().size
     {
-        let hashes = Hashes(mirror.as_ref());
-        if root_of(&hashes, goal.size).map_err(unproved)? == goal.root {
-            return Ok(Heard::Known);
-        }
         let larger = signed.checkpoint();
         let proof = prove_older_root(&hashes, goal.size, larger.size).map_err(unproved)?;
         let is_proved = verify_older_root(goal.size, larger.size, &larger.root, &proof)
@@ -350,24 +360,4 @@ fn weigh(shared: &Shared, log: &Log, heard: &SignedCheckpoint) -> Result<Heard, 
         size: goal.size,
         note: lean(&shared.policy, &log.key, heard).bytes().to_vec(),
     }))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_told_is_cut_into_calls_that_a_peer_takes() {
-        let one = |bytes: usize| pb::SeenCheckpoint {
-            origin: String::new(),
-            checkpoint: vec![0; bytes],
-        };
-        let lengths = |seen: Vec<pb::SeenCheckpoint>| -> Vec<usize> {
-            parts(seen).iter().map(Vec::len).collect()
-        };
-        assert_eq!(lengths(Vec::new()), [0]);
-        assert_eq!(lengths(vec![one(1); 1_024]), [1_024]);
-        assert_eq!(lengths(vec![one(1); 2_049]), [1_024, 1_024, 1]);
-        assert_eq!(lengths(vec![one(64 * 1024); 40]), [16, 16, 8]);
-    }
 }

@@ -294,8 +294,7 @@ impl Log {
 
     /// Proof of equivocation is held; the first one stays.
     pub(crate) fn quarantined(&self, proof: Equivocation) {
-        locked(&self.equivocation)
-            .get_or_insert_with(|| Arc::new(proof));
+        locked(&self.equivocation).get_or_insert_with(|| Arc::new(proof));
         self.looked_at.send_replace(true);
     }
 

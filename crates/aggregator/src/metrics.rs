@@ -107,9 +107,7 @@ impl Metrics {
     /// Events that were not posted because too many waited.
     pub(crate) fn missed(&self, events: u64) {
         let result = "missed";
-        self.webhook
-            .get_or_create(&ByEnd { result })
-            .inc_by(events);
+        self.webhook.get_or_create(&ByEnd { result }).inc_by(events);
     }
 
     pub(crate) fn posted(&self, result: &'static str) {

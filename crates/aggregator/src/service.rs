@@ -118,6 +118,8 @@ impl Aggregator {
         looked_at(&next.logs, patience).await;
         for log in &old.logs {
             if !next.logs.iter().any(|next| next.name == log.name) {
+                // What is being written of it is counted first.
+                let _ended = log.commit.lock().await;
                 old.metrics.forget_log(&log.name);
             }
         }

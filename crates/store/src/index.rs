@@ -43,7 +43,7 @@ const TALLIES: (&str, Shape) = ("tallies", Shape::Sorted);
 const CHECKPOINTS: (&str, Shape) = ("checkpoints", Shape::Sorted);
 
 const LAYOUT: Layout = Layout {
-    schema: "quorix index 2",
+    schema: "quorix index 3",
     columns: &[
         tree::HASHES,
         tree::BUNDLES,

@@ -7,7 +7,7 @@ mod follow;
 mod log_index;
 
 pub use follow::{
-    AHEAD_MAX, Facet, Facts, Kept, KeptOf, Lift, OTHER_SYSTEMS, PAIRED_VOICES_MAX,
+    AHEAD_MAX, Equivocation, Facet, Facts, Kept, KeptOf, Lift, OTHER_SYSTEMS, PAIRED_VOICES_MAX,
     SYSTEMS_PER_DAY_MAX, StoredCheckpoint, Tally, TallyKey, day_of, tallied, thinned,
 };
 pub use log_index::{ListGrowth, LogIndexBatch, LogIndexStore, StoredList};
@@ -337,37 +337,6 @@ pub struct FollowBatch {
     pub facts: Vec<Facts>,
 }
 
-/// Proof that one log signed two contradicting checkpoints (SEMANTICS §5).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Equivocation {
-    /// Signed note.
-    pub first: Vec<u8>,
-    /// Signed note by the same key.
-    pub second: Vec<u8>,
-    /// Where the sizes differ: a proof that recomputes the larger root exactly and yields another smaller root
-    /// than the signed one. Empty where the sizes are equal.
-    pub consistency_proof: Vec<Hash>,
-}
-
-impl Equivocation {
-    /// True if both are about the same two signed texts, in either order. Whose lines of signatures are below them changes
-    /// nothing: whoever shows a note can add some.
-    #[must_use]
-    pub fn is_of_the_same_checkpoints(&self, other: &Self) -> bool {
-        let texts = |proof: &'_ Self| [&proof.first, &proof.second].map(|note| text_of(note).to_vec());
-        let ([first, second], others) = (texts(self), texts(other));
-        others == [first.clone(), second.clone()] || others == [second, first]
-    }
-}
-
-/// What is signed of a note: all before its last blank line, and all of what is none.
-fn text_of(note: &[u8]) -> &[u8] {
-    let blank = note.windows(2).rposition(|two| two == b"\n\n");
-    blank
-        .and_then(|position| note.get(..position))
-        .unwrap_or(note)
-}
-
 /// How the voices on one output stand to each other, whatever any policy says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Standing {
@@ -548,8 +517,8 @@ pub trait IndexStore: Send + Sync + 'static {
     ) -> Result<Vec<HashPart>, StoreError>;
 
     /// Tallies that are not zero, ascending by key: of days the newest, at most `days_max`, and of pairs the first, at most
-    /// `pairs_max`. No more is read than that. A day has at most [`SYSTEMS_PER_DAY_MAX`] systems; what is said of further
-    /// ones is counted under [`OTHER_SYSTEMS`].
+    /// `pairs_max`. Of each day its first [`SYSTEMS_PER_DAY_MAX`] systems; all others of it are one, [`OTHER_SYSTEMS`]. No
+    /// more is read than that, whatever is kept.
     ///
     /// # Errors
     /// The store failed.

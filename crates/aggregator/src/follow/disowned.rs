@@ -36,8 +36,7 @@ impl Disowned {
             let (mut others, mut is_one_ours) = (Vec::new(), false);
             for (size, root) in of_proof(log, &lift.proof) {
                 let is_covered = size <= mirrored;
-                if is_covered
-                    && root_of(&Hashes(mirror.as_ref()), size).map_err(unproved)? == root
+                if is_covered && root_of(&Hashes(mirror.as_ref()), size).map_err(unproved)? == root
                 {
                     is_one_ours = true;
                 } else {
@@ -65,8 +64,11 @@ impl Disowned {
 
     /// Whether a proof has one of them, so that it is of the contradiction whose quarantine was lifted.
     pub(crate) fn has_one_of(&self, log: &Log, proof: &Equivocation) -> bool {
-        of_proof(log, proof)
-            .any(|(size, root)| self.0.iter().any(|one| (one.size, one.root) == (size, root)))
+        of_proof(log, proof).any(|(size, root)| {
+            self.0
+                .iter()
+                .any(|one| (one.size, one.root) == (size, root))
+        })
     }
 
     fn find(&self, checkpoint: &Checkpoint) -> Option<&One> {

@@ -123,7 +123,10 @@ impl Follower {
                     let mirrored = root_of(&Hashes(mirror.as_ref()), size).map_err(unproved)?;
                     Ok::<_, StoreError>(mirrored == *root)
                 };
-                if size < end && let Some(root) = root && !is_ours(&root)? {
+                if size < end
+                    && let Some(root) = root
+                    && !is_ours(&root)?
+                {
                     return note_of(index.as_ref(), &log.key, size);
                 }
             }
@@ -439,9 +442,10 @@ impl Kept {
             let some = index.checkpoints(origin, next, KEPT_AT_ONCE)?;
             let Some(last) = some.last() else { break };
             let reached = last.size;
-            all.extend(some.into_iter().map(|kept| {
-                (kept.size, root_in(&kept, key), kept.at_s)
-            }));
+            all.extend(
+                some.into_iter()
+                    .map(|kept| (kept.size, root_in(&kept, key), kept.at_s)),
+            );
             if reached >= end {
                 break;
             }

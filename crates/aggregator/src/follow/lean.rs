@@ -5,13 +5,18 @@ use quorix_tlog::note::{SignedNote, VerifierKey};
 use quorix_trust::policy::Policy;
 
 /// The same checkpoint with the log's own signature and the earliest cosignature of each witness of the policy, and no
-/// other line: whoever serves a note can add lines to it, up to 64 of any length. As it is where it cannot be cut.
-pub(crate) fn lean(policy: &Policy, key: &VerifierKey, shown: &SignedCheckpoint) -> SignedCheckpoint {
+/// other line: whoever serves a note can add lines to it, up to 128 KiB in all. As it is where it cannot be cut.
+pub(crate) fn lean(
+    policy: &Policy,
+    key: &VerifierKey,
+    shown: &SignedCheckpoint,
+) -> SignedCheckpoint {
     bare(key, shown).map_or_else(
         || shown.clone(),
         |bare| {
             let cosigned = policy.with_earliest_cosignatures(bare.bytes(), shown.bytes());
-            let opened = cosigned.and_then(|note| SignedCheckpoint::open(&note, key, key.name().as_str()).ok());
+            let opened = cosigned
+                .and_then(|note| SignedCheckpoint::open(&note, key, key.name().as_str()).ok());
             opened.unwrap_or(bare)
         },
     )
@@ -59,10 +64,17 @@ mod tests {
             let key = SigningKey::from_seed(name.parse().unwrap(), [3; 32]);
             SignedNote::sign(text, &[&key]).unwrap().signatures()[0].clone()
         };
-        let mut lines: Vec<_> = (0..50).map(|number| other(&format!("junk-{number}"))).collect();
-        lines.extend([own.clone(), cosigned.clone(), stranger.cosign(&checkpoint, 6).unwrap()]);
+        let mut lines: Vec<_> = (0..50)
+            .map(|number| other(&format!("junk-{number}")))
+            .collect();
+        lines.extend([
+            own.clone(),
+            cosigned.clone(),
+            stranger.cosign(&checkpoint, 6).unwrap(),
+        ]);
         let served = SignedNote::assemble(text, lines).unwrap().to_bytes();
-        let served = SignedCheckpoint::open(&served, key.verifier(), key.verifier().name().as_str());
+        let served =
+            SignedCheckpoint::open(&served, key.verifier(), key.verifier().name().as_str());
 
         let text_of_policy = format!(
             "builder alice {} https://a.example operator=alice\nwitness w {} https://w.example\n\

@@ -140,9 +140,14 @@ impl Follower {
         shown: &[Shown],
         failures: &mut Failures,
     ) -> Result<Option<Step>, StepError> {
-        let shown = &self.without_disowned(shown, failures).await?;
-        let known = self.known().await?;
-        if let Some(step) = self.contradiction(shown, &known).await? {
+        let disowned = self.disowned().await?;
+        let shown = &self.without(&disowned, shown, failures);
+        let mut known = self.known().await?;
+        let newest = known.newest.as_ref().map(SignedCheckpoint::checkpoint);
+        if newest.is_some_and(|newest| disowned.refutes(newest)) {
+            known.newest = None;
+        }
+        if let Some(step) = self.contradiction(shown, &known, &disowned).await? {
             return Ok(Some(step));
         }
         let newest_size = size_of(known.newest.as_ref());
@@ -191,28 +196,36 @@ impl Follower {
         }
     }
 
-    /// What is shown without the checkpoints that an operator disowned when a quarantine was lifted: whichever address goes
-    /// on showing one fails, and the log is followed at the others.
-    async fn without_disowned(
-        &self,
-        shown: &[Shown],
-        failures: &mut Failures,
-    ) -> Result<Vec<Shown>, StepError> {
+    async fn disowned(&self) -> Result<Disowned, StoreError> {
         let (log, index) = (self.log.clone(), self.shared.index.clone());
-        let disowned = blocking("reading lifted quarantines", move || {
+        blocking("reading lifted quarantines", move || {
             Disowned::read(index.as_ref(), &log)
         })
-        .await?;
-        let mut others = Vec::new();
+        .await
+    }
+
+    /// What is shown without the checkpoints that an operator disowned when a quarantine was lifted: whichever address goes
+    /// on showing one fails, and the log is followed at the others. While both of a contradiction are beyond the mirror, it
+    /// is the first address whose word is taken.
+    fn without(&self, disowned: &Disowned, shown: &[Shown], failures: &mut Failures) -> Vec<Shown> {
+        let mut others: Vec<Shown> = Vec::new();
         for one in shown {
-            if disowned.refutes(one.signed.checkpoint()) {
+            let checkpoint = one.signed.checkpoint();
+            let is_second = disowned.has(checkpoint)
+                && others.iter().any(|other| {
+                    let other = other.signed.checkpoint();
+                    disowned.has(other)
+                        && other.size == checkpoint.size
+                        && other.root != checkpoint.root
+                });
+            if is_second || disowned.refutes(checkpoint) {
                 let url = self.log.urls.get(one.at).map_or("", String::as_str);
                 failures.add(url, StepError::shows_disowned());
             } else {
                 others.push(one.clone());
             }
         }
-        Ok(others)
+        others
     }
 
     /// Quarantines a log of which two checkpoints of one size are known with different roots.
@@ -220,6 +233,7 @@ impl Follower {
         &self,
         shown: &[Shown],
         known: &Known,
+        disowned: &Disowned,
     ) -> Result<Option<Step>, StepError> {
         for (position, one) in shown.iter().enumerate() {
             let kept = self.kept_of(one.signed.checkpoint().size).await?;
@@ -231,8 +245,11 @@ impl Follower {
                 .chain(&known.newest);
             for other in others {
                 let (a, b) = (one.signed.checkpoint(), other.checkpoint());
-                if a.size == b.size && a.root != b.root {
-                    return self.quarantine(other, &one.signed, Vec::new()).await.map(Some);
+                if a.size == b.size && a.root != b.root && !disowned.refutes(b) {
+                    return self
+                        .quarantine(other, &one.signed, Vec::new())
+                        .await
+                        .map(Some);
                 }
             }
         }

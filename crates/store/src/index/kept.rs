@@ -10,7 +10,7 @@ mod all;
 
 const COSIGNED: &[u8] = b"cosigned/";
 const LIFTED: &[u8] = b"lifted/";
-const EQUIVOCATION: &[u8] = b"equivocation/";
+pub(super) const EQUIVOCATION: &[u8] = b"equivocation/";
 
 impl RocksIndex {
     pub(super) fn put_checkpoint(

@@ -12,7 +12,7 @@ use quorix_trust::ports::{
     TallyKey, room_for, tallied,
 };
 
-use super::facets::{counted_under, encode_tally, facet_keys, read_tally, tally_key};
+use super::facets::{encode_tally, facet_keys, read_tally, tally_key, whole_day_key};
 use super::row::{self, LeafTag, Row, tag_of};
 use super::{CONTESTED, COUNTS, FACETS, NAMES, OUTPUTS, TALLIES, encode_counts, name_key};
 use crate::database::{Batch, Database, META, corrupt};
@@ -285,20 +285,20 @@ fn tallies_of(rows: &[Row]) -> Vec<(TallyKey, Standing)> {
     tallied(&said)
 }
 
-/// Applies what was added to tallies (true) and taken from them (false).
+/// Applies what was added to tallies (true) and taken from them (false), and to those of whole days.
 fn move_tallies(
     database: &Database,
     batch: &mut Batch<'_>,
     moved: BTreeMap<TallyKey, Vec<(Standing, bool)>>,
 ) -> Result<(), StoreError> {
-    let (mut added, mut folded) = (BTreeMap::new(), BTreeMap::new());
+    let mut rows: BTreeMap<Vec<u8>, Vec<(Standing, bool)>> = BTreeMap::new();
     for (key, moves) in moved {
-        let under = counted_under(database, key, &mut added)?;
-        folded.entry(under).or_insert_with(Vec::new).extend(moves);
+        if let Some(whole_day) = whole_day_key(&key) {
+            rows.entry(whole_day).or_default().extend(&moves);
+        }
+        rows.insert(tally_key(&key), moves);
     }
-    for (key, moves) in folded {
-        let stays_at_zero = matches!(key, TallyKey::Day { .. });
-        let key = tally_key(&key);
+    for (key, moves) in rows {
         let mut tally = read_tally(database, &key)?;
         // What is added first: the sum never goes below zero, and so nothing does on the way.
         for (standing, is_added) in added_first(moves) {
@@ -309,7 +309,7 @@ fn move_tallies(
                 number.saturating_sub(1)
             };
         }
-        if tally == Tally::default() && !stays_at_zero {
+        if tally == Tally::default() {
             batch.delete(TALLIES.0, &key)?;
         } else {
             batch.put(TALLIES.0, &key, &encode_tally(&tally))?;

@@ -96,7 +96,7 @@ fn a_database_of_another_role_is_not_opened() {
         (found.as_str(), expected.as_str()),
         (
             "another kind of database, with retractions",
-            "quorix index 2"
+            "quorix index 3"
         )
     );
 }

@@ -2,7 +2,7 @@
 //! time they are asked for, which makes it an oracle for stores that maintain them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use quorix_nix::store_path::{HashPart, StorePath};
 use quorix_tlog::hash::Hash;
@@ -21,6 +21,14 @@ use super::Tree;
 #[derive(Clone, Debug, Default)]
 pub struct MemoryIndex {
     state: Arc<Mutex<State>>,
+    gate: Arc<(Mutex<Gate>, Condvar)>,
+}
+
+/// Where steps wait.
+#[derive(Debug, Default)]
+struct Gate {
+    is_shut: bool,
+    waiting: usize,
 }
 
 #[derive(Debug, Default)]
@@ -46,6 +54,45 @@ impl MemoryIndex {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Steps of following wait from now on until [`release`](Self::release), before anything of them is written.
+    pub fn hold(&self) {
+        self.gate().is_shut = true;
+    }
+
+    /// Waits until a step is held.
+    pub fn wait_until_a_step_is_held(&self) {
+        let mut gate = self.gate();
+        while gate.waiting == 0 {
+            gate = self.wait(gate);
+        }
+    }
+
+    /// Lets steps pass again.
+    pub fn release(&self) {
+        self.gate().is_shut = false;
+        self.gate.1.notify_all();
+    }
+
+    fn pass(&self) {
+        let mut gate = self.gate();
+        gate.waiting += 1;
+        self.gate.1.notify_all();
+        while gate.is_shut {
+            gate = self.wait(gate);
+        }
+        gate.waiting -= 1;
+    }
+
+    fn gate(&self) -> MutexGuard<'_, Gate> {
+        let gate = self.gate.0.lock();
+        gate.expect("no test panics while it holds the gate")
+    }
+
+    fn wait<'a>(&self, gate: MutexGuard<'a, Gate>) -> MutexGuard<'a, Gate> {
+        let gate = self.gate.1.wait(gate);
+        gate.expect("no test panics while it holds the gate")
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -132,6 +179,7 @@ impl IndexStore for MemoryIndex {
         expected: u64,
         batch: &FollowBatch,
     ) -> Result<Vec<StandingChange>, CommitError> {
+        self.pass();
         let mut state = self.state();
         let before = state.standings();
         let mirror = state.mirrors.entry(origin.to_owned()).or_default();
@@ -433,16 +481,7 @@ fn folded(tallies: BTreeMap<TallyKey, Tally>) -> BTreeMap<TallyKey, Tally> {
                 *system = OTHER_SYSTEMS.to_owned();
             }
         }
-        let sum = folded.entry(key).or_default();
-        for standing in [
-            Standing::Agree,
-            Standing::Disagree,
-            Standing::OneBuilder,
-            Standing::NoData,
-        ] {
-            let mut tally = tally;
-            *sum.of(standing) += *tally.of(standing);
-        }
+        folded.entry(key).or_default().add(tally);
     }
     folded
 }

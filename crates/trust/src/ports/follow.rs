@@ -1,11 +1,12 @@
-//! What is kept of following logs besides their trees: checkpoints with their times, lifted quarantines, and what the
-//! index counts and finds by.
+//! What is kept of following logs besides their trees: checkpoints with their times, proof of equivocation, lifted
+//! quarantines, and what the index counts and finds by.
 //!
 //! The days of statements come from stored checkpoints, so that an index that is built anew from the mirrors is the same.
 
 use quorix_nix::store_path::HashPart;
+use quorix_tlog::hash::Hash;
 
-use super::{Equivocation, IndexedStatement, Standing};
+use super::{IndexedStatement, Standing};
 
 /// Seconds of a day.
 const DAY_S: u64 = 86_400;
@@ -61,6 +62,37 @@ pub enum Kept {
     Lift(Lift),
 }
 
+/// Proof that one log signed two contradicting checkpoints (SEMANTICS §5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Equivocation {
+    /// Signed note.
+    pub first: Vec<u8>,
+    /// Signed note by the same key.
+    pub second: Vec<u8>,
+    /// Where the sizes differ: a proof that recomputes the larger root exactly and yields another smaller root
+    /// than the signed one. Empty where the sizes are equal.
+    pub consistency_proof: Vec<Hash>,
+}
+
+impl Equivocation {
+    /// True if both are about the same two signed texts, in either order. Whose lines of signatures are below them changes
+    /// nothing: whoever shows a note can add some.
+    #[must_use]
+    pub fn is_of_the_same_checkpoints(&self, other: &Self) -> bool {
+        let (one, two) = (text_of(&self.first), text_of(&self.second));
+        let others = (text_of(&other.first), text_of(&other.second));
+        others == (one, two) || others == (two, one)
+    }
+}
+
+/// What is signed of a note: all before its last blank line, and all of what is none.
+fn text_of(note: &[u8]) -> &[u8] {
+    let blank = note.windows(2).rposition(|two| two == b"\n\n");
+    blank
+        .and_then(|position| note.get(..position))
+        .unwrap_or(note)
+}
+
 /// An operator's recorded act: a quarantine was lifted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lift {
@@ -98,10 +130,10 @@ pub enum Facet {
     System(String),
 }
 
-/// The most systems that are counted by themselves of what was said on one day. Systems are free text of logs.
+/// The most systems of one day that are told of by themselves. Systems are free text of logs.
 pub const SYSTEMS_PER_DAY_MAX: usize = 64;
 
-/// The system under which all others of a day are counted.
+/// The system as which all others of a day are told of.
 pub const OTHER_SYSTEMS: &str = "(others)";
 
 /// What is counted.
@@ -137,6 +169,29 @@ pub struct Tally {
 }
 
 impl Tally {
+    const STANDINGS: [Standing; 4] = [
+        Standing::Agree,
+        Standing::Disagree,
+        Standing::OneBuilder,
+        Standing::NoData,
+    ];
+
+    /// Adds all numbers of another one.
+    pub fn add(&mut self, mut other: Self) {
+        for standing in Self::STANDINGS {
+            let number = self.of(standing);
+            *number = number.saturating_add(*other.of(standing));
+        }
+    }
+
+    /// Takes all numbers of another one away.
+    pub fn take(&mut self, mut other: Self) {
+        for standing in Self::STANDINGS {
+            let number = self.of(standing);
+            *number = number.saturating_sub(*other.of(standing));
+        }
+    }
+
     /// The number of one standing.
     pub const fn of(&mut self, standing: Standing) -> &mut u64 {
         match standing {
