@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn of_large_entries_only_so_many_are_in_memory_at_once() {
         let (index, origin) = (MemoryIndex::new(), "logs.example.org/alice");
-        let entries = vec![vec![7; 65_000]; 300];
+        let entries = vec![vec![7; 65_535]; 300];
         let batch = FollowBatch {
             tree: Grower::new(origin).grow(&entries),
             statements: Vec::new(),

@@ -87,7 +87,7 @@ async fn proof_that_comes_in_while_the_policy_is_changed_is_held_under_the_next_
     };
     before.accept_proof(&before.logs[0], proof).await.unwrap();
     assert_eq!(world.state("alice"), LogState::Quarantined);
-    assert_eq!(world.outcome("app").await, Outcome::Unknown);
+    assert_eq!(world.outcome("app").await, Outcome::Insufficient);
     world.aggregator.shutdown().await;
 }
 
