@@ -154,3 +154,27 @@ async fn a_mirror_has_one_writer_also_while_the_line_of_its_log_is_changed() {
     assert!(Arc::ptr_eq(&before.commit, &world.log("alice").commit));
     world.aggregator.shutdown().await;
 }
+
+/// Else the first goes on waiting for logs that nobody follows any more, and comes into force last.
+#[tokio::test]
+async fn two_policies_that_come_in_at_once_are_taken_up_one_after_the_other() {
+    let (alice, bob) = (FakeLog::start("alice").await, FakeLog::start("bob").await);
+    let carol = FakeLog::start("carol").await;
+    for log in [&alice, &bob, &carol] {
+        log.append(&[an_attestation().of("app").bytes()]);
+    }
+    let world = World::of(&[&alice]);
+    let first = Arc::new(policy(&bob.line(&[]), 1, "bob", "path"));
+    let second = Arc::new(policy(&carol.line(&[]), 1, "carol", "path"));
+    let patience = Duration::from_secs(2);
+    let (one, other) = tokio::join!(
+        world.aggregator.reload(first, patience),
+        world.aggregator.reload(second, patience)
+    );
+    one.and(other).unwrap();
+    let logs = &world.aggregator.shared().logs;
+    let names: Vec<_> = logs.iter().map(|log| log.name.as_str()).collect();
+    assert_eq!(names, ["carol"]);
+    assert_eq!(world.state("carol"), LogState::Live);
+    world.aggregator.shutdown().await;
+}

@@ -27,8 +27,10 @@ impl RocksIndex {
         let mut writes = self.database.batch();
         let value = [kept.at_s.to_be_bytes().as_slice(), &kept.note].concat();
         writes.put(CHECKPOINTS.0, &key, &value)?;
-        for size in thinned(&self.ahead_with(origin, kept.size)?) {
-            writes.delete(CHECKPOINTS.0, &checkpoint_key(origin, size))?;
+        if kept.size > self.mirrored(&prefix_of(origin))? {
+            for size in thinned(&self.ahead_with(origin, kept.size)?) {
+                writes.delete(CHECKPOINTS.0, &checkpoint_key(origin, size))?;
+            }
         }
         writes.commit(OPERATION)
     }
@@ -197,12 +199,7 @@ impl RocksIndex {
     fn beyond_the_mirror(&self, origin: &str) -> Result<Vec<Vec<u8>>, StoreError> {
         const OPERATION: &str = "reading kept checkpoints";
         let prefix = prefix_of(origin);
-        let tree = Tree {
-            database: &self.database,
-            prefix: &prefix,
-        };
-        let size = tree.head()?.map_or(0, |head| head.size);
-        let Some(next) = size.checked_add(1) else {
+        let Some(next) = self.mirrored(&prefix)?.checked_add(1) else {
             return Ok(Vec::new());
         };
         let from = checkpoint_key(origin, next);
@@ -215,6 +212,12 @@ impl RocksIndex {
             keys.push(key.to_vec());
         }
         Ok(keys)
+    }
+
+    fn mirrored(&self, prefix: &[u8]) -> Result<u64, StoreError> {
+        let database = &self.database;
+        let head = Tree { database, prefix }.head()?;
+        Ok(head.map_or(0, |head| head.size))
     }
 
     pub(super) fn read_lifts(&self, origin: &str) -> Result<Vec<Lift>, StoreError> {

@@ -230,10 +230,10 @@ pub struct FindOutputsResponse {
 pub struct GetTalliesRequest {}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GetTalliesResponse {
-    /// Ascending by day and system; the newest 10,000.
+    /// Ascending by day and system; the newest 10,000. Of a day the first 64 systems, and `(others)`.
     #[prost(message, repeated, tag = "1")]
     pub days: ::prost::alloc::vec::Vec<DayTally>,
-    /// Ascending by names.
+    /// Ascending by names; at most 10,000.
     #[prost(message, repeated, tag = "2")]
     pub pairs: ::prost::alloc::vec::Vec<PairTally>,
 }
@@ -289,7 +289,7 @@ pub struct ExchangeCheckpointsResponse {
     /// What the asked has of its own logs, first of those that were asked about: what fits into 8 MiB.
     #[prost(message, repeated, tag = "1")]
     pub seen: ::prost::alloc::vec::Vec<SeenCheckpoint>,
-    /// Proof that a log signed two checkpoints that contradict each other, as far as the answer shows it.
+    /// Proof that the asked holds against logs, in the same order: what fits into 4 MiB of it.
     #[prost(message, repeated, tag = "2")]
     pub proofs: ::prost::alloc::vec::Vec<SeenEquivocation>,
 }
