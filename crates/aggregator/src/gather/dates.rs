@@ -27,6 +27,9 @@ const LOOKS_MAX: u32 = NEXT_TO_EACH_OTHER + 48;
 /// Checkpoints looked at of one log in all: each costs as many signatures as the policy has witnesses.
 const LOOKS_OF_LOG_MAX: u32 = 1_024;
 
+/// A checkpoint that met the quorum, and who cosigned it when.
+type Dated = (SignedCheckpoint, Cosigned);
+
 /// Adds to what was gathered what dates it.
 pub(super) fn date(shared: &Shared, gathered: &mut Gathered) -> Result<(), StoreError> {
     for builder in &shared.policy.builders {
@@ -43,7 +46,7 @@ pub(super) fn date(shared: &Shared, gathered: &mut Gathered) -> Result<(), Store
         };
         let found = earlier(shared, builder, seen, &indices)?;
         if let Some(evidence) = gathered.evidence.logs.get_mut(builder.origin()) {
-            let covering = |(signed, cosigned): &(SignedCheckpoint, Cosigned)| Covering {
+            let covering = |(signed, cosigned): &Dated| Covering {
                 size: signed.checkpoint().size,
                 cosigned: cosigned.clone(),
             };
@@ -73,7 +76,7 @@ fn earlier(
     builder: &Builder,
     seen: &Snapshot,
     indices: &[u64],
-) -> Result<Vec<(SignedCheckpoint, Cosigned)>, StoreError> {
+) -> Result<Vec<Dated>, StoreError> {
     let (mut found, mut covered, mut bytes) = (Vec::new(), 0, 0_usize);
     let mut search = Search::default();
     let at_once = indices.len().div_ceil(EARLIER_MAX).max(1);
@@ -151,7 +154,7 @@ fn look_at(
     builder: &Builder,
     seen: &Snapshot,
     from: u64,
-) -> Result<Option<(u64, Option<(SignedCheckpoint, Cosigned)>)>, StoreError> {
+) -> Result<Option<(u64, Option<Dated>)>, StoreError> {
     let kept = shared.index.checkpoints(builder.origin(), from, 1)?.pop();
     let Some(kept) = kept.filter(|kept| kept.size <= seen.size()) else {
         return Ok(None);

@@ -246,3 +246,26 @@ pub fn tallied<'a>(
     }
     keys
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proofs_of_the_same_two_texts_are_of_the_same_checkpoints_whoever_signed_below_them() {
+        let note = |text: &str, lines: &str| format!("{text}\n1\nroot\n\n{lines}").into_bytes();
+        let proof = |first, second| Equivocation {
+            first,
+            second,
+            consistency_proof: Vec::new(),
+        };
+        let (a, b) = (note("a", "by x\n"), note("b", "by x\n"));
+        let (again, other) = (note("b", "by x\nby y\n"), note("c", "by x\n"));
+        let held = proof(a.clone(), b.clone());
+        assert!(held.is_of_the_same_checkpoints(&proof(a.clone(), again.clone())));
+        assert!(held.is_of_the_same_checkpoints(&proof(again, a.clone())));
+        assert!(!held.is_of_the_same_checkpoints(&proof(a.clone(), other.clone())));
+        assert!(!held.is_of_the_same_checkpoints(&proof(a.clone(), a)));
+        assert!(!held.is_of_the_same_checkpoints(&proof(b, other)));
+    }
+}
