@@ -10,8 +10,8 @@ use futures::{StreamExt, stream};
 use quorix_trust::attestation::BlobId;
 use quorix_trust::ports::{CommitError, FollowBatch, StoreError, TreeBatch};
 
-use crate::follow::blocking;
 use crate::logs::Log;
+use crate::machine::blocking;
 use crate::service::Shared;
 
 const AT_ONCE: usize = 8;
@@ -73,9 +73,11 @@ impl Shared {
         if blobs.is_empty() {
             return Ok(false);
         }
-        let _one_at_a_time = log.commit.lock().await;
+        let one_at_a_time = log.commit.clone().lock_owned().await;
         let (origin, index) = (log.origin.clone(), self.index.clone());
         blocking("keeping blobs in a mirror", move || {
+            // Here, so that it is held until the write has ended, also if nobody waits for it any more.
+            let _one_at_a_time = one_at_a_time;
             let Some(head) = index.mirror(&origin).head()? else {
                 return Ok(());
             };

@@ -23,7 +23,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::config::AggregatorConfig;
-use crate::follow::blocking;
+use crate::machine::blocking;
 use crate::service::Shared;
 
 /// Seconds for which an answer "not here", or one that does not verify, is remembered.

@@ -10,8 +10,9 @@ use std::sync::Arc;
 use quorix_tlog::cosignature::CosignerSigningKey;
 use quorix_trust::ports::{StoreError, StoredCheckpoint};
 
-use crate::follow::blocking;
+use crate::follow::lean;
 use crate::logs::{Held, Log, held};
+use crate::machine::blocking;
 use crate::service::Shared;
 
 /// The same checkpoint is cosigned again after so many seconds: its time says how fresh it is.
@@ -52,7 +53,7 @@ impl Shared {
             let Some(at_s) = time_of(before.as_ref(), size, (shared.clock)()) else {
                 return Ok(());
             };
-            match key.cosign_onto(&signed, at_s) {
+            match key.cosign_onto(&lean(&shared.policy, &log.key, &signed), at_s) {
                 Ok(note) => {
                     let note = note.to_bytes();
                     let cosigned = StoredCheckpoint { at_s, size, note };

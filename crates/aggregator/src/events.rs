@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
+use quorix_nix::store_path::StoreDir;
 use quorix_trust::ports::{Standing, StandingChange};
 use tokio::sync::broadcast;
 
@@ -15,6 +16,9 @@ use crate::memo::locked;
 pub const WATCHER_BACKLOG: usize = 1_024;
 /// Events that are remembered.
 pub const REMEMBERED_MAX: usize = 256;
+
+/// Outputs whose standing changed that are told of one by one, of one commit.
+pub const STANDINGS_MAX: usize = 64;
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +46,7 @@ pub enum EventKind {
     LogLive,
     /// Proof of equivocation is held against a log.
     LogQuarantined,
-    /// A log withdrew something that it had said of an output.
+    /// A log published retractions of entries, whether or not it has any such entry.
     Revoked,
 }
 
@@ -80,29 +84,73 @@ impl Events {
         let _ = self.sender.send(event);
     }
 
+    /// Tells of the outputs whose standing one step of following `log` changed, where that is news: of at most
+    /// [`STANDINGS_MAX`] one by one, of the others how many they are. So none can drown what is told of logs.
+    pub(crate) fn tell_standings(
+        &self,
+        at_s: u64,
+        log: &str,
+        store_dir: &StoreDir,
+        changes: &[StandingChange],
+    ) {
+        let subject = |change: &StandingChange| store_dir.join(&change.output);
+        let mut news = changes
+            .iter()
+            .filter_map(|change| news_of(at_s, subject(change), change));
+        for event in news.by_ref().take(STANDINGS_MAX) {
+            self.tell(event);
+        }
+        let (mut more, mut kind) = (0_usize, EventKind::Resolved);
+        for event in news {
+            more = more.saturating_add(1);
+            if event.kind == EventKind::Disagreement {
+                kind = event.kind;
+            }
+        }
+        if more > 0 {
+            let subject = log.to_owned();
+            let message = format!(
+                "By the newest entries of {log}, builders began or ceased to disagree about {more} more outputs."
+            );
+            self.tell(Event {
+                at_s,
+                kind,
+                subject,
+                message,
+            });
+        }
+    }
+
     /// Tells of an output whose standing changed, where that is news; `store_path` is its absolute path.
     pub(crate) fn tell_standing(&self, at_s: u64, store_path: &str, change: &StandingChange) {
-        let (kind, message) = match (change.before, change.after) {
-            (before, Standing::Disagree) if before != Standing::Disagree => (
-                EventKind::Disagreement,
-                format!("Builders disagree about {}.", change.output.name()),
-            ),
-            (Standing::Disagree, after) if after != Standing::Disagree => (
-                EventKind::Resolved,
-                format!(
-                    "Builders no longer disagree about {}.",
-                    change.output.name()
-                ),
-            ),
-            _ => return,
-        };
-        self.tell(Event {
-            at_s,
-            kind,
-            subject: store_path.to_owned(),
-            message,
-        });
+        if let Some(event) = news_of(at_s, store_path.to_owned(), change) {
+            self.tell(event);
+        }
     }
+}
+
+/// What is to be told of an output whose standing changed.
+fn news_of(at_s: u64, subject: String, change: &StandingChange) -> Option<Event> {
+    let (kind, message) = match (change.before, change.after) {
+        (before, Standing::Disagree) if before != Standing::Disagree => (
+            EventKind::Disagreement,
+            format!("Builders disagree about {}.", change.output.name()),
+        ),
+        (Standing::Disagree, after) if after != Standing::Disagree => (
+            EventKind::Resolved,
+            format!(
+                "Builders no longer disagree about {}.",
+                change.output.name()
+            ),
+        ),
+        _ => return None,
+    };
+    Some(Event {
+        at_s,
+        kind,
+        subject,
+        message,
+    })
 }
 
 #[cfg(test)]
@@ -137,5 +185,41 @@ mod tests {
         );
         assert_eq!(told(Standing::Disagree, Standing::Disagree), None);
         assert_eq!(told(Standing::OneBuilder, Standing::Agree), None);
+    }
+
+    #[test]
+    fn of_many_outputs_of_one_commit_the_first_are_told_one_by_one_and_the_rest_as_a_number() {
+        let events = Events::new();
+        let output = "93a4fjryvg1hz7bxki7wzd9cznsm20yx-c".parse().unwrap();
+        let change = StandingChange {
+            output,
+            before: Standing::OneBuilder,
+            after: Standing::Disagree,
+        };
+        let no_news = StandingChange {
+            before: Standing::NoData,
+            after: Standing::OneBuilder,
+            ..change.clone()
+        };
+        let mut changes = vec![change.clone(); STANDINGS_MAX];
+        changes.extend(vec![no_news; 10]);
+        events.tell_standings(7, "alice", &StoreDir::default(), &changes);
+        assert_eq!(events.newest().len(), STANDINGS_MAX);
+        changes.extend(vec![change; 5_000]);
+        events.tell_standings(7, "alice", &StoreDir::default(), &changes);
+        let newest = events.newest();
+        assert_eq!(newest.len(), 2 * STANDINGS_MAX + 1);
+        assert_eq!(
+            (
+                newest[0].kind,
+                newest[0].subject.as_str(),
+                newest[0].message.as_str()
+            ),
+            (
+                EventKind::Disagreement,
+                "alice",
+                "By the newest entries of alice, builders began or ceased to disagree about 5000 more outputs."
+            )
+        );
     }
 }

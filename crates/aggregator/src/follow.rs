@@ -7,21 +7,27 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use quorix_tlog::checkpoint::SignedCheckpoint;
+use quorix_tlog::hash::Hash;
 use quorix_tlog::tile::Edge;
 use quorix_trust::ports::{Equivocation, StoreError, TileStore};
 
 use crate::logs::Log;
-pub(crate) use crate::machine::{blocking, jitter};
+use crate::machine::{blocking, jitter};
 use crate::service::Shared;
 
+mod disowned;
 mod error;
 mod extend;
 mod fork;
+mod lean;
 mod look;
 
+pub(crate) use disowned::Disowned;
 pub(crate) use error::StepError;
 use extend::successor_in;
-pub(crate) use extend::{Chunk, grow};
+pub(crate) use extend::{Chunk, Compared, grow};
+pub(crate) use lean::lean;
 
 /// The longest wait after failures, so that a log that comes back is noticed soon.
 const WAIT_MAX: Duration = Duration::from_secs(30);
@@ -173,14 +179,20 @@ impl Follower {
         }
     }
 
-    /// Keeps the proof; from here on the log is quarantined.
-    pub(super) async fn quarantine(&self, proof: Equivocation) -> Result<Step, StepError> {
+    /// Keeps the proof that these two contradict each other; from here on the log is quarantined.
+    pub(super) async fn quarantine(
+        &self,
+        first: &SignedCheckpoint,
+        second: &SignedCheckpoint,
+        consistency_proof: Vec<Hash>,
+    ) -> Result<Step, StepError> {
+        let proof = self
+            .shared
+            .proof(&self.log, first, second, consistency_proof);
         if quarantine(&self.shared, &self.log, proof).await? {
             return Ok(Step::Quarantined);
         }
-        Err(StepError::Unverifiable {
-            reason: "it shows the contradiction again whose quarantine was lifted".to_owned(),
-        })
+        Err(StepError::shows_disowned())
     }
 
     /// Waits for an answer of the log, but not for ever.
@@ -190,6 +202,24 @@ impl Follower {
         request: impl Future<Output = Result<T, quorix_wire::fetch::FetchError>>,
     ) -> Result<T, StepError> {
         within(self.shared.config.request_timeout, what, request).await
+    }
+}
+
+impl Shared {
+    /// Proof of two checkpoints that contradict each other, with no more lines of signatures than are worth keeping.
+    pub(crate) fn proof(
+        &self,
+        log: &Log,
+        first: &SignedCheckpoint,
+        second: &SignedCheckpoint,
+        consistency_proof: Vec<Hash>,
+    ) -> Equivocation {
+        let note = |signed| lean(&self.policy, &log.key, signed).bytes().to_vec();
+        Equivocation {
+            first: note(first),
+            second: note(second),
+            consistency_proof,
+        }
     }
 }
 

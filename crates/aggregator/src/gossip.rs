@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorix_tlog::checkpoint::SignedCheckpoint;
-use quorix_tlog::hash::Hash;
 use quorix_tlog::proof::{prove_older_root, root_of, verify_older_root};
 use quorix_trust::ports::{Equivocation, StoreError, StoredCheckpoint};
 use quorix_wire::convert;
@@ -20,19 +19,21 @@ use quorix_wire::pb::follow_service_client::FollowServiceClient;
 use tonic::transport::Channel;
 
 use crate::error::AskError;
-use crate::follow::{blocking, quarantine};
+use crate::follow::{Disowned, lean, quarantine};
+use crate::grpc::EXCHANGE_BYTES_MAX;
 use crate::logs::{Held, Log, held};
+use crate::machine::{blocking, jitter};
 use crate::mirror::{Hashes, unproved};
 use crate::service::Shared;
 
-/// Checkpoints in one call.
+mod parts;
+
+use parts::{answer, parts};
+
+/// Checkpoints in one call, and proofs.
 const SEEN_MAX: usize = 1_024;
 /// Checkpoints of one log in one call.
 const SEEN_OF_ONE_MAX: usize = 4;
-/// Bytes of checkpoints in one call, with room for proofs below what the other side takes.
-const PART_BYTES_MAX: usize = 1024 * 1024;
-/// The largest answer of a peer, in bytes.
-const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Another aggregator, of whoever one likes to compare with.
 #[derive(Clone, Debug)]
@@ -61,11 +62,11 @@ impl Shared {
     ) -> Result<pb::ExchangeCheckpointsResponse, AskError> {
         few("seen", asked.seen.len())?;
         few("proofs", asked.proofs.len())?;
+        let seen = asked.seen.iter().map(|one| &one.origin);
+        let named = seen.chain(asked.proofs.iter().map(|one| &one.origin));
+        let named = named.cloned().collect();
         self.hear(asked.seen, asked.proofs).await;
-        Ok(pb::ExchangeCheckpointsResponse {
-            seen: self.seen().await?,
-            proofs: self.proofs(),
-        })
+        Ok(answer(&named, self.seen().await?, self.proofs()))
     }
 
     /// Proof that is held here.
@@ -82,27 +83,17 @@ impl Shared {
     }
 
     /// What is known of each log: the checkpoint that its mirror is under, with our own cosignature where there is one,
-    /// and the largest that it ever showed.
+    /// and the largest that it ever showed, where that is another one.
     pub(crate) async fn seen(self: &Arc<Self>) -> Result<Vec<pb::SeenCheckpoint>, StoreError> {
         let shared = self.clone();
         blocking("reading kept checkpoints", move || {
             let mut seen = Vec::new();
             for log in &shared.logs {
-                let head = shared.index.mirror(&log.origin).head()?;
-                let cosigned = shared.index.cosigned(&log.origin)?;
-                let cosigned = cosigned.filter(|cosigned| {
-                    head.as_ref().is_some_and(|head| head.size == cosigned.size)
-                });
-                let mirrored = cosigned
-                    .map(|cosigned| cosigned.note)
-                    .or(head.map(|head| head.checkpoint))
-                    .filter(|note| !note.is_empty());
-                let newest = shared.index.newest_checkpoint(&log.origin)?;
-                let notes = mirrored.into_iter().chain(newest.map(|newest| newest.note));
-                seen.extend(notes.map(|checkpoint| pb::SeenCheckpoint {
+                let checkpoint = |signed: SignedCheckpoint| pb::SeenCheckpoint {
                     origin: log.origin.clone(),
-                    checkpoint,
-                }));
+                    checkpoint: signed.bytes().to_vec(),
+                };
+                seen.extend(seen_of(&shared, log)?.map(checkpoint));
             }
             Ok(seen)
         })
@@ -154,9 +145,18 @@ impl Shared {
         log: &Arc<Log>,
         signed: SignedCheckpoint,
     ) -> Result<(), StoreError> {
-        match self.weigh(log, signed).await? {
+        match self.weigh(log, signed.clone()).await? {
             Heard::Known => Ok(()),
-            Heard::News(kept) => self.keep_heard(log, kept).await,
+            Heard::News(kept) => {
+                if !self.keep_heard(log, kept).await? {
+                    return Ok(());
+                }
+                // The mirror may have reached it between the comparison and the writing.
+                match self.weigh(log, signed).await? {
+                    Heard::Contradicts(proof) => self.accept_proof(log, proof).await,
+                    Heard::Known | Heard::News(_) => Ok(()),
+                }
+            }
             Heard::Contradicts(proof) => self.accept_proof(log, proof).await,
         }
     }
@@ -173,13 +173,14 @@ impl Shared {
         .await
     }
 
+    /// False if it is not kept, because another one was in this second.
     async fn keep_heard(
         self: &Arc<Self>,
         log: &Arc<Log>,
         kept: StoredCheckpoint,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         if !log.may_hear((self.clock)()) {
-            return Ok(());
+            return Ok(false);
         }
         let (index, origin) = (self.index.clone(), log.origin.clone());
         blocking("keeping a checkpoint that a peer was shown", move || {
@@ -187,7 +188,7 @@ impl Shared {
         })
         .await?;
         log.wake.notify_one();
-        Ok(())
+        Ok(true)
     }
 
     /// Quarantines a log for a proof that holds with nothing but its key; any other proof is nothing.
@@ -219,31 +220,40 @@ impl Shared {
     ) -> Result<bool, StoreError> {
         let (shared, log, proof) = (self.clone(), log.clone(), proof.clone());
         blocking("reading lifted quarantines", move || {
-            let disowned = disowned(&shared, &log)?;
-            Ok(notes_of(&log, &proof).any(|note| disowned.contains(&note)))
+            let disowned = Disowned::read(shared.index.as_ref(), &log)?;
+            Ok(disowned.has_one_of(&log, &proof))
         })
         .await
     }
 
     /// Exchanges checkpoints with a peer once.
     pub(crate) async fn exchange(self: &Arc<Self>, peer: &Peer) -> Result<(), String> {
-        let mut client = FollowServiceClient::new(peer.channel.clone())
-            .max_decoding_message_size(ANSWER_BYTES_MAX);
         let seen = self.seen().await.map_err(|error| error.to_string())?;
-        let mut proofs = self.proofs();
-        proofs.truncate(SEEN_MAX);
-        for seen in parts(seen) {
-            let proofs = std::mem::take(&mut proofs);
-            let request = pb::ExchangeCheckpointsRequest { seen, proofs };
-            let limit = self.config.request_timeout;
-            let answer = tokio::time::timeout(limit, client.exchange_checkpoints(request))
+        self.tell_peer(peer, parts(seen, self.proofs())).await
+    }
+
+    /// Tells a peer all of these, also what comes after one that it refuses. The error is that of the first.
+    pub(crate) async fn tell_peer(
+        self: &Arc<Self>,
+        peer: &Peer,
+        parts: Vec<pb::ExchangeCheckpointsRequest>,
+    ) -> Result<(), String> {
+        let mut client = FollowServiceClient::new(peer.channel.clone())
+            .max_decoding_message_size(EXCHANGE_BYTES_MAX);
+        let (limit, mut ended) = (self.config.request_timeout, Ok(()));
+        for part in parts {
+            let answer = tokio::time::timeout(limit, client.exchange_checkpoints(part))
                 .await
-                .map_err(|_| format!("no answer within {} ms", limit.as_millis()))?
-                .map_err(|status| status.message().to_owned())?
-                .into_inner();
-            self.hear(answer.seen, answer.proofs).await;
+                .map_err(|_| format!("no answer within {} ms", limit.as_millis()))?;
+            match answer {
+                Ok(answer) => {
+                    let answer = answer.into_inner();
+                    self.hear(answer.seen, answer.proofs).await;
+                }
+                Err(status) => ended = ended.and(Err(status.message().to_owned())),
+            }
         }
-        Ok(())
+        ended
     }
 
     /// Exchanges checkpoints with a peer again and again.
@@ -255,25 +265,33 @@ impl Shared {
             if let Err(reason) = ended {
                 tracing::warn!(peer = peer.name, reason, "a peer could not be asked");
             }
-            tokio::time::sleep(interval.saturating_add(crate::follow::jitter(interval))).await;
+            tokio::time::sleep(interval.saturating_add(jitter(interval))).await;
         }
     }
 }
 
-/// What fits into one call each; at least one part.
-fn parts(seen: Vec<pb::SeenCheckpoint>) -> Vec<Vec<pb::SeenCheckpoint>> {
-    let (mut parts, mut part, mut bytes) = (Vec::new(), Vec::new(), 0_usize);
-    for one in seen {
-        let length = one.origin.len().saturating_add(one.checkpoint.len());
-        if part.len() >= SEEN_MAX || bytes.saturating_add(length) > PART_BYTES_MAX {
-            parts.push(std::mem::take(&mut part));
-            bytes = 0;
-        }
-        bytes = bytes.saturating_add(length);
-        part.push(one);
-    }
-    parts.push(part);
-    parts
+fn seen_of(
+    shared: &Shared,
+    log: &Log,
+) -> Result<impl Iterator<Item = SignedCheckpoint>, StoreError> {
+    let open = |note: Vec<u8>| SignedCheckpoint::open(&note, &log.key, &log.origin).ok();
+    let size_of = |signed: &SignedCheckpoint| signed.checkpoint().size;
+    let mirrored = match held(log, shared.index.mirror(&log.origin).as_ref())? {
+        Some(Held {
+            signed: Ok(Some(signed)),
+            ..
+        }) => Some(lean(&shared.policy, &log.key, &signed)),
+        _ => None,
+    };
+    let cosigned = shared.index.cosigned(&log.origin)?;
+    let cosigned = cosigned.and_then(|cosigned| open(cosigned.note));
+    let cosigned =
+        cosigned.filter(|cosigned| mirrored.as_ref().map(size_of) == Some(size_of(cosigned)));
+    let mirrored = cosigned.or(mirrored);
+    let newest = shared.index.newest_checkpoint(&log.origin)?;
+    let newest = newest.and_then(|newest| open(newest.note));
+    let newest = newest.filter(|newest| mirrored.as_ref().map(size_of) != Some(size_of(newest)));
+    Ok(mirrored.into_iter().chain(newest))
 }
 
 fn few(argument: &str, found: usize) -> Result<(), AskError> {
@@ -294,47 +312,42 @@ fn not_kept(log: &Log, heard: Result<(), StoreError>) {
 
 fn weigh(shared: &Shared, log: &Log, heard: &SignedCheckpoint) -> Result<Heard, StoreError> {
     let goal = heard.checkpoint();
-    if disowned(shared, log)?.contains(&(goal.size, goal.root)) {
+    if Disowned::read(shared.index.as_ref(), log)?.has(goal) {
         return Ok(Heard::Known);
     }
     let mirror = shared.index.mirror(&log.origin);
     let mut kept = shared.index.checkpoints(&log.origin, goal.size, 1)?;
     kept.retain(|kept| kept.size == goal.size);
     let is_kept = !kept.is_empty();
-    let signed = match held(log, mirror.as_ref())? {
+    let (mirrored, signed) = match held(log, mirror.as_ref())? {
         Some(Held {
-            signed: Ok(signed), ..
-        }) => signed,
-        _ => None,
+            size,
+            signed: Ok(signed),
+        }) => (size, signed),
+        _ => (0, None),
     };
     let open =
         |kept: StoredCheckpoint| SignedCheckpoint::open(&kept.note, &log.key, &log.origin).ok();
     for other in kept.into_iter().filter_map(open).chain(signed.clone()) {
         if other.checkpoint().size == goal.size && other.checkpoint().root != goal.root {
-            return Ok(Heard::Contradicts(Equivocation {
-                first: other.bytes().to_vec(),
-                second: heard.bytes().to_vec(),
-                consistency_proof: Vec::new(),
-            }));
+            let proof = shared.proof(log, &other, heard, Vec::new());
+            return Ok(Heard::Contradicts(proof));
         }
+    }
+    let hashes = Hashes(mirror.as_ref());
+    // Also while it is being caught up with: what is mirrored was proved to be of a tree that the log signed.
+    if goal.size <= mirrored && root_of(&hashes, goal.size).map_err(unproved)? == goal.root {
+        return Ok(Heard::Known);
     }
     if let Some(signed) = signed
         && goal.size <= signed.checkpoint().size
     {
-        let hashes = Hashes(mirror.as_ref());
-        if root_of(&hashes, goal.size).map_err(unproved)? == goal.root {
-            return Ok(Heard::Known);
-        }
         let larger = signed.checkpoint();
         let proof = prove_older_root(&hashes, goal.size, larger.size).map_err(unproved)?;
         let is_proved = verify_older_root(goal.size, larger.size, &larger.root, &proof)
             .is_ok_and(|proved| proved != goal.root);
         return Ok(if is_proved {
-            Heard::Contradicts(Equivocation {
-                first: heard.bytes().to_vec(),
-                second: signed.bytes().to_vec(),
-                consistency_proof: proof,
-            })
+            Heard::Contradicts(shared.proof(log, heard, &signed, proof))
         } else {
             Heard::Known
         });
@@ -345,50 +358,6 @@ fn weigh(shared: &Shared, log: &Log, heard: &SignedCheckpoint) -> Result<Heard, 
     Ok(Heard::News(StoredCheckpoint {
         at_s: (shared.clock)(),
         size: goal.size,
-        note: heard.bytes().to_vec(),
+        note: lean(&shared.policy, &log.key, heard).bytes().to_vec(),
     }))
-}
-
-/// Size and root of the checkpoints for which quarantines were lifted and that are not of the mirrored history.
-fn disowned(shared: &Shared, log: &Log) -> Result<Vec<(u64, Hash)>, StoreError> {
-    let mirror = shared.index.mirror(&log.origin);
-    let mirrored = mirror.head()?.map_or(0, |head| head.size);
-    let mut disowned = Vec::new();
-    for lift in shared.index.lifts(&log.origin)? {
-        for (size, root) in notes_of(log, &lift.proof) {
-            let is_ours = size <= mirrored
-                && root_of(&Hashes(mirror.as_ref()), size).map_err(unproved)? == root;
-            if !is_ours {
-                disowned.push((size, root));
-            }
-        }
-    }
-    Ok(disowned)
-}
-
-fn notes_of(log: &Log, proof: &Equivocation) -> impl Iterator<Item = (u64, Hash)> {
-    let open = |note: &Vec<u8>| SignedCheckpoint::open(note, &log.key, &log.origin).ok();
-    let opened = [&proof.first, &proof.second].map(open);
-    let note = |signed: SignedCheckpoint| (signed.checkpoint().size, signed.checkpoint().root);
-    opened.into_iter().flatten().map(note)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_told_is_cut_into_calls_that_a_peer_takes() {
-        let one = |bytes: usize| pb::SeenCheckpoint {
-            origin: String::new(),
-            checkpoint: vec![0; bytes],
-        };
-        let lengths = |seen: Vec<pb::SeenCheckpoint>| -> Vec<usize> {
-            parts(seen).iter().map(Vec::len).collect()
-        };
-        assert_eq!(lengths(Vec::new()), [0]);
-        assert_eq!(lengths(vec![one(1); 1_024]), [1_024]);
-        assert_eq!(lengths(vec![one(1); 2_049]), [1_024, 1_024, 1]);
-        assert_eq!(lengths(vec![one(64 * 1024); 40]), [16, 16, 8]);
-    }
 }

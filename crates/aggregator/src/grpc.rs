@@ -24,6 +24,8 @@ use crate::service::Aggregator;
 pub(crate) const REQUEST_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// The largest answer, in bytes: more than evidence may have.
 pub(crate) const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// The largest answer of `FollowService`, in bytes.
+pub(crate) const EXCHANGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// The gRPC service, to be added to a server.
 #[must_use]

@@ -109,8 +109,8 @@ pub(crate) fn read_with_facts(
     };
     let (system, drv) = found;
     let found = Found {
-        // A NUL would end it in the index's keys.
-        system: system.replace('\0', ""),
+        // Without control characters, as `entry::decode` checks: a NUL would end it in the index's keys.
+        system,
         drv,
         nar_hash: *claim.nar_hash.as_bytes(),
     };

@@ -13,9 +13,9 @@ use quorix_wire::convert::log_state;
 use quorix_wire::pb;
 
 use crate::error::AskError;
-use crate::follow::blocking;
 use crate::gather::Snapshot;
 use crate::logs::Condition;
+use crate::machine::blocking;
 use crate::query::parse;
 use crate::service::Shared;
 

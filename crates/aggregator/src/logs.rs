@@ -32,14 +32,16 @@ pub(crate) struct Log {
     pub(crate) key: VerifierKey,
     /// One client for each URL, in order.
     pub(crate) clients: Vec<TileClient>,
-    /// Held around each commit to the mirror.
-    pub(crate) commit: tokio::sync::Mutex<()>,
+    /// Held around each commit to the mirror, by whoever follows a log of this name.
+    pub(crate) commit: Arc<tokio::sync::Mutex<()>>,
     /// Wakes the follower before its time.
     pub(crate) wake: Notify,
     /// True once it was looked at since the start, however that ended.
     looked_at: watch::Sender<bool>,
     /// The checkpoint of the mirror that was verified last.
     opened: Mutex<Option<SignedCheckpoint>>,
+    /// The proof that is held, of whichever line of the policy names this log: it outlives a change of the line.
+    equivocation: Arc<Mutex<Option<Arc<Equivocation>>>>,
     progress: Mutex<Progress>,
 }
 
@@ -50,7 +52,6 @@ struct Progress {
     last_verified_s: u64,
     /// Why the last look failed, if it did.
     failure: Option<Failure>,
-    equivocation: Option<Arc<Equivocation>>,
     /// Entries that are mirrored and that are shown, while it is being caught up with.
     catching_up: Option<(u64, u64)>,
     /// POSIX seconds at which a checkpoint that a peer was shown was kept last.
@@ -138,14 +139,33 @@ impl Log {
             urls: builder.urls.clone(),
             key: builder.key.clone(),
             clients: builder.urls.iter().map(client).collect(),
-            commit: tokio::sync::Mutex::new(()),
+            commit: Arc::default(),
             wake: Notify::new(),
             looked_at: watch::Sender::new(false),
-            opened: Mutex::new(None),
-            progress: Mutex::new(Progress {
-                equivocation: held.map(Arc::new),
-                ..Progress::default()
-            }),
+            opened: Mutex::default(),
+            equivocation: Arc::new(Mutex::new(held.map(Arc::new))),
+            progress: Mutex::default(),
+        }
+    }
+
+    /// The same with what this process knows of the log whatever its line says, from how `known` stood: the lock of the
+    /// mirror if it has the same name, and proof, also proof that comes later, if it has the same key too.
+    pub(crate) fn sharing(self, known: &Self) -> Self {
+        if self.origin != known.origin {
+            return self;
+        }
+        let is_same = self.key == known.key;
+        if is_same && let Some(held) = locked(&self.equivocation).take() {
+            locked(&known.equivocation).get_or_insert(held);
+        }
+        Self {
+            commit: known.commit.clone(),
+            equivocation: if is_same {
+                known.equivocation.clone()
+            } else {
+                self.equivocation
+            },
+            ..self
         }
     }
 
@@ -157,19 +177,21 @@ impl Log {
 
     /// How it stands now.
     pub(crate) fn standing(&self, now_s: u64, stale_after: Duration) -> Standing {
+        let equivocation = locked(&self.equivocation).clone();
+        let is_accused = equivocation.is_some();
         let progress = locked(&self.progress);
         Standing {
-            state: progress.state(now_s, stale_after),
-            condition: progress.condition(now_s, stale_after),
+            state: progress.state(is_accused, now_s, stale_after),
+            condition: progress.condition(is_accused, now_s, stale_after),
             last_verified_s: progress.last_verified_s,
-            equivocation: progress.equivocation.clone(),
+            equivocation,
             ended: progress.ended.clone(),
         }
     }
 
     /// True once proof of equivocation is held.
     pub(crate) fn is_quarantined(&self) -> bool {
-        locked(&self.progress).equivocation.is_some()
+        locked(&self.equivocation).is_some()
     }
 
     /// It answered, and all of it verified.
@@ -293,9 +315,7 @@ impl Log {
 
     /// Proof of equivocation is held; the first one stays.
     pub(crate) fn quarantined(&self, proof: Equivocation) {
-        locked(&self.progress)
-            .equivocation
-            .get_or_insert_with(|| Arc::new(proof));
+        locked(&self.equivocation).get_or_insert_with(|| Arc::new(proof));
         self.looked_at.send_replace(true);
     }
 
@@ -307,8 +327,9 @@ impl Log {
         events: &Events,
         metrics: &Metrics,
     ) {
+        let is_accused = self.is_quarantined();
         let mut progress = locked(&self.progress);
-        let state = progress.state(now_s, stale_after);
+        let state = progress.state(is_accused, now_s, stale_after);
         let untried = progress.last_verified_s == 0 && progress.failure.is_none();
         let (told, kind, number, message) = match &state {
             LogState::Live => (
@@ -348,10 +369,10 @@ impl Log {
 }
 
 impl Progress {
-    fn condition(&self, now_s: u64, stale_after: Duration) -> Condition {
+    fn condition(&self, is_accused: bool, now_s: u64, stale_after: Duration) -> Condition {
         let age_s = now_s.saturating_sub(self.last_verified_s);
         match &self.failure {
-            _ if self.equivocation.is_some() => Condition::Quarantined,
+            _ if is_accused => Condition::Quarantined,
             _ if self.catching_up.is_some() => Condition::CatchingUp,
             Some(failure) => failure.condition,
             None if self.last_verified_s == 0 => Condition::Untried,
@@ -360,8 +381,8 @@ impl Progress {
         }
     }
 
-    fn state(&self, now_s: u64, stale_after: Duration) -> LogState {
-        if self.equivocation.is_some() {
+    fn state(&self, is_accused: bool, now_s: u64, stale_after: Duration) -> LogState {
+        if is_accused {
             return LogState::Quarantined;
         }
         // A clock that was put back makes nothing fresh: by how much is as unknown as the age.
@@ -387,15 +408,24 @@ impl Progress {
     }
 }
 
-/// The logs of a policy, in its order.
+/// The logs of a policy, in its order. What was known of them under another policy is taken over: a log with the same line
+/// is the same one, as it stands.
 pub(crate) fn of_policy(
     policy: &Policy,
+    known: &[Arc<Log>],
     index: &dyn IndexStore,
     fetcher: &Fetcher,
 ) -> Result<Vec<Arc<Log>>, StartError> {
     let log = |builder: &Builder| {
         let held = index.equivocation(builder.origin())?;
-        Ok(Arc::new(Log::new(builder, fetcher, held)))
+        let mut log = Log::new(builder, fetcher, held);
+        if let Some(same) = known.iter().find(|known| known.is_like(&log)) {
+            return Ok(same.clone());
+        }
+        for known in known {
+            log = log.sharing(known);
+        }
+        Ok(Arc::new(log))
     };
     policy.builders.iter().map(log).collect()
 }

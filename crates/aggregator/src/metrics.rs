@@ -8,6 +8,9 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+/// How a look at a log ends.
+const POLL_RESULTS: [&str; 5] = ["advanced", "alive", "failed", "quarantined", "unverifiable"];
+
 /// A log or cache of the policy, by its name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct ByName {
@@ -90,7 +93,7 @@ impl Metrics {
         );
         registry.register(
             "webhook_events",
-            "Events that were posted or given up",
+            "Events that were posted, given up or missed",
             metrics.webhook.clone(),
         );
         metrics
@@ -99,6 +102,12 @@ impl Metrics {
     pub(crate) fn gossiped(&self, peer: &str, result: &'static str) {
         let name = peer.to_owned();
         self.gossip.get_or_create(&ByResult { name, result }).inc();
+    }
+
+    /// Events that were not posted because too many waited.
+    pub(crate) fn missed(&self, events: u64) {
+        let result = "missed";
+        self.webhook.get_or_create(&ByEnd { result }).inc_by(events);
     }
 
     pub(crate) fn posted(&self, result: &'static str) {
@@ -123,6 +132,21 @@ impl Metrics {
             .set(i64::try_from(size).unwrap_or(i64::MAX));
         self.entries.get_or_create(&name).inc_by(entries);
         self.opaque.get_or_create(&name).inc_by(opaque);
+    }
+
+    /// Forgets what is told of a log that the policy names no more.
+    pub(crate) fn forget_log(&self, name: &str) {
+        let of_log = ByName {
+            name: name.to_owned(),
+        };
+        self.log_size.remove(&of_log);
+        self.log_state.remove(&of_log);
+        self.entries.remove(&of_log);
+        self.opaque.remove(&of_log);
+        for result in POLL_RESULTS {
+            let name = name.to_owned();
+            self.polls.remove(&ByResult { name, result });
+        }
     }
 
     pub(crate) fn log_state(&self, name: &str, state: i64) {

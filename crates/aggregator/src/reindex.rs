@@ -1,19 +1,22 @@
 //! Builds the index anew from the mirrors of another one: every entry is hashed and read again.
 //!
-//! What the mirrors do not have is taken over as it is: checkpoints with their times, cosignatures, proofs, lifted
-//! quarantines. The tree of each log must have the root that was stored, so nothing damaged is taken over.
+//! What the mirrors do not have is taken over as it is, also of logs that the policy does not name (any more): checkpoints
+//! with their times, cosignatures, proofs, lifted quarantines. The tree of each log must have the root that was stored, so
+//! nothing damaged is taken over.
 
 use quorix_tlog::tile::{Edge, TILE_WIDTH, TileId};
 use quorix_trust::policy::{Builder, Policy};
-use quorix_trust::ports::{CommitError, Head, IndexStore, StoreError, TileStore};
+use quorix_trust::ports::{CommitError, Head, IndexStore, KeptOf, StoreError, TileStore};
 
-use crate::follow::{Chunk, StepError, grow};
+use crate::follow::{Chunk, Compared, StepError, grow};
 use crate::mirror::missing;
 
 /// Bundles in one step.
 const BUNDLES: u64 = 64;
-/// Checkpoints read at a time.
-const CHECKPOINTS: usize = 256;
+/// Bytes of bundles after which a step ends early; the bundle that reaches it is the last one.
+const BYTES: usize = 16 * 1024 * 1024;
+/// What is kept of logs, at a time.
+const KEPT_AT_ONCE: usize = 256;
 
 /// Why an index could not be built anew.
 #[derive(Debug, thiserror::Error)]
@@ -36,8 +39,9 @@ pub enum ReindexError {
     },
 }
 
-/// Builds in `new`, which is empty, what `old` has of the logs of a policy. Returns the number of entries. Observations
-/// that no log carries are not taken over: the store hands them out itself.
+/// Builds in `new`, which is empty and a store of the same kind, what `old` has of the logs of a policy, and takes over what
+/// is kept of any log besides its mirror. Returns the number of entries. Observations that no log carries are not taken
+/// over: the store hands them out itself.
 ///
 /// # Errors
 /// A store failed, or a mirror is damaged.
@@ -47,38 +51,26 @@ pub fn rebuild(
     policy: &Policy,
     now_s: u64,
 ) -> Result<u64, ReindexError> {
+    // First: the days of statements are those of kept checkpoints.
+    take_over(old, new)?;
     let mut entries = 0_u64;
     for builder in &policy.builders {
-        keep(old, new, builder.origin())?;
         entries = entries.saturating_add(replay(old, new, builder, policy, now_s)?);
     }
     Ok(entries)
 }
 
-fn keep(old: &dyn IndexStore, new: &dyn IndexStore, origin: &str) -> Result<(), StoreError> {
-    // Before checkpoints are kept: a lift forgets those that nothing is mirrored of.
-    for lift in old.lifts(origin)? {
-        new.quarantine(origin, &lift.proof)?;
-        new.lift(origin, lift.at_s, &lift.reason)?;
-    }
-    let mut from = 0;
-    loop {
-        let some = old.checkpoints(origin, from, CHECKPOINTS)?;
-        for kept in &some {
-            new.keep_checkpoint(origin, kept)?;
+fn take_over(old: &dyn IndexStore, new: &dyn IndexStore) -> Result<(), StoreError> {
+    let mut some: Vec<KeptOf> = Vec::new();
+    old.all_kept(&mut |kept| {
+        some.push(kept);
+        if some.len() >= KEPT_AT_ONCE {
+            new.take_over(&some)?;
+            some.clear();
         }
-        match some.last() {
-            Some(last) if some.len() == CHECKPOINTS => from = last.size.saturating_add(1),
-            _ => break,
-        }
-    }
-    if let Some(proof) = old.equivocation(origin)? {
-        new.quarantine(origin, &proof)?;
-    }
-    if let Some(cosigned) = old.cosigned(origin)? {
-        new.keep_cosigned(origin, &cosigned)?;
-    }
-    Ok(())
+        Ok(())
+    })?;
+    new.take_over(&some)
 }
 
 fn replay(
@@ -101,7 +93,15 @@ fn replay(
     loop {
         let expected = edge.size();
         let chunk = chunk_of(mirror.as_ref(), expected, head.size)?;
-        let grown = grow(edge, chunk, &builder.key, new, &policy.caches, now_s)?;
+        let grown = grow(
+            edge,
+            chunk,
+            &builder.key,
+            new,
+            &policy.caches,
+            now_s,
+            Compared::Later,
+        )?;
         let mut grown = grown.map_err(|error: StepError| damaged(error.to_string()))?;
         if grown.edge.size() == head.size {
             if grown.edge.root() != head.root {
@@ -127,11 +127,44 @@ fn chunk_of(mirror: &dyn TileStore, from: u64, size: u64) -> Result<Chunk, Store
     let width = u64::from(TILE_WIDTH);
     let first = from / width;
     let last = size.div_ceil(width).min(first.saturating_add(BUNDLES));
-    let mut bundles = Vec::new();
+    let (mut bundles, mut bytes, mut end) = (Vec::new(), 0_usize, from);
     for number in first..last {
+        if bytes >= BYTES {
+            break;
+        }
         let id = TileId::entries(number);
-        bundles.push((number, mirror.tile(id)?.ok_or_else(|| missing(id))?));
+        let bundle = mirror.tile(id)?.ok_or_else(|| missing(id))?;
+        bytes = bytes.saturating_add(bundle.len());
+        bundles.push((number, bundle));
+        end = number.saturating_add(1).saturating_mul(width).min(size);
     }
-    let end = last.saturating_mul(width).min(size);
     Ok(Chunk { bundles, end })
+}
+
+#[cfg(test)]
+mod tests {
+    use quorix_testkit::memory::MemoryIndex;
+    use quorix_testkit::tree::Grower;
+    use quorix_trust::ports::FollowBatch;
+
+    use super::*;
+
+    #[test]
+    fn of_large_entries_only_so_many_are_in_memory_at_once() {
+        let (index, origin) = (MemoryIndex::new(), "logs.example.org/alice");
+        let entries = vec![vec![7; 65_535]; 300];
+        let batch = FollowBatch {
+            tree: Grower::new(origin).grow(&entries),
+            statements: Vec::new(),
+            retractions: Vec::new(),
+            opaque: 0,
+            facts: Vec::new(),
+        };
+        index.advance(origin, 0, &batch).unwrap();
+        let mirror = index.mirror(origin);
+        let chunk = chunk_of(mirror.as_ref(), 0, 300).unwrap();
+        assert_eq!((chunk.bundles.len(), chunk.end), (1, 256));
+        let chunk = chunk_of(mirror.as_ref(), 256, 300).unwrap();
+        assert_eq!((chunk.bundles.len(), chunk.end), (1, 300));
+    }
 }

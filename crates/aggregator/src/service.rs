@@ -55,6 +55,8 @@ pub struct Aggregator {
     following: Arc<Mutex<JoinSet<()>>>,
     /// What goes on under any policy.
     lasting: Arc<Mutex<JoinSet<()>>>,
+    /// Held while the policy is changed.
+    reloading: Arc<tokio::sync::Mutex<()>>,
     peers: Arc<Mutex<Vec<(Peer, Duration)>>>,
 }
 
@@ -107,11 +109,12 @@ impl Aggregator {
 
     /// Goes over to another policy: follows its logs instead, waits until those that are new were looked at once, at most
     /// for `patience`, and then decides by it. Until then everything is answered under the policy in force; an answer is
-    /// under one policy as a whole. A log that both name alike stays as it stands.
+    /// under one policy as a whole. A log that both name alike stays as it stands. One after the other, where called at once.
     ///
     /// # Errors
     /// The store failed. The policy in force stays.
     pub async fn reload(&self, policy: Arc<Policy>, patience: Duration) -> Result<(), StartError> {
+        let _one_at_a_time = self.reloading.lock().await;
         let old = self.shared();
         let next = Arc::new(old.under(policy)?);
         // Never two followers of one log.
@@ -119,6 +122,13 @@ impl Aggregator {
         before.shutdown().await;
         self.follow(&next);
         looked_at(&next.logs, patience).await;
+        for log in &old.logs {
+            if !next.logs.iter().any(|next| next.name == log.name) {
+                // What is being written of it is counted first.
+                let _ended = log.commit.lock().await;
+                old.metrics.forget_log(&log.name);
+            }
+        }
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = next;
         Ok(())
     }
@@ -161,6 +171,7 @@ impl Aggregator {
             current: Arc::new(RwLock::new(Arc::new(shared))),
             following: Arc::default(),
             lasting: Arc::default(),
+            reloading: Arc::default(),
             peers: Arc::default(),
         }
     }
@@ -281,7 +292,7 @@ impl Shared {
     ) -> Result<Self, StartError> {
         config.check()?;
         Ok(Self {
-            logs: logs::of_policy(&policy, index.as_ref(), &fetcher)?,
+            logs: logs::of_policy(&policy, &[], index.as_ref(), &fetcher)?,
             caches: caches::of_policy(&policy, &fetcher, &config),
             index,
             policy,
@@ -313,12 +324,7 @@ impl Shared {
             self.clock.clone(),
             self.metrics.clone(),
         )?;
-        for log in &mut next.logs {
-            let known = self.logs.iter().find(|known| known.is_like(log));
-            if let Some(known) = known {
-                *log = known.clone();
-            }
-        }
+        next.logs = logs::of_policy(&next.policy, &self.logs, self.index.as_ref(), &self.fetcher)?;
         next.events = self.events.clone();
         next.cores = self.cores.clone();
         next.cosigner = self.cosigner.clone();

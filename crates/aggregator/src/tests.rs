@@ -19,4 +19,4 @@ mod simulation;
 mod split_view;
 mod trustix;
 mod windows;
-mod world;
+pub(crate) mod world;

@@ -45,6 +45,7 @@ pub(crate) async fn run(
         let event = match events.recv().await {
             Ok(event) => event,
             Err(RecvError::Lagged(missed)) => {
+                metrics.missed(missed);
                 tracing::warn!(missed, url = hook.url, "events were not posted");
                 continue;
             }
@@ -130,7 +131,11 @@ fn json_text(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use prometheus_client::registry::Registry;
+
     use super::*;
+    use crate::events::{Events, WATCHER_BACKLOG};
+    use crate::tests::world::fetcher;
 
     #[test]
     fn a_body_is_a_note_that_its_verifier_opens_and_no_other() {
@@ -151,5 +156,38 @@ mod tests {
             "quorix event v1\nsent 9\n{\"at_s\":5,\"kind\":\"log_quarantined\",\"subject\":\"alice\",\
              \"message\":\"alice \\\"lied\\\"\\u000aund s\\u00e4gte \\ud83d\\ude00.\"}\n"
         );
+    }
+
+    #[tokio::test]
+    async fn events_that_a_slow_receiver_missed_are_counted() {
+        let received = axum::routing::post(|| async { "thanks" });
+        let router = axum::Router::new().route("/", received);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let hook = Webhook {
+            url: format!("http://{}/", listener.local_addr().unwrap()),
+            key: SigningKey::from_seed("events.example".parse().unwrap(), [7; 32]),
+        };
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+
+        let (events, mut registry) = (Events::new(), Registry::default());
+        let (watcher, metrics) = (events.watch(), Metrics::register(&mut registry));
+        for at_s in 0..u64::try_from(WATCHER_BACKLOG).unwrap() + 6 {
+            events.tell(Event {
+                at_s,
+                kind: EventKind::LogLive,
+                subject: "alice".to_owned(),
+                message: "alice is live.".to_owned(),
+            });
+        }
+        drop(events);
+        run(hook, fetcher(), watcher, metrics, Arc::new(|| 7)).await;
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        for line in [
+            "webhook_events_total{result=\"missed\"} 6\n",
+            "webhook_events_total{result=\"posted\"} 1024\n",
+        ] {
+            assert!(text.contains(line), "{text}");
+        }
     }
 }

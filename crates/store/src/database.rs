@@ -222,6 +222,18 @@ impl Database {
         Ok(rows.map(move |row| row.map_err(|error| store_error(operation, &error))))
     }
 
+    /// Rows whose keys are not above `from`, descending.
+    pub(crate) fn scan_back<'a>(
+        &'a self,
+        column: &str,
+        from: &[u8],
+        operation: &'a str,
+    ) -> Result<impl Iterator<Item = Result<KeyAndValue, StoreError>> + 'a, StoreError> {
+        let mode = IteratorMode::From(from, Direction::Reverse);
+        let rows = self.db.iterator_cf(self.column(column)?, mode);
+        Ok(rows.map(move |row| row.map_err(|error| store_error(operation, &error))))
+    }
+
     /// The last row whose key is not above `key`.
     pub(crate) fn last_up_to(
         &self,

@@ -1,8 +1,8 @@
 //! The aggregator's store on RocksDB: a mirror of each followed log, and the index over what they say.
 //!
 //! What is said of one output lies in one row, so that a decision is one read. Counts, contested outputs and names are
-//! kept up in the same batch as the rows that they follow from. Everything here can be rebuilt from the mirrors but the
-//! proofs of equivocation and the unlogged observations.
+//! kept up in the same batch as the rows that they follow from. All of these can be rebuilt from the mirrors; what is kept
+//! of logs besides them (`kept.rs`) and observations that no log carries cannot.
 
 mod dump;
 mod facets;
@@ -19,7 +19,7 @@ use quorix_tlog::tile::TileId;
 use quorix_trust::attestation::BlobId;
 use quorix_trust::ports::{
     CommitError, Counts, Equivocation, Facet, FollowBatch, Head, IndexStore, IndexedStatement,
-    Lift, StandingChange, StoreError, StoredCheckpoint, Tally, TallyKey, TileStore,
+    KeptOf, Lift, StandingChange, StoreError, StoredCheckpoint, Tally, TallyKey, TileStore,
 };
 
 use crate::database::{Database, Layout, META, OpenError, Shape, corrupt};
@@ -254,8 +254,23 @@ impl IndexStore for RocksIndex {
         facets::find(&self.database, facet, after, limit)
     }
 
-    fn tallies(&self) -> Result<Vec<(TallyKey, Tally)>, StoreError> {
-        facets::tallies(&self.database)
+    fn tallies(
+        &self,
+        days_max: usize,
+        pairs_max: usize,
+    ) -> Result<Vec<(TallyKey, Tally)>, StoreError> {
+        facets::tallies(&self.database, days_max, pairs_max)
+    }
+
+    fn all_kept(
+        &self,
+        take: &mut dyn FnMut(KeptOf) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        self.read_all_kept(take)
+    }
+
+    fn take_over(&self, kept: &[KeptOf]) -> Result<(), StoreError> {
+        self.put_all_kept(kept)
     }
 
     fn counts(&self) -> Result<Counts, StoreError> {

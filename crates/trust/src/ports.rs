@@ -7,7 +7,8 @@ mod follow;
 mod log_index;
 
 pub use follow::{
-    Facet, Facts, Lift, PAIRED_VOICES_MAX, StoredCheckpoint, Tally, TallyKey, day_of, tallied,
+    AHEAD_MAX, Equivocation, Facet, Facts, Kept, KeptOf, Lift, OTHER_SYSTEMS, PAIRED_VOICES_MAX,
+    SYSTEMS_PER_DAY_MAX, StoredCheckpoint, Tally, TallyKey, day_of, tallied, thinned,
 };
 pub use log_index::{ListGrowth, LogIndexBatch, LogIndexStore, StoredList};
 
@@ -349,27 +350,6 @@ pub struct FollowBatch {
     pub facts: Vec<Facts>,
 }
 
-/// Proof that one log signed two contradicting checkpoints (SEMANTICS §5).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Equivocation {
-    /// Signed note.
-    pub first: Vec<u8>,
-    /// Signed note by the same key.
-    pub second: Vec<u8>,
-    /// Where the sizes differ: a proof that recomputes the larger root exactly and yields another smaller root
-    /// than the signed one. Empty where the sizes are equal.
-    pub consistency_proof: Vec<Hash>,
-}
-
-impl Equivocation {
-    /// True if both are about the same two signed notes, in either order.
-    #[must_use]
-    pub fn is_of_the_same_checkpoints(&self, other: &Self) -> bool {
-        let swapped = self.first == other.second && self.second == other.first;
-        swapped || (self.first == other.first && self.second == other.second)
-    }
-}
-
 /// How the voices on one output stand to each other, whatever any policy says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Standing {
@@ -477,7 +457,8 @@ pub trait IndexStore: Send + Sync + 'static {
     /// The store failed.
     fn statements(&self, output: &HashPart) -> Result<Vec<IndexedStatement>, StoreError>;
 
-    /// Keeps a checkpoint that the log's key signed, durably; the first one of a size stays.
+    /// Keeps a checkpoint that the log's key signed, durably; the first one of a size stays. Of those of more entries than
+    /// are mirrored at most [`AHEAD_MAX`] stay, as [`thinned`] says.
     ///
     /// # Errors
     /// The store failed.
@@ -548,11 +529,34 @@ pub trait IndexStore: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<HashPart>, StoreError>;
 
-    /// All tallies that are not zero, ascending by key.
+    /// Tallies that are not zero, ascending by key: of days the newest, at most `days_max`, and of pairs the first, at most
+    /// `pairs_max`. Of each day its first [`SYSTEMS_PER_DAY_MAX`] systems; all others of it are one, [`OTHER_SYSTEMS`]. No
+    /// more is read than that, whatever is kept.
     ///
     /// # Errors
     /// The store failed.
-    fn tallies(&self) -> Result<Vec<(TallyKey, Tally)>, StoreError>;
+    fn tallies(
+        &self,
+        days_max: usize,
+        pairs_max: usize,
+    ) -> Result<Vec<(TallyKey, Tally)>, StoreError>;
+
+    /// Calls `take` with everything that is kept of logs and that no mirror has, whichever logs they are. Of one log lifts
+    /// come in their order.
+    ///
+    /// # Errors
+    /// The store failed, here or in `take`.
+    fn all_kept(
+        &self,
+        take: &mut dyn FnMut(KeptOf) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError>;
+
+    /// Takes over, as it is, what [`all_kept`](Self::all_kept) of a store of the same kind gave. Nothing of it is
+    /// forgotten or refused because of what is or is not mirrored here.
+    ///
+    /// # Errors
+    /// The store failed.
+    fn take_over(&self, kept: &[KeptOf]) -> Result<(), StoreError>;
 
     /// Keeps proof of equivocation; the first one stays. A proof whose quarantine was lifted is not kept again.
     ///

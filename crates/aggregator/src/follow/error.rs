@@ -65,6 +65,13 @@ pub(crate) enum StepError {
 }
 
 impl StepError {
+    /// It shows a checkpoint that an operator disowned when a quarantine was lifted.
+    pub(super) fn shows_disowned() -> Self {
+        Self::Unverifiable {
+            reason: "it shows the contradiction again whose quarantine was lifted".to_owned(),
+        }
+    }
+
     /// What state of the log it is.
     pub(crate) fn condition(&self) -> Condition {
         match self {

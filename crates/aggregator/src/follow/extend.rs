@@ -5,6 +5,7 @@
 //! is bounded by `batch_entries` and `batch_bytes`, whatever a log's size. Until the last batch, the mirror's head
 //! keeps the checkpoint that it had before, and evidence is from that one.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
@@ -12,20 +13,23 @@ use quorix_tlog::bundle;
 use quorix_tlog::checkpoint::SignedCheckpoint;
 use quorix_tlog::hash::{Hash, leaf_hash};
 use quorix_tlog::note::VerifierKey;
-use quorix_tlog::proof::verify_older_root;
+use quorix_tlog::proof::{root_of, verify_older_root};
 use quorix_tlog::tile::{Edge, TILE_WIDTH, TileId};
 use quorix_trust::attestation::BlobId;
 use quorix_trust::policy::Cache;
 use quorix_trust::ports::{
-    FollowBatch, Head, IndexStore, StoreError, TileStore, TreeBatch, day_of,
+    FollowBatch, Head, IndexStore, StandingChange, StoreError, StoredCheckpoint, TileStore,
+    TreeBatch, day_of,
 };
 use quorix_wire::fetch::TileClient;
 
 use super::fork::older_root_proof;
-use super::{Follower, Step, StepError, blocking};
+use super::{Follower, Step, StepError};
 use crate::events::{Event, EventKind};
 use crate::index::{Added, read, read_with_facts};
-use crate::mirror::{Entries, Hashes, missing};
+use crate::logs::Log;
+use crate::machine::blocking;
+use crate::mirror::{Entries, Hashes, missing, unproved};
 use crate::service::Shared;
 
 /// Bundles under way at once.
@@ -81,7 +85,7 @@ impl Follower {
             grown.batch.tree.head.checkpoint = covering
                 .map(|signed| signed.bytes().to_vec())
                 .unwrap_or_default();
-            if covering.is_none() || grown.edge.size() < goal.size {
+            if grown.edge.size() < goal.size {
                 self.log.catching_up(grown.edge.size(), goal.size);
             }
             grown.batch.tree.blobs = self.shared.fetch_blobs(&self.log, &grown.wanted).await;
@@ -91,12 +95,48 @@ impl Follower {
                 break;
             }
         }
+        if let Some(step) = self.compare_kept(target, signed).await? {
+            return Ok(step);
+        }
         self.log.caught_up();
         self.edge = Some(edge);
         Ok(Step::Advanced {
             from,
             to: goal.size,
         })
+    }
+
+    /// Compares the mirror, now that it is under `target`, with what was kept since the checkpoint that it was under before:
+    /// also with what peers told while it was caught up with, of trees that were hashed by then.
+    async fn compare_kept(
+        &self,
+        target: &SignedCheckpoint,
+        signed: Option<&SignedCheckpoint>,
+    ) -> Result<Option<Step>, StepError> {
+        let (log, index) = (self.log.clone(), self.shared.index.clone());
+        let from = signed.map_or(0, |signed| signed.checkpoint().size);
+        let end = target.checkpoint().size;
+        let other = blocking("comparing kept checkpoints with a mirror", move || {
+            let mirror = index.mirror(&log.origin);
+            for (size, root, _) in Kept::load(index.as_ref(), &log.key, from, end)?.0 {
+                let is_ours = |root: &Hash| {
+                    let mirrored = root_of(&Hashes(mirror.as_ref()), size).map_err(unproved)?;
+                    Ok::<_, StoreError>(mirrored == *root)
+                };
+                if size < end
+                    && let Some(root) = root
+                    && !is_ours(&root)?
+                {
+                    return note_of(index.as_ref(), &log.key, size);
+                }
+            }
+            Ok(None)
+        })
+        .await?;
+        match other {
+            Some(other) => self.accuse_of_another_past(&other, target).await,
+            None => Ok(None),
+        }
     }
 
     async fn load_edge(&self) -> Result<Edge, StepError> {
@@ -189,7 +229,8 @@ impl Follower {
         let policy = self.shared.policy.clone();
         let now_s = (self.shared.clock)();
         let grown = blocking("reading fetched entries", move || {
-            grow(edge, chunk, &key, index.as_ref(), &policy.caches, now_s)
+            let (index, caches) = (index.as_ref(), policy.caches.as_slice());
+            grow(edge, chunk, &key, index, caches, now_s, Compared::Yes)
         });
         Ok(grown.await?)
     }
@@ -227,40 +268,63 @@ impl Follower {
     }
 
     async fn commit(&self, expected: u64, batch: FollowBatch) -> Result<(), StepError> {
-        let (origin, index) = (self.log.origin.clone(), self.shared.index.clone());
-        let _one_at_a_time = self.log.commit.lock().await;
-        let (size, opaque) = (batch.tree.head.size, batch.opaque);
-        let revoked = batch.retractions.len();
+        let (log, shared) = (self.log.clone(), self.shared.clone());
+        let one_at_a_time = log.commit.clone().lock_owned().await;
         // A conflict is no failure of the store, but that of the batch.
-        let changes = blocking("committing to a mirror", move || {
-            Ok(index.advance(&origin, expected, &batch))
+        let committed = blocking("committing to a mirror", move || {
+            // Here, so that what is written is locked until it is, and is told, also if nobody waits for it any more.
+            let _one_at_a_time = one_at_a_time;
+            let changes = match shared.index.advance(&log.origin, expected, &batch) {
+                Ok(changes) => changes,
+                Err(error) => return Ok(Err(error)),
+            };
+            tell(&shared, &log, expected, &batch, &changes);
+            Ok(Ok(()))
         });
-        let changes = changes.await??;
-        let Shared {
-            metrics,
-            events,
-            clock,
-            config,
-            ..
-        } = self.shared.as_ref();
-        metrics.advanced(&self.log.name, size, size.saturating_sub(expected), opaque);
-        if revoked > 0 {
-            let name = &self.log.name;
-            events.tell(Event {
-                at_s: clock(),
-                kind: EventKind::Revoked,
-                subject: name.clone(),
-                message: match revoked {
-                    1 => format!("{name} withdrew one of its statements."),
-                    _ => format!("{name} withdrew {revoked} of its statements."),
-                },
-            });
-        }
-        for change in &changes {
-            events.tell_standing(clock(), &config.store_dir.join(&change.output), change);
-        }
-        Ok(())
+        Ok(committed.await??)
     }
+}
+
+/// Counts what was committed, and tells of it.
+fn tell(
+    shared: &Shared,
+    log: &Log,
+    expected: u64,
+    batch: &FollowBatch,
+    changes: &[StandingChange],
+) {
+    let Shared {
+        metrics,
+        events,
+        clock,
+        config,
+        ..
+    } = shared;
+    let (name, size) = (&log.name, batch.tree.head.size);
+    metrics.advanced(name, size, size.saturating_sub(expected), batch.opaque);
+    let at_s = clock();
+    let named = batch.retractions.len();
+    if named > 0 {
+        events.tell(Event {
+            at_s,
+            kind: EventKind::Revoked,
+            subject: name.clone(),
+            message: match named {
+                1 => format!("{name} published a retraction of one entry."),
+                _ => format!("{name} published retractions of {named} entries."),
+            },
+        });
+    }
+    events.tell_standings(at_s, name, &config.store_dir, changes);
+}
+
+/// Whether a tree is compared with the checkpoints that were kept of it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Compared {
+    /// What contradicts one is an error.
+    Yes,
+    /// They only say when entries were there: the tree as a whole is compared with a root that was verified before.
+    Later,
 }
 
 /// Hashes the entries of a chunk onto the edge and reads what they say. The inner error says what does not verify.
@@ -268,16 +332,17 @@ pub(crate) fn grow(
     mut edge: Edge,
     chunk: Chunk,
     key: &VerifierKey,
-    index: &dyn IndexStore,
+    index_store: &dyn IndexStore,
     caches: &[Cache],
     now_s: u64,
+    compared: Compared,
 ) -> Result<Result<Grown, StepError>, StoreError> {
     let unverifiable = |reason: String| Ok(Err(StepError::Unverifiable { reason }));
     let origin = key.name().as_str();
-    let mirror: Arc<dyn TileStore> = index.mirror(origin).into();
+    let mirror: Arc<dyn TileStore> = index_store.mirror(origin).into();
     let from = edge.size();
     let mut ended = end_of(&mirror, from, key)?;
-    let mut kept = Kept::load(index, key, from, chunk.end)?;
+    let mut kept = Kept::load(index_store, key, from, chunk.end)?;
     let mut batch = FollowBatch {
         tree: TreeBatch {
             tiles: Vec::new(),
@@ -329,8 +394,11 @@ pub(crate) fn grow(
                 batch.facts.push(facts.at(index, day));
             }
             add(&mut batch, added, index);
-            if let Some(kept) = kept.contradicted(&edge) {
-                let root = edge.root();
+            if compared == Compared::Yes
+                && kept.is_contradicted(&edge)
+                && let Some(kept) = note_of(index_store, key, edge.size())?
+            {
+                let (kept, root) = (Box::new(kept), edge.root());
                 return Ok(Err(StepError::Contradicts { kept, root }));
             }
             named.extend(blobs);
@@ -356,8 +424,9 @@ pub(crate) fn grow(
     }))
 }
 
-/// The kept checkpoints of what a chunk covers, ascending.
-struct Kept(std::collections::VecDeque<(u64, Option<SignedCheckpoint>, u64)>);
+/// The kept checkpoints of what a chunk covers, ascending: size, root if the log's key signed it, and when it was first
+/// seen. Their notes are read again where one is needed.
+struct Kept(VecDeque<(u64, Option<Hash>, u64)>);
 
 impl Kept {
     /// Those that cover more than `from` entries, up to the first that covers `end`: at most one for each entry.
@@ -368,15 +437,15 @@ impl Kept {
         end: u64,
     ) -> Result<Self, StoreError> {
         let origin = key.name().as_str();
-        let (mut all, mut next) = (std::collections::VecDeque::new(), from.saturating_add(1));
+        let (mut all, mut next) = (VecDeque::new(), from.saturating_add(1));
         while next <= end || all.is_empty() {
             let some = index.checkpoints(origin, next, KEPT_AT_ONCE)?;
             let Some(last) = some.last() else { break };
             let reached = last.size;
-            all.extend(some.into_iter().map(|kept| {
-                let signed = SignedCheckpoint::open(&kept.note, key, origin).ok();
-                (kept.size, signed, kept.at_s)
-            }));
+            all.extend(
+                some.into_iter()
+                    .map(|kept| (kept.size, root_in(&kept, key), kept.at_s)),
+            );
             if reached >= end {
                 break;
             }
@@ -393,12 +462,29 @@ impl Kept {
         self.0.front().map(|(_, _, at_s)| *at_s)
     }
 
-    /// The one that is of as many entries as the edge and of another root.
-    fn contradicted(&self, edge: &Edge) -> Option<Box<SignedCheckpoint>> {
-        let (size, signed, _) = self.0.front()?;
-        let signed = signed.as_ref().filter(|_| *size == edge.size())?;
-        (edge.root() != signed.checkpoint().root).then(|| Box::new(signed.clone()))
+    /// Whether there is one that is of as many entries as the edge and of another root.
+    fn is_contradicted(&self, edge: &Edge) -> bool {
+        self.0.front().is_some_and(|(size, root, _)| {
+            *size == edge.size() && root.is_some_and(|root| root != edge.root())
+        })
     }
+}
+
+fn root_in(kept: &StoredCheckpoint, key: &VerifierKey) -> Option<Hash> {
+    let signed = SignedCheckpoint::open(&kept.note, key, key.name().as_str()).ok()?;
+    Some(signed.checkpoint().root)
+}
+
+/// The kept checkpoint of exactly this size, if the log's key signed it.
+fn note_of(
+    index: &dyn IndexStore,
+    key: &VerifierKey,
+    size: u64,
+) -> Result<Option<SignedCheckpoint>, StoreError> {
+    let origin = key.name().as_str();
+    let kept = index.checkpoints(origin, size, 1)?.pop();
+    let kept = kept.filter(|kept| kept.size == size);
+    Ok(kept.and_then(|kept| SignedCheckpoint::open(&kept.note, key, origin).ok()))
 }
 
 /// Puts what the entry at `index` adds into the batch.

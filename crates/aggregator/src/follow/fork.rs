@@ -11,10 +11,10 @@ use quorix_tlog::checkpoint::SignedCheckpoint;
 use quorix_tlog::hash::Hash;
 use quorix_tlog::proof::{ProveError, TileReader, prove_older_root, root_of, verify_older_root};
 use quorix_tlog::tile::TileId;
-use quorix_trust::ports::Equivocation;
 use quorix_wire::fetch::TileClient;
 
-use super::{Follower, Step, StepError, blocking, within};
+use super::{Follower, Step, StepError, within};
+use crate::machine::blocking;
 use crate::mirror::{Hashes, unproved};
 
 /// Tiles that one consistency proof may need: well above the two or three a level of a tree of any size.
@@ -77,12 +77,7 @@ impl Follower {
         let (old, new) = (smaller.checkpoint(), larger.checkpoint());
         match verify_older_root(old.size, new.size, &new.root, &proof) {
             Ok(proved) if proved != old.root => {
-                let proof = Equivocation {
-                    first: smaller.bytes().to_vec(),
-                    second: larger.bytes().to_vec(),
-                    consistency_proof: proof,
-                };
-                self.quarantine(proof).await.map(Some)
+                self.quarantine(smaller, larger, proof).await.map(Some)
             }
             // It fits after all, or shows nothing.
             _ => Ok(None),

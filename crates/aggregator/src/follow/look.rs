@@ -10,17 +10,19 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use quorix_tlog::checkpoint::SignedCheckpoint;
-use quorix_trust::ports::{Equivocation, StoreError, StoredCheckpoint};
+use quorix_trust::ports::{StoreError, StoredCheckpoint};
 use quorix_wire::fetch::TileClient;
 
 use super::error::CHECKPOINT;
-use super::{Follower, Step, StepError, blocking};
+use super::{Disowned, Follower, Step, StepError, lean};
 use crate::logs::{Failure, Held, held};
+use crate::machine::blocking;
 
 /// How long the other addresses of a log are waited for once one has answered.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What one address of the log shows.
+#[derive(Clone)]
 pub(super) struct Shown {
     /// Position of the address.
     at: usize,
@@ -138,8 +140,14 @@ impl Follower {
         shown: &[Shown],
         failures: &mut Failures,
     ) -> Result<Option<Step>, StepError> {
-        let known = self.known().await?;
-        if let Some(step) = self.contradiction(shown, &known).await? {
+        let disowned = self.disowned().await?;
+        let shown = &self.without(&disowned, shown, failures);
+        let mut known = self.known().await?;
+        let newest = known.newest.as_ref().map(SignedCheckpoint::checkpoint);
+        if newest.is_some_and(|newest| disowned.refutes(newest)) {
+            known.newest = None;
+        }
+        if let Some(step) = self.contradiction(shown, &known, &disowned).await? {
             return Ok(Some(step));
         }
         let newest_size = size_of(known.newest.as_ref());
@@ -188,11 +196,44 @@ impl Follower {
         }
     }
 
+    async fn disowned(&self) -> Result<Disowned, StoreError> {
+        let (log, index) = (self.log.clone(), self.shared.index.clone());
+        blocking("reading lifted quarantines", move || {
+            Disowned::read(index.as_ref(), &log)
+        })
+        .await
+    }
+
+    /// What is shown without the checkpoints that an operator disowned when a quarantine was lifted: whichever address goes
+    /// on showing one fails, and the log is followed at the others. While both of a contradiction are beyond the mirror, it
+    /// is the first address whose word is taken.
+    fn without(&self, disowned: &Disowned, shown: &[Shown], failures: &mut Failures) -> Vec<Shown> {
+        let mut others: Vec<Shown> = Vec::new();
+        for one in shown {
+            let checkpoint = one.signed.checkpoint();
+            let is_second = disowned.has(checkpoint)
+                && others.iter().any(|other| {
+                    let other = other.signed.checkpoint();
+                    disowned.has(other)
+                        && other.size == checkpoint.size
+                        && other.root != checkpoint.root
+                });
+            if is_second || disowned.refutes(checkpoint) {
+                let url = self.log.urls.get(one.at).map_or("", String::as_str);
+                failures.add(url, StepError::shows_disowned());
+            } else {
+                others.push(one.clone());
+            }
+        }
+        others
+    }
+
     /// Quarantines a log of which two checkpoints of one size are known with different roots.
     async fn contradiction(
         &self,
         shown: &[Shown],
         known: &Known,
+        disowned: &Disowned,
     ) -> Result<Option<Step>, StepError> {
         for (position, one) in shown.iter().enumerate() {
             let kept = self.kept_of(one.signed.checkpoint().size).await?;
@@ -204,13 +245,11 @@ impl Follower {
                 .chain(&known.newest);
             for other in others {
                 let (a, b) = (one.signed.checkpoint(), other.checkpoint());
-                if a.size == b.size && a.root != b.root {
-                    let proof = Equivocation {
-                        first: other.bytes().to_vec(),
-                        second: one.signed.bytes().to_vec(),
-                        consistency_proof: Vec::new(),
-                    };
-                    return self.quarantine(proof).await.map(Some);
+                if a.size == b.size && a.root != b.root && !disowned.refutes(b) {
+                    return self
+                        .quarantine(other, &one.signed, Vec::new())
+                        .await
+                        .map(Some);
                 }
             }
         }
@@ -369,7 +408,9 @@ impl Follower {
         let kept = StoredCheckpoint {
             at_s: (self.shared.clock)(),
             size: signed.checkpoint().size,
-            note: signed.bytes().to_vec(),
+            note: lean(&self.shared.policy, &self.log.key, signed)
+                .bytes()
+                .to_vec(),
         };
         blocking("keeping a checkpoint", move || {
             index.keep_checkpoint(&origin, &kept)

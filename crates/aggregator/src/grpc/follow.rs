@@ -4,20 +4,15 @@ use quorix_wire::pb;
 use quorix_wire::pb::follow_service_server::{FollowService, FollowServiceServer};
 use tonic::{Request, Response, Status};
 
-use super::{Service, message, status};
+use super::{EXCHANGE_BYTES_MAX, REQUEST_BYTES_MAX, Service, message, status};
 use crate::service::Aggregator;
-
-/// The largest request, in bytes.
-const REQUEST_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// The largest answer, in bytes.
-const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// The gRPC service, to be added to a server beside [`server`](super::server).
 #[must_use]
 pub fn follow_server(aggregator: Aggregator) -> FollowServiceServer<Service> {
     FollowServiceServer::new(Service(aggregator))
         .max_decoding_message_size(REQUEST_BYTES_MAX)
-        .max_encoding_message_size(ANSWER_BYTES_MAX)
+        .max_encoding_message_size(EXCHANGE_BYTES_MAX)
 }
 
 #[tonic::async_trait]

@@ -11,7 +11,7 @@ use quorix_wire::cache::NarInfoClient;
 use quorix_wire::fetch::{FetchError, Fetcher};
 
 use super::{Counts, ImportError, Importer, Progress, Record};
-use crate::follow::blocking;
+use crate::machine::blocking;
 
 /// After so many questions in a row without an answer a cache is given up.
 pub const GAVE_UP_AFTER: u64 = 8;

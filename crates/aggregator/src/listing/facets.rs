@@ -1,4 +1,4 @@
-//! Outputs by what else was said of them, and how many stand how over time.
+//! Outputs by what else was said of them, and how many of those first spoken of on a day stand how now.
 
 use std::sync::Arc;
 
@@ -8,12 +8,14 @@ use quorix_wire::pb::find_outputs_request::By;
 
 use super::{page, short, summary};
 use crate::error::AskError;
-use crate::follow::blocking;
+use crate::machine::blocking;
 use crate::query::parse;
 use crate::service::Shared;
 
 /// Days times systems in one answer.
 const DAYS_MAX: usize = 10_000;
+/// Pairs of voices in one answer: all pairs of 141.
+const PAIRS_MAX: usize = 10_000;
 
 impl Shared {
     /// Outputs by derivation, NAR hash or system.
@@ -64,6 +66,12 @@ impl Shared {
             }
             Some(By::System(system)) => {
                 short(&system, "system")?;
+                if system.chars().any(char::is_control) {
+                    return Err(wrong(
+                        "system",
+                        "it has a control character, which no system has",
+                    ));
+                }
                 Ok(Facet::System(system))
             }
             None => Err(wrong("by", "say a derivation, a NAR hash or a system")),
@@ -73,7 +81,10 @@ impl Shared {
     /// How many outputs stand how, by day and system and by pairs of builders.
     pub(crate) async fn tallies(self: &Arc<Self>) -> Result<pb::GetTalliesResponse, AskError> {
         let index = self.index.clone();
-        let tallies = blocking("reading the tallies", move || index.tallies()).await?;
+        let tallies = blocking("reading the tallies", move || {
+            index.tallies(DAYS_MAX, PAIRS_MAX)
+        })
+        .await?;
         let mut answer = pb::GetTalliesResponse::default();
         for (key, tally) in tallies {
             match key {
@@ -93,8 +104,6 @@ impl Shared {
                 }),
             }
         }
-        let surplus = answer.days.len().saturating_sub(DAYS_MAX);
-        answer.days.drain(..surplus);
         answer
             .pairs
             .sort_by(|a, b| (&a.one, &a.other).cmp(&(&b.one, &b.other)));

@@ -2,12 +2,13 @@
 
 use quorix_testkit::entries::{a_path, a_retraction_of, a_small_entry, an_attestation, bytes_of};
 use quorix_testkit::memory::MemoryIndex;
-use quorix_trust::ports::{IndexStore, Tally, TallyKey};
+use quorix_tlog::hash::leaf_hash;
+use quorix_trust::ports::{Equivocation, IndexStore, StoredCheckpoint, Tally, TallyKey};
 use quorix_wire::pb;
 use quorix_wire::pb::find_outputs_request::By;
 
 use super::fakes::FakeLog;
-use super::world::{World, absolute, told};
+use super::world::{World, absolute, policy, told};
 use crate::events::EventKind;
 use crate::reindex::rebuild;
 
@@ -79,7 +80,7 @@ async fn outputs_are_found_by_what_was_said_of_them() {
 #[tokio::test]
 async fn outputs_are_counted_by_the_day_of_the_checkpoint_and_by_pairs() {
     let (world, logs) = followed().await;
-    let tallies = world.index.tallies().unwrap();
+    let tallies = world.index.tallies(99, 99).unwrap();
     let system = an_attestation().build().system;
     let of = |key: &TallyKey| {
         let found = tallies.iter().find(|(other, _)| other == key);
@@ -110,7 +111,7 @@ async fn an_index_that_is_built_anew_is_the_same() {
     let (world, logs) = followed().await;
     let (old, new) = (&world.index, MemoryIndex::new());
     assert_eq!(rebuild(old, &new, &world.policy, 99 * 86_400).unwrap(), 697);
-    assert_eq!(new.tallies(), old.tallies());
+    assert_eq!(new.tallies(99, 99), old.tallies(99, 99));
     assert_eq!(new.counts(), old.counts());
     assert_eq!(new.by_name("", 2_000), old.by_name("", 2_000));
     for log in &logs {
@@ -128,6 +129,56 @@ async fn an_index_that_is_built_anew_is_the_same() {
 }
 
 #[tokio::test]
+async fn what_is_kept_of_a_log_that_the_policy_names_no_more_outlives_an_index_built_anew() {
+    let (world, [alice, bob]) = followed().await;
+    let old = &world.index;
+    let proof = |number: u64| Equivocation {
+        first: bob.sign(number, leaf_hash(b"one")),
+        second: bob.sign(number, leaf_hash(b"other")),
+        consistency_proof: Vec::new(),
+    };
+    old.quarantine(&bob.origin(), &proof(900)).unwrap();
+    old.lift(&bob.origin(), 7, "a restored disk").unwrap();
+    old.quarantine(&bob.origin(), &proof(901)).unwrap();
+    let cosigned = StoredCheckpoint {
+        at_s: 8,
+        size: 3,
+        note: bob.checkpoint(),
+    };
+    old.keep_cosigned(&bob.origin(), &cosigned).unwrap();
+
+    let (new, without_bob) = (
+        MemoryIndex::new(),
+        policy(&alice.line(&[]), 1, "alice", "path"),
+    );
+    rebuild(old, &new, &without_bob, 99 * 86_400).unwrap();
+    let origin = bob.origin();
+    assert_eq!(new.equivocation(&origin), Ok(Some(proof(901))));
+    assert_eq!(new.lifts(&origin), old.lifts(&origin));
+    assert_eq!(new.lifts(&origin).unwrap().len(), 1);
+    assert_eq!(new.cosigned(&origin), Ok(Some(cosigned)));
+    assert_eq!(
+        new.checkpoints(&origin, 0, 99),
+        old.checkpoints(&origin, 0, 99)
+    );
+    assert!(!new.checkpoints(&origin, 0, 99).unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_system_with_a_control_character_is_refused() {
+    let (world, _) = followed().await;
+    let request = pb::FindOutputsRequest {
+        by: Some(By::System("x86_64-linux\0".to_owned())),
+        ..Default::default()
+    };
+    let refused = world.aggregator.shared().find_outputs(request).await;
+    assert_eq!(
+        refused.unwrap_err().to_string(),
+        "system: it has a control character, which no system has"
+    );
+}
+
+#[tokio::test]
 async fn a_withdrawal_is_told() {
     let log = FakeLog::start("alice").await;
     let mut world = World::of(&[&log]);
@@ -141,5 +192,8 @@ async fn a_withdrawal_is_told() {
         [(EventKind::Revoked, "alice".to_owned())]
     );
     let newest = world.aggregator.shared().events.newest();
-    assert_eq!(newest[0].message, "alice withdrew one of its statements.");
+    assert_eq!(
+        newest[0].message,
+        "alice published a retraction of one entry."
+    );
 }

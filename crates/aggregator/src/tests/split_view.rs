@@ -311,3 +311,78 @@ async fn only_an_operator_lifts_a_quarantine_and_the_same_contradiction_stays_re
     assert!(!one.look("alice").await);
     assert_eq!(one.state("alice"), LogState::Quarantined);
 }
+
+#[tokio::test]
+async fn after_a_lift_an_address_that_goes_on_showing_the_disowned_history_fails_alone() {
+    for (disowned, more) in [(5, 0), (5, 20), (3, 20), (9, 20)] {
+        let (_, [log, elsewhere]) = two_views().await;
+        let mut one = World::new(policy(&log.line(&[&elsewhere.at]), 1, "alice", "path"));
+        log.append(&entries(0..5));
+        elsewhere.append(&entries(0..5));
+        assert!(one.look("alice").await);
+        elsewhere.rewrite(&others(disowned));
+        assert!(!one.look("alice").await);
+        assert_eq!(one.state("alice"), LogState::Quarantined);
+        let lift = one.index.lift(&log.origin(), 7, "a restored disk");
+        assert!(lift.unwrap().is_some());
+
+        let mut one = one.restarted();
+        log.append(&entries(5..5 + more));
+        assert!(one.look("alice").await, "{disowned} {more}");
+        assert_eq!(one.state("alice"), LogState::Live, "{disowned} {more}");
+        assert_eq!(one.size(&log), 5 + more);
+        // Shown with other lines below it is the same checkpoint.
+        let witness = CosignerSigningKey::from_seed(
+            "w.example".parse().unwrap(),
+            Algorithm::Ed25519,
+            [9; 32],
+        );
+        elsewhere.publish_cosigned(&[(&witness, 7)]);
+        assert!(one.look("alice").await, "{disowned} {more}");
+    }
+}
+
+#[tokio::test]
+async fn while_nothing_of_a_lifted_contradiction_is_mirrored_the_first_address_is_followed() {
+    let (_, [log, elsewhere]) = two_views().await;
+    let mut one = World::new(policy(&log.line(&[&elsewhere.at]), 1, "alice", "path"));
+    log.append(&entries(0..5));
+    elsewhere.append(&others(5));
+    assert!(!one.look("alice").await);
+    assert_eq!(one.size(&log), 0);
+    let lift = one.index.lift(&log.origin(), 7, "a restored disk");
+    assert!(lift.unwrap().is_some());
+    let mut one = one.restarted();
+    assert!(one.look("alice").await);
+    assert_eq!(one.head(&log).unwrap().checkpoint, log.checkpoint());
+    assert!(
+        one.look("alice").await,
+        "the other address fails alone from then on"
+    );
+}
+
+#[tokio::test]
+async fn what_comes_after_a_part_that_a_peer_refuses_is_told_all_the_same() {
+    let ([one, mut other], [here, there]) = two_views().await;
+    here.append(&entries(0..5));
+    there.append(&others(5));
+    assert!(other.look("alice").await);
+    let seen = |checkpoint| pb::SeenCheckpoint {
+        origin: here.origin(),
+        checkpoint,
+    };
+    let part = |seen| pb::ExchangeCheckpointsRequest {
+        seen,
+        ..Default::default()
+    };
+    let peer = Peer {
+        name: "peer".to_owned(),
+        channel: serve(&other),
+    };
+    let too_much = part(vec![seen(Vec::new()); 1_025]);
+    let parts = vec![too_much, part(vec![seen(here.checkpoint())])];
+    let told = one.aggregator.shared().tell_peer(&peer, parts).await;
+    let refused = "seen: 1025 were given, at most 1024 are allowed".to_owned();
+    assert_eq!(told, Err(refused));
+    assert_proved(&other, &there);
+}

@@ -1,15 +1,20 @@
 //! What a log showed is remembered even if its entries never came: forks in the window of an interrupted catch-up, forks
 //! that one mirror hides, and the state that each failure has.
 
-use quorix_testkit::entries::{a_small_entry, an_attestation};
+use quorix_testkit::entries::{a_small_entry, an_attestation, log_key};
+use quorix_testkit::memory::MemoryIndex;
+use quorix_tlog::hash::leaf_hash;
+use quorix_tlog::note::SignedNote;
 use quorix_trust::evidence::LogState;
 use quorix_trust::ports::IndexStore;
 use quorix_wire::evidence::verify_equivocation;
+use quorix_wire::pb;
 
 use super::fakes::{Answer, FakeLog, Origin};
 use super::world::{World, config, policy};
 use crate::config::AggregatorConfig;
 use crate::logs::Condition;
+use crate::reindex::rebuild;
 
 fn entries(numbers: std::ops::Range<u64>) -> Vec<Vec<u8>> {
     numbers.map(a_small_entry).collect()
@@ -91,6 +96,82 @@ async fn an_interrupted_catch_up_goes_on_to_what_the_log_shows_now() {
     let kept = world.index.checkpoints(&log.origin(), 0, 10).unwrap();
     let sizes: Vec<u64> = kept.iter().map(|kept| kept.size).collect();
     assert_eq!(sizes, [700, 900]);
+}
+
+/// A peer was shown so many entries of another history with the same key, or of the same one, and tells of it here.
+async fn hear_of(world: &World, log: &FakeLog, shown: &[Vec<u8>]) {
+    let elsewhere = FakeLog {
+        at: Origin::start().await,
+        ..log.clone()
+    };
+    elsewhere.append(shown);
+    let seen = pb::SeenCheckpoint {
+        origin: log.origin(),
+        checkpoint: elsewhere.checkpoint(),
+    };
+    let shared = world.aggregator.shared();
+    shared.hear(vec![seen], Vec::new()).await;
+}
+
+fn kept(world: &World, log: &FakeLog) -> Vec<u64> {
+    let kept = world.index.checkpoints(&log.origin(), 0, 10).unwrap();
+    kept.iter().map(|kept| kept.size).collect()
+}
+
+#[tokio::test]
+async fn another_history_that_a_peer_was_shown_is_found_although_its_part_was_mirrored_by_then() {
+    let (mut world, log) = interrupted().await;
+    hear_of(&world, &log, &others(300)).await;
+    assert_eq!(kept(&world, &log), [300, 700]);
+    let rebuilt = rebuild(&world.index, &MemoryIndex::new(), &world.policy, 7);
+    assert_eq!(
+        rebuilt.unwrap(),
+        512,
+        "what contradicts a mirror damages none"
+    );
+    assert!(!world.look("alice").await);
+    assert_quarantined(&world, &log);
+}
+
+#[tokio::test]
+async fn what_a_peer_was_shown_of_the_part_that_is_mirrored_is_nothing_new() {
+    let (mut world, log) = interrupted().await;
+    hear_of(&world, &log, &entries(0..300)).await;
+    assert_eq!(kept(&world, &log), [700]);
+    assert!(world.look("alice").await);
+    assert_eq!(world.state("alice"), LogState::Live);
+}
+
+/// Whoever serves a note can add lines to it.
+#[tokio::test]
+async fn of_what_a_log_or_a_peer_shows_only_signatures_that_count_are_kept() {
+    let log = FakeLog::start("alice").await;
+    let mut world = World::of(&[&log]);
+    log.append(&entries(0..5));
+    let with_junk = |checkpoint: &[u8]| {
+        let note = SignedNote::parse(checkpoint).unwrap();
+        let junk = |number: u64| log_key(&format!("junk.example.org/{number}"));
+        let signed = |key| SignedNote::sign(note.text(), &[&key]).unwrap();
+        let lines = (0..60).flat_map(|number| signed(junk(number)).signatures().to_vec());
+        let lines = note.signatures().iter().cloned().chain(lines).collect();
+        SignedNote::assemble(note.text(), lines).unwrap().to_bytes()
+    };
+    let bare = log.checkpoint();
+    log.publish(&with_junk(&bare));
+    assert!(world.look("alice").await);
+    let shown = log.sign(9, leaf_hash(b"nine"));
+    let seen = pb::SeenCheckpoint {
+        origin: log.origin(),
+        checkpoint: with_junk(&shown),
+    };
+    let shared = world.aggregator.shared();
+    shared.hear(vec![seen], Vec::new()).await;
+    let kept = world.index.checkpoints(&log.origin(), 0, 9).unwrap();
+    let notes: Vec<_> = kept.into_iter().map(|kept| kept.note).collect();
+    assert_eq!(notes, [bare.clone(), shown.clone()]);
+    let told = shared.seen().await.unwrap();
+    let told: Vec<_> = told.into_iter().map(|seen| seen.checkpoint).collect();
+    assert_eq!(told, [bare, shown]);
 }
 
 #[tokio::test]

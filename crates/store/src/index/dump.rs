@@ -36,8 +36,9 @@ pub enum DumpError {
 }
 
 impl RocksIndex {
-    /// Writes every row of the index but those of the mirrors' trees: a line each, table, key and value in hexadecimal,
-    /// ascending.
+    /// Writes every row of the index but those of the mirrors' trees, leaf hashes excepted: a line each, table, key and value
+    /// in hexadecimal. Table after table in the order of their names, then the counts; within a table ascending by key where
+    /// it is sorted.
     ///
     /// # Errors
     /// The store failed, or writing did.

@@ -1,10 +1,12 @@
 //! What is kept of a log besides its mirror: checkpoints that it showed, proof against it, and lifted quarantines.
 
-use quorix_trust::ports::{Equivocation, Lift, StoreError, StoredCheckpoint};
+use quorix_trust::ports::{Equivocation, Lift, StoreError, StoredCheckpoint, thinned};
 
 use super::{CHECKPOINTS, RocksIndex, decode_equivocation, encode_equivocation, prefix_of};
 use crate::database::{META, corrupt};
 use crate::tree::{Cut, Tree, split_u64};
+
+mod all;
 
 const COSIGNED: &[u8] = b"cosigned/";
 const LIFTED: &[u8] = b"lifted/";
@@ -25,7 +27,26 @@ impl RocksIndex {
         let mut writes = self.database.batch();
         let value = [kept.at_s.to_be_bytes().as_slice(), &kept.note].concat();
         writes.put(CHECKPOINTS.0, &key, &value)?;
+        if kept.size > self.mirrored(&prefix_of(origin))? {
+            for size in thinned(&self.ahead_with(origin, kept.size)?) {
+                writes.delete(CHECKPOINTS.0, &checkpoint_key(origin, size))?;
+            }
+        }
         writes.commit(OPERATION)
+    }
+
+    /// Sizes of the kept checkpoints ahead of the mirror and this one, ascending.
+    fn ahead_with(&self, origin: &str, new: u64) -> Result<Vec<u64>, StoreError> {
+        let damaged = || corrupt("keeping a checkpoint", "a stored key is cut off");
+        let prefix = prefix_of(origin);
+        let mut ahead = Vec::new();
+        for key in self.beyond_the_mirror(origin)? {
+            let size = key.strip_prefix(&prefix).and_then(split_u64);
+            ahead.push(size.ok_or_else(damaged)?.0);
+        }
+        let position = ahead.partition_point(|size| *size < new);
+        ahead.insert(position, new);
+        Ok(ahead)
     }
 
     pub(super) fn replace_checkpoint(
@@ -65,14 +86,7 @@ impl RocksIndex {
             let Some(size) = key.strip_prefix(&prefix) else {
                 break;
             };
-            let read = split_u64(size).zip(split_u64(&value));
-            let ((size, _), (at_s, note)) =
-                read.ok_or_else(|| corrupt(OPERATION, "a stored checkpoint is cut off"))?;
-            kept.push(StoredCheckpoint {
-                at_s,
-                size,
-                note: note.to_vec(),
-            });
+            kept.push(decode_kept(size, &value, OPERATION)?);
         }
         Ok(kept)
     }
@@ -90,14 +104,9 @@ impl RocksIndex {
         let Some((key, value)) = last else {
             return Ok(None);
         };
-        let Some(size) = key.strip_prefix(&prefix_of(origin)) else {
-            return Ok(None);
-        };
-        let read = split_u64(size).zip(split_u64(&value));
-        let ((size, _), (at_s, note)) =
-            read.ok_or_else(|| corrupt(OPERATION, "a stored checkpoint is cut off"))?;
-        let note = note.to_vec();
-        Ok(Some(StoredCheckpoint { at_s, size, note }))
+        let size = key.strip_prefix(&prefix_of(origin));
+        size.map(|size| decode_kept(size, &value, OPERATION))
+            .transpose()
     }
 
     pub(super) fn put_cosigned(
@@ -106,14 +115,8 @@ impl RocksIndex {
         cosigned: &StoredCheckpoint,
     ) -> Result<(), StoreError> {
         let mut writes = self.database.batch();
-        let value = [
-            cosigned.at_s.to_be_bytes().as_slice(),
-            &cosigned.size.to_be_bytes(),
-            &cosigned.note,
-        ]
-        .concat();
         let key = [COSIGNED, &prefix_of(origin)].concat();
-        writes.put(META, &key, &value)?;
+        writes.put(META, &key, &encode_cosigned(cosigned))?;
         writes.commit("keeping a cosigned checkpoint")
     }
 
@@ -126,12 +129,7 @@ impl RocksIndex {
         let Some(bytes) = self.database.get(META, &key, OPERATION)? else {
             return Ok(None);
         };
-        let read = split_u64(&bytes)
-            .and_then(|(at_s, rest)| split_u64(rest).map(|(size, note)| (at_s, size, note)));
-        let (at_s, size, note) =
-            read.ok_or_else(|| corrupt(OPERATION, "the stored checkpoint is cut off"))?;
-        let note = note.to_vec();
-        Ok(Some(StoredCheckpoint { at_s, size, note }))
+        decode_cosigned(&bytes, OPERATION).map(Some)
     }
 
     pub(super) fn put_equivocation(
@@ -179,15 +177,12 @@ impl RocksIndex {
             return Ok(None);
         };
         let number = u32::try_from(self.read_lifts(origin)?.len()).unwrap_or(u32::MAX);
-        let length = u32::try_from(reason.len())
-            .map_err(|_| corrupt("lifting a quarantine", "the reason is too long"))?;
-        let value = [
-            at_s.to_be_bytes().as_slice(),
-            &length.to_be_bytes(),
-            reason.as_bytes(),
-            &encode_equivocation(&proof)?,
-        ]
-        .concat();
+        let lift = Lift {
+            at_s,
+            reason: reason.to_owned(),
+            proof,
+        };
+        let value = encode_lift(&lift)?;
         let prefix = prefix_of(origin);
         let mut writes = self.database.batch();
         let key = [LIFTED, &prefix, &number.to_be_bytes()].concat();
@@ -197,25 +192,14 @@ impl RocksIndex {
             writes.delete(CHECKPOINTS.0, &key)?;
         }
         writes.commit("lifting a quarantine")?;
-        let reason = reason.to_owned();
-        Ok(Some(Lift {
-            at_s,
-            reason,
-            proof,
-        }))
+        Ok(Some(lift))
     }
 
     /// Keys of the kept checkpoints of more entries than are mirrored.
     fn beyond_the_mirror(&self, origin: &str) -> Result<Vec<Vec<u8>>, StoreError> {
         const OPERATION: &str = "reading kept checkpoints";
         let prefix = prefix_of(origin);
-        let tree = Tree {
-            database: &self.database,
-            prefix: &prefix,
-            cut: Cut::Pieces,
-        };
-        let size = tree.head()?.map_or(0, |head| head.size);
-        let Some(next) = size.checked_add(1) else {
+        let Some(next) = self.mirrored(&prefix)?.checked_add(1) else {
             return Ok(Vec::new());
         };
         let from = checkpoint_key(origin, next);
@@ -228,6 +212,18 @@ impl RocksIndex {
             keys.push(key.to_vec());
         }
         Ok(keys)
+    }
+
+    fn mirrored(&self, prefix: &[u8]) -> Result<u64, StoreError> {
+        let database = &self.database;
+        let cut = Cut::Pieces;
+        let tree = Tree {
+            database,
+            prefix,
+            cut,
+        };
+        let head = tree.head()?;
+        Ok(head.map_or(0, |head| head.size))
     }
 
     pub(super) fn read_lifts(&self, origin: &str) -> Result<Vec<Lift>, StoreError> {
@@ -247,8 +243,47 @@ impl RocksIndex {
     }
 }
 
+/// A kept checkpoint, from the size in its key and its value.
+fn decode_kept(size: &[u8], value: &[u8], operation: &str) -> Result<StoredCheckpoint, StoreError> {
+    let read = split_u64(size).zip(split_u64(value));
+    let ((size, _), (at_s, note)) =
+        read.ok_or_else(|| corrupt(operation, "a stored checkpoint is cut off"))?;
+    let note = note.to_vec();
+    Ok(StoredCheckpoint { at_s, size, note })
+}
+
+fn encode_cosigned(cosigned: &StoredCheckpoint) -> Vec<u8> {
+    [
+        cosigned.at_s.to_be_bytes().as_slice(),
+        &cosigned.size.to_be_bytes(),
+        &cosigned.note,
+    ]
+    .concat()
+}
+
+fn decode_cosigned(bytes: &[u8], operation: &str) -> Result<StoredCheckpoint, StoreError> {
+    let read = split_u64(bytes)
+        .and_then(|(at_s, rest)| split_u64(rest).map(|(size, note)| (at_s, size, note)));
+    let (at_s, size, note) =
+        read.ok_or_else(|| corrupt(operation, "the stored checkpoint is cut off"))?;
+    let note = note.to_vec();
+    Ok(StoredCheckpoint { at_s, size, note })
+}
+
 fn checkpoint_key(origin: &str, size: u64) -> Vec<u8> {
     [prefix_of(origin).as_slice(), &size.to_be_bytes()].concat()
+}
+
+fn encode_lift(lift: &Lift) -> Result<Vec<u8>, StoreError> {
+    let length = u32::try_from(lift.reason.len())
+        .map_err(|_| corrupt("lifting a quarantine", "the reason is too long"))?;
+    Ok([
+        lift.at_s.to_be_bytes().as_slice(),
+        &length.to_be_bytes(),
+        lift.reason.as_bytes(),
+        &encode_equivocation(&lift.proof)?,
+    ]
+    .concat())
 }
 
 fn decode_lift(bytes: &[u8]) -> Option<Lift> {

@@ -12,7 +12,7 @@ use quorix_trust::ports::{
     TallyKey, room_for, tallied,
 };
 
-use super::facets::{encode_tally, facet_keys, read_tally, tally_key};
+use super::facets::{encode_tally, facet_keys, read_tally, tally_key, whole_day_key};
 use super::row::{self, LeafTag, Row, tag_of};
 use super::{CONTESTED, COUNTS, FACETS, NAMES, OUTPUTS, TALLIES, encode_counts, name_key};
 use crate::database::{Batch, Database, META, corrupt};
@@ -285,17 +285,23 @@ fn tallies_of(rows: &[Row]) -> Vec<(TallyKey, Standing)> {
     tallied(&said)
 }
 
-/// Applies what was added to tallies (true) and taken from them (false).
+/// Applies what was added to tallies (true) and taken from them (false), and to those of whole days.
 fn move_tallies(
     database: &Database,
     batch: &mut Batch<'_>,
     moved: BTreeMap<TallyKey, Vec<(Standing, bool)>>,
 ) -> Result<(), StoreError> {
+    let mut rows: BTreeMap<Vec<u8>, Vec<(Standing, bool)>> = BTreeMap::new();
     for (key, moves) in moved {
-        let key = tally_key(&key);
+        if let Some(whole_day) = whole_day_key(&key) {
+            rows.entry(whole_day).or_default().extend(&moves);
+        }
+        rows.insert(tally_key(&key), moves);
+    }
+    for (key, moves) in rows {
         let mut tally = read_tally(database, &key)?;
-        // The sum of the moves never goes below zero, and their order is that of the outputs.
-        for (standing, is_added) in moves {
+        // What is added first: the sum never goes below zero, and so nothing does on the way.
+        for (standing, is_added) in added_first(moves) {
             let number = tally.of(standing);
             *number = if is_added {
                 number.saturating_add(1)
@@ -310,6 +316,11 @@ fn move_tallies(
         }
     }
     Ok(())
+}
+
+fn added_first(mut moves: Vec<(Standing, bool)>) -> Vec<(Standing, bool)> {
+    moves.sort_by_key(|(_, is_added)| !is_added);
+    moves
 }
 
 fn standing_of(rows: &[Row]) -> Standing {

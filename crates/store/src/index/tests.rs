@@ -101,7 +101,7 @@ fn what_is_kept_up_is_what_would_be_computed_anew() {
             memory.disagreements(None, 100)
         );
         assert_eq!(rocks.by_name("p1", 100), memory.by_name("p1", 100));
-        assert_eq!(rocks.tallies(), memory.tallies());
+        assert_eq!(rocks.tallies(999, 999), memory.tallies(999, 999));
         for facet in [
             Facet::System("aarch64-linux".to_owned()),
             Facet::NarHash([0; 32]),
@@ -237,4 +237,58 @@ fn observations_kept_together_are_those_kept_one_by_one() {
     }
     assert_eq!(together.counts(), one_by_one.counts());
     assert!(together.counts().unwrap().disagree > 0);
+}
+
+#[test]
+fn everything_that_is_kept_of_any_log_is_taken_over_as_it_is() {
+    let proof = |text: &str| Equivocation {
+        first: format!("{text}, first").into_bytes(),
+        second: format!("{text}, second").into_bytes(),
+        consistency_proof: vec![leaf_hash(text.as_bytes())],
+    };
+    let checkpoint = |size: u64| StoredCheckpoint {
+        at_s: size + 1,
+        size,
+        note: format!("of {size}").into_bytes(),
+    };
+    let (alice, bob) = (ORIGINS[0], ORIGINS[1]);
+    let (dir, fresh) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let old = RocksIndex::open(dir.path()).unwrap();
+    for reason in ["one", "two", "three"] {
+        old.quarantine(alice, &proof(reason)).unwrap();
+        old.lift(alice, 7, reason).unwrap();
+    }
+    for size in [2, 300, 9_000] {
+        old.keep_checkpoint(alice, &checkpoint(size)).unwrap();
+    }
+    old.keep_cosigned(bob, &checkpoint(9)).unwrap();
+    old.quarantine(bob, &proof("four")).unwrap();
+
+    let mut all = Vec::new();
+    old.all_kept(&mut |kept| {
+        all.push(kept);
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(all.len(), 3 + 3 + 2);
+    let new = RocksIndex::open(fresh.path()).unwrap();
+    // In parts that cut between two lifts of one log, as whoever takes over does not hold all of it at once.
+    for some in all.chunks(2) {
+        new.take_over(some).unwrap();
+    }
+    assert_eq!(new.lifts(alice), old.lifts(alice));
+    assert_eq!(new.lifts(alice).unwrap().len(), 3);
+    assert_eq!(new.checkpoints(alice, 0, 9), old.checkpoints(alice, 0, 9));
+    assert_eq!(new.checkpoints(alice, 0, 9).unwrap().len(), 3);
+    assert_eq!(new.cosigned(bob), Ok(Some(checkpoint(9))));
+    assert_eq!(new.equivocation(bob), Ok(Some(proof("four"))));
+
+    let foreign = KeptOf {
+        log: alice.as_bytes().to_vec(),
+        kept: all[0].kept.clone(),
+    };
+    assert_eq!(
+        new.take_over(&[foreign]).unwrap_err().reason,
+        "they are of a store of another kind"
+    );
 }

@@ -15,7 +15,7 @@ use crate::tree::{Grower, blob_id};
 
 type Open<'a> = &'a dyn Fn() -> Box<dyn IndexStore>;
 
-pub(super) const CASES: [fn(Open<'_>); 17] = [
+pub(super) const CASES: [fn(Open<'_>); 20] = [
     a_new_index_is_empty,
     a_step_is_read_back_and_outlives_the_process,
     mirrors_are_apart,
@@ -33,7 +33,12 @@ pub(super) const CASES: [fn(Open<'_>); 17] = [
     checkpoints_are_kept_by_size_and_the_first_of_a_size_stays,
     a_lift_is_recorded_and_its_proof_does_not_come_back,
     a_lift_forgets_what_was_shown_beyond_the_mirror,
+    kept::of_what_is_ahead_of_a_mirror_only_so_much_is_kept,
+    kept::what_is_mirrored_is_not_ahead_and_forgets_nothing,
+    kept::of_a_day_with_too_many_systems_the_rest_are_told_of_as_one,
 ];
+
+mod kept;
 
 const ALICE: &str = "logs.example.org/alice";
 const BOB: &str = "logs.example.org/bob";

@@ -2,7 +2,7 @@
 //! time they are asked for, which makes it an oracle for stores that maintain them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use quorix_nix::store_path::{HashPart, StorePath};
 use quorix_tlog::hash::Hash;
@@ -10,8 +10,9 @@ use quorix_tlog::tile::TileId;
 use quorix_trust::attestation::BlobId;
 use quorix_trust::ports::{
     CommitError, Counts, Equivocation, Facet, Facts, FollowBatch, Head, IndexStore,
-    IndexedStatement, Lift, Place, Room, Standing, StandingChange, StoreError, StoredCheckpoint,
-    Tally, TallyKey, TileStore, room_for, tallied,
+    IndexedStatement, Kept, KeptOf, Lift, OTHER_SYSTEMS, Place, Room, SYSTEMS_PER_DAY_MAX,
+    Standing, StandingChange, StoreError, StoredCheckpoint, Tally, TallyKey, TileStore, room_for,
+    tallied, thinned,
 };
 
 use super::Tree;
@@ -20,6 +21,14 @@ use super::Tree;
 #[derive(Clone, Debug, Default)]
 pub struct MemoryIndex {
     state: Arc<Mutex<State>>,
+    gate: Arc<(Mutex<Gate>, Condvar)>,
+}
+
+/// Where steps wait.
+#[derive(Debug, Default)]
+struct Gate {
+    is_shut: bool,
+    waiting: usize,
 }
 
 #[derive(Debug, Default)]
@@ -45,6 +54,45 @@ impl MemoryIndex {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Steps of following wait from now on until [`release`](Self::release), before anything of them is written.
+    pub fn hold(&self) {
+        self.gate().is_shut = true;
+    }
+
+    /// Waits until a step is held.
+    pub fn wait_until_a_step_is_held(&self) {
+        let mut gate = self.gate();
+        while gate.waiting == 0 {
+            gate = self.wait(gate);
+        }
+    }
+
+    /// Lets steps pass again.
+    pub fn release(&self) {
+        self.gate().is_shut = false;
+        self.gate.1.notify_all();
+    }
+
+    fn pass(&self) {
+        let mut gate = self.gate();
+        gate.waiting += 1;
+        self.gate.1.notify_all();
+        while gate.is_shut {
+            gate = self.wait(gate);
+        }
+        gate.waiting -= 1;
+    }
+
+    fn gate(&self) -> MutexGuard<'_, Gate> {
+        let gate = self.gate.0.lock();
+        gate.expect("no test panics while it holds the gate")
+    }
+
+    fn wait<'a>(&self, gate: MutexGuard<'a, Gate>) -> MutexGuard<'a, Gate> {
+        let gate = self.gate.1.wait(gate);
+        gate.expect("no test panics while it holds the gate")
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -131,6 +179,7 @@ impl IndexStore for MemoryIndex {
         expected: u64,
         batch: &FollowBatch,
     ) -> Result<Vec<StandingChange>, CommitError> {
+        self.pass();
         let mut state = self.state();
         let before = state.standings();
         let mirror = state.mirrors.entry(origin.to_owned()).or_default();
@@ -200,6 +249,12 @@ impl IndexStore for MemoryIndex {
         let mirror = state.mirrors.entry(origin.to_owned()).or_default();
         let kept = mirror.checkpoints.entry(checkpoint.size);
         kept.or_insert_with(|| checkpoint.clone());
+        let mirrored = mirror.tree.head.as_ref().map_or(0, |head| head.size);
+        let ahead = mirror.checkpoints.range(mirrored + 1..);
+        let ahead: Vec<u64> = ahead.map(|(size, _)| *size).collect();
+        for size in thinned(&ahead) {
+            mirror.checkpoints.remove(&size);
+        }
         Ok(())
     }
 
@@ -298,7 +353,11 @@ impl IndexStore for MemoryIndex {
             .collect())
     }
 
-    fn tallies(&self) -> Result<Vec<(TallyKey, Tally)>, StoreError> {
+    fn tallies(
+        &self,
+        days_max: usize,
+        pairs_max: usize,
+    ) -> Result<Vec<(TallyKey, Tally)>, StoreError> {
         let state = self.state();
         let mut tallies: BTreeMap<TallyKey, Tally> = BTreeMap::new();
         for statements in state.outputs.values() {
@@ -314,7 +373,45 @@ impl IndexStore for MemoryIndex {
                 *tallies.entry(key).or_default().of(standing) += 1;
             }
         }
-        Ok(tallies.into_iter().collect())
+        let (days, pairs): (Vec<_>, Vec<_>) = folded(tallies)
+            .into_iter()
+            .partition(|(key, _)| matches!(key, TallyKey::Day { .. }));
+        let surplus = days.len().saturating_sub(days_max);
+        let days = days.into_iter().skip(surplus);
+        Ok(days.chain(pairs.into_iter().take(pairs_max)).collect())
+    }
+
+    fn all_kept(
+        &self,
+        take: &mut dyn FnMut(KeptOf) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let state = self.state();
+        for (origin, mirror) in &state.mirrors {
+            let checkpoints = mirror.checkpoints.values().cloned().map(Kept::Checkpoint);
+            let cosigned = mirror.cosigned.clone().map(Kept::Cosigned);
+            let proof = mirror.equivocation.clone().map(Kept::Equivocation);
+            let lifts = mirror.lifts.iter().cloned().map(Kept::Lift);
+            for kept in checkpoints.chain(cosigned).chain(proof).chain(lifts) {
+                let log = origin.clone().into_bytes();
+                take(KeptOf { log, kept })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take_over(&self, kept: &[KeptOf]) -> Result<(), StoreError> {
+        let mut state = self.state();
+        for KeptOf { log, kept } in kept {
+            let origin = String::from_utf8(log.clone()).expect("a log of a store in memory");
+            let mirror = state.mirrors.entry(origin).or_default();
+            match kept.clone() {
+                Kept::Checkpoint(kept) => drop(mirror.checkpoints.insert(kept.size, kept)),
+                Kept::Cosigned(cosigned) => mirror.cosigned = Some(cosigned),
+                Kept::Equivocation(proof) => mirror.equivocation = Some(proof),
+                Kept::Lift(lift) => mirror.lifts.push(lift),
+            }
+        }
+        Ok(())
     }
 
     fn equivocation(&self, origin: &str) -> Result<Option<Equivocation>, StoreError> {
@@ -371,6 +468,22 @@ impl IndexStore for MemoryIndex {
             .map(|(_, path)| path.clone())
             .collect())
     }
+}
+
+/// With the surplus systems of each day as one.
+fn folded(tallies: BTreeMap<TallyKey, Tally>) -> BTreeMap<TallyKey, Tally> {
+    let (mut folded, mut systems) = (BTreeMap::<TallyKey, Tally>::new(), BTreeMap::new());
+    for (mut key, tally) in tallies {
+        if let TallyKey::Day { day, system } = &mut key {
+            let of_day: &mut usize = systems.entry(*day).or_default();
+            *of_day += 1;
+            if *of_day > SYSTEMS_PER_DAY_MAX {
+                *system = OTHER_SYSTEMS.to_owned();
+            }
+        }
+        folded.entry(key).or_default().add(tally);
+    }
+    folded
 }
 
 struct MirrorOf {

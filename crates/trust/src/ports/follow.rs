@@ -1,11 +1,12 @@
-//! What is kept of following logs besides their trees: checkpoints with their times, lifted quarantines, and what the
-//! index counts and finds by.
+//! What is kept of following logs besides their trees: checkpoints with their times, proof of equivocation, lifted
+//! quarantines, and what the index counts and finds by.
 //!
-//! All times come from stored checkpoints, so that an index that is built anew from the mirrors is the same.
+//! The days of statements come from stored checkpoints, so that an index that is built anew from the mirrors is the same.
 
 use quorix_nix::store_path::HashPart;
+use quorix_tlog::hash::Hash;
 
-use super::{Equivocation, IndexedStatement, Standing};
+use super::{IndexedStatement, Standing};
 
 /// Seconds of a day.
 const DAY_S: u64 = 86_400;
@@ -23,6 +24,73 @@ pub struct StoredCheckpoint {
     pub size: u64,
     /// The signed note.
     pub note: Vec<u8>,
+}
+
+/// The most kept checkpoints of a log that are ahead of its mirror: the log has shown them, and nothing covers them yet.
+/// Those that are covered are fewer than the entries that are mirrored.
+pub const AHEAD_MAX: usize = 1_024;
+
+/// Which checkpoints ahead of the mirror are forgotten, of these sizes, ascending: none while they are at most
+/// [`AHEAD_MAX`], else every second one. The smallest and the largest always stay, so a log goes on being held to the most
+/// that it ever showed.
+pub fn thinned(ahead: &[u64]) -> impl Iterator<Item = u64> {
+    let last = ahead.len().saturating_sub(1);
+    let is_forgotten = move |at: usize| last >= AHEAD_MAX && at % 2 == 1 && at != last;
+    let sizes = ahead.iter().copied().enumerate();
+    sizes.filter_map(move |(at, size)| is_forgotten(at).then_some(size))
+}
+
+/// What is kept of one log besides its mirror.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptOf {
+    /// Which log, as the store that gave it tells logs apart.
+    pub log: Vec<u8>,
+    /// What.
+    pub kept: Kept,
+}
+
+/// One thing that is kept of a log and that its mirror does not have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// A checkpoint that it showed.
+    Checkpoint(StoredCheckpoint),
+    /// The newest checkpoint that this aggregator cosigned.
+    Cosigned(StoredCheckpoint),
+    /// The proof that is held against it.
+    Equivocation(Equivocation),
+    /// A lifted quarantine.
+    Lift(Lift),
+}
+
+/// Proof that one log signed two contradicting checkpoints (SEMANTICS §5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Equivocation {
+    /// Signed note.
+    pub first: Vec<u8>,
+    /// Signed note by the same key.
+    pub second: Vec<u8>,
+    /// Where the sizes differ: a proof that recomputes the larger root exactly and yields another smaller root
+    /// than the signed one. Empty where the sizes are equal.
+    pub consistency_proof: Vec<Hash>,
+}
+
+impl Equivocation {
+    /// True if both are about the same two signed texts, in either order. Whose lines of signatures are below them changes
+    /// nothing: whoever shows a note can add some.
+    #[must_use]
+    pub fn is_of_the_same_checkpoints(&self, other: &Self) -> bool {
+        let (one, two) = (text_of(&self.first), text_of(&self.second));
+        let others = (text_of(&other.first), text_of(&other.second));
+        others == (one, two) || others == (two, one)
+    }
+}
+
+/// What is signed of a note: all before its last blank line, and all of what is none.
+fn text_of(note: &[u8]) -> &[u8] {
+    let blank = note.windows(2).rposition(|two| two == b"\n\n");
+    blank
+        .and_then(|position| note.get(..position))
+        .unwrap_or(note)
 }
 
 /// An operator's recorded act: a quarantine was lifted.
@@ -62,6 +130,12 @@ pub enum Facet {
     System(String),
 }
 
+/// The most systems of one day that are told of by themselves. Systems are free text of logs.
+pub const SYSTEMS_PER_DAY_MAX: usize = 64;
+
+/// The system as which all others of a day are told of.
+pub const OTHER_SYSTEMS: &str = "(others)";
+
 /// What is counted.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TallyKey {
@@ -95,6 +169,29 @@ pub struct Tally {
 }
 
 impl Tally {
+    const STANDINGS: [Standing; 4] = [
+        Standing::Agree,
+        Standing::Disagree,
+        Standing::OneBuilder,
+        Standing::NoData,
+    ];
+
+    /// Adds all numbers of another one.
+    pub fn add(&mut self, mut other: Self) {
+        for standing in Self::STANDINGS {
+            let number = self.of(standing);
+            *number = number.saturating_add(*other.of(standing));
+        }
+    }
+
+    /// Takes all numbers of another one away.
+    pub fn take(&mut self, mut other: Self) {
+        for standing in Self::STANDINGS {
+            let number = self.of(standing);
+            *number = number.saturating_sub(*other.of(standing));
+        }
+    }
+
     /// The number of one standing.
     pub const fn of(&mut self, standing: Standing) -> &mut u64 {
         match standing {
@@ -148,4 +245,27 @@ pub fn tallied<'a>(
         }
     }
     keys
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proofs_of_the_same_two_texts_are_of_the_same_checkpoints_whoever_signed_below_them() {
+        let note = |text: &str, lines: &str| format!("{text}\n1\nroot\n\n{lines}").into_bytes();
+        let proof = |first, second| Equivocation {
+            first,
+            second,
+            consistency_proof: Vec::new(),
+        };
+        let (a, b) = (note("a", "by x\n"), note("b", "by x\n"));
+        let (again, other) = (note("b", "by x\nby y\n"), note("c", "by x\n"));
+        let held = proof(a.clone(), b.clone());
+        assert!(held.is_of_the_same_checkpoints(&proof(a.clone(), again.clone())));
+        assert!(held.is_of_the_same_checkpoints(&proof(again, a.clone())));
+        assert!(!held.is_of_the_same_checkpoints(&proof(a.clone(), other.clone())));
+        assert!(!held.is_of_the_same_checkpoints(&proof(a.clone(), a)));
+        assert!(!held.is_of_the_same_checkpoints(&proof(b, other)));
+    }
 }

@@ -30,7 +30,7 @@ impl TileClient {
         Self { fetcher, prefixes }
     }
 
-    /// The newest checkpoint: a signed note that the caller has to open. At most 64 KiB.
+    /// The newest checkpoint: a signed note that the caller has to open. At most 128 KiB.
     ///
     /// # Errors
     /// No address has it.

@@ -230,10 +230,10 @@ pub struct FindOutputsResponse {
 pub struct GetTalliesRequest {}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GetTalliesResponse {
-    /// Ascending by day and system; the newest 10,000.
+    /// Ascending by day and system; the newest 10,000. Of a day the first 64 systems, and `(others)`.
     #[prost(message, repeated, tag = "1")]
     pub days: ::prost::alloc::vec::Vec<DayTally>,
-    /// Ascending by names.
+    /// Ascending by names; at most 10,000.
     #[prost(message, repeated, tag = "2")]
     pub pairs: ::prost::alloc::vec::Vec<PairTally>,
 }
@@ -286,10 +286,10 @@ pub struct ExchangeCheckpointsRequest {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ExchangeCheckpointsResponse {
-    /// What the asked has of the same logs.
+    /// What the asked has of its own logs, first of those that were asked about: what fits into 8 MiB.
     #[prost(message, repeated, tag = "1")]
     pub seen: ::prost::alloc::vec::Vec<SeenCheckpoint>,
-    /// Proof that a log signed two checkpoints that contradict each other, as far as the answer shows it.
+    /// Proof that the asked holds against logs, in the same order: what fits into 4 MiB of it.
     #[prost(message, repeated, tag = "2")]
     pub proofs: ::prost::alloc::vec::Vec<SeenEquivocation>,
 }
@@ -298,7 +298,7 @@ pub struct SeenCheckpoint {
     /// Name of the log (C2SP origin).
     #[prost(string, tag = "1")]
     pub origin: ::prost::alloc::string::String,
-    /// Signed note, at most 64 KiB; with the cosignature of who sends it where it is a witness.
+    /// Signed note, at most 128 KiB; with the cosignature of who sends it where it is a witness.
     #[prost(bytes = "vec", tag = "2")]
     pub checkpoint: ::prost::alloc::vec::Vec<u8>,
 }
@@ -649,7 +649,7 @@ pub enum EventKind {
     LogStale = 3,
     LogLive = 4,
     LogQuarantined = 5,
-    /// A log withdrew something that it had said.
+    /// A log published retractions.
     Revoked = 6,
 }
 impl EventKind {
