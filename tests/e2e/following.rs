@@ -164,7 +164,7 @@ async fn two_aggregators_that_are_shown_two_histories_find_out_and_keep_proof_fo
             becomes(host, "alice", |log| log.state() == LogState::Quarantined).await;
             let file = evidence_of(host).await;
             let verify =
-                async |key: &str| run(&["verify", "evidence", text(&file), "--key", key]).await;
+                async |key: &str| run(&["verify", "evidence", text(&file), "--vkey", key]).await;
             let proved = verify(&logs[0].vkey()).await;
             assert_eq!(proved.code, 0, "{}{}", proved.out, proved.err);
             let expected = "Proved: the log alice.example/log signed two checkpoints that contradict each other.";
@@ -186,7 +186,7 @@ async fn two_aggregators_that_are_shown_two_histories_find_out_and_keep_proof_fo
             let forged = dir.join("forged");
             fs::write(&forged, bytes).unwrap();
             let vkey = logs[0].vkey();
-            let forged = run(&["verify", "evidence", text(&forged), "--key", &vkey]).await;
+            let forged = run(&["verify", "evidence", text(&forged), "--vkey", &vkey]).await;
             assert!([1, 2].contains(&forged.code), "{}", forged.out);
         }
     }

@@ -290,7 +290,7 @@ async fn exemptions_have_a_reason_and_an_end_and_are_signed() {
         async |vkey: &str| run(&["policy", "exempt", "list", "--vkey", vkey, text(&set)]).await;
     let listed = list(&own).await;
     let expected = format!(
-        "{CLOCK}\n  until 9999-03-01T00:00:00Z: embeds a date\n{HELLO}\n  ended 2001-03-01T00:00:00Z: old\n2 paths, 1 of them ended.\n"
+        "{CLOCK}\n  until 9999-03-01T00:00:00Z: embeds a date\n{HELLO}\n  ended 2001-03-01T00:00:00Z: old\n2 paths; 1 has ended.\n"
     );
     assert_eq!((listed.code, listed.out), (1, expected));
     assert_eq!(list(&other).await.code, 2);

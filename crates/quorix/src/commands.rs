@@ -6,6 +6,7 @@ mod audit;
 mod backup;
 mod config;
 mod decide;
+mod files;
 mod hook;
 mod import;
 mod key;
@@ -32,7 +33,7 @@ use crate::cli::{
 use crate::config::Config;
 use crate::output::{self, Exit, Failure};
 use crate::{bench, demo, telemetry};
-use quorix_trust::policy::Policy;
+use quorix_trust::policy::{POLICY_BYTES_MAX, Policy};
 use std::future::Future;
 use std::path::{Path, PathBuf};
 
@@ -165,7 +166,7 @@ pub(crate) fn read_policy_and_files(file: &Path) -> (Result<Policy, Failure>, Ve
 }
 
 fn parsed_policy(file: &Path, beside: &policy::Beside) -> Result<Policy, Failure> {
-    let text = std::fs::read(file).map_err(|error| {
+    let text = files::read_at_most(file, POLICY_BYTES_MAX).map_err(|error| {
         Failure::wrong(format!(
             "the policy {} cannot be read: {error}",
             file.display()

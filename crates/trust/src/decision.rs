@@ -1,7 +1,8 @@
 //! The decision of SEMANTICS §3: a pure function of policy, evidence and time, with its reasons.
 //!
 //! In steps, a file each: `context` says how each log stands, `tally` who votes what, `rule` what one rule makes of one
-//! path, `choose` which rules are in force on it, `closure` and `graph` ask the same of everything that it depends on. `view` writes down what a person needs to follow it.
+//! path, `choose` which rules are in force on it, `closure` and `graph` ask the same of everything that it depends on.
+//! `view` writes down what a person needs to follow it.
 
 mod choose;
 mod closure;

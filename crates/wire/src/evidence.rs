@@ -2,8 +2,9 @@
 //! believed.
 //!
 //! A pure function apart from what it remembers of each log ([`SeenCheckpoints`]). What does not verify is dropped
-//! and makes its log stale, so a lying aggregator can withhold and delay, but never add a vote. It can also withhold
-//! dissent: that its answer is complete is not shown here. SEMANTICS §2 and §5.
+//! and makes its log stale, so a lying aggregator can withhold and delay, but add no vote that nobody cast. It can also
+//! withhold dissent, and checkpoints that show how old an entry is (`since`, `until`): that its answer is complete is not
+//! shown here. SEMANTICS §2 and §5.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -18,7 +18,7 @@ use crate::evidence::{Question, SeenCheckpoints, verify_evidence};
 use crate::pb;
 
 /// The most bytes that a receipt may have.
-pub const RECEIPT_BYTES_MAX: usize = 256 * 1024 * 1024;
+pub const RECEIPT_BYTES_MAX: usize = 128 * 1024 * 1024;
 
 const HEADER: &str = "quorix-receipt/v1";
 
@@ -109,6 +109,13 @@ impl Receipt {
         if let Some(bytes) = &self.earlier {
             let wrong = |error: String| ReceiptError::Earlier(error);
             let earlier = Self::parse(bytes).map_err(|error| wrong(error.to_string()))?;
+            // What grace keeps in force was in force under this policy: whoever wrote another one accepted anything.
+            if (&earlier.policy, &earlier.sets) != (&self.policy, &self.sets) {
+                return Err(wrong("it is under another policy".into()));
+            }
+            if (&earlier.asked, &earlier.store_dir) != (&self.asked, &self.store_dir) {
+                return Err(wrong("it is of another path".into()));
+            }
             if earlier.earlier.is_some() {
                 return Err(wrong("it is itself one by grace".into()));
             }

@@ -100,7 +100,7 @@ pub struct Tallies {
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  quorix verify evidence alice.evidence --key logs.example.org/alice+4f3a…+AaX…
+  quorix verify evidence alice.evidence --vkey logs.example.org/alice+4f3a…+AaX…
 
 Needs nothing but the log's key: no network, no aggregator. Garbage proves nothing, whoever made the file.
 
@@ -111,7 +111,7 @@ pub struct VerifyEvidence {
     pub file: PathBuf,
     /// The key of the log.
     #[arg(long, value_name = "VKEY")]
-    pub key: String,
+    pub vkey: String,
     /// Print as JSON.
     #[arg(long)]
     pub json: bool,

@@ -7,8 +7,9 @@ use quorix_aggregator::reindex::rebuild;
 use quorix_store::RocksIndex;
 use quorix_trust::policy::Policy;
 use quorix_trust::ports::IndexStore as _;
-use quorix_wire::client::AggregatorClient;
+use quorix_wire::client::ClientError;
 use quorix_wire::pb;
+use quorix_wire::pb::follow_service_client::FollowServiceClient;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
@@ -156,12 +157,13 @@ async fn tallies(arguments: Tallies) -> Result<Exit, Failure> {
     let file = &arguments.config.config;
     let address = aggregator_address(arguments.aggregator, file)?;
     let channel = channel_to(&address, file)?;
-    let (_, policy) = here(file)?;
-    let client = AggregatorClient::new(channel, policy.into());
-    let answer = client
-        .tallies()
-        .await
-        .map_err(|error| Failure::unknown(format!("{error} (asked at {address})")))?;
+    let mut client = FollowServiceClient::new(channel);
+    let answer = client.get_tallies(pb::GetTalliesRequest {}).await;
+    let answer = answer.map_err(|status| {
+        let error = ClientError::from(status);
+        Failure::unknown(format!("{error} (asked at {address})"))
+    })?;
+    let answer = answer.into_inner();
     if arguments.json {
         output::answer(format_args!("{:#}", as_json(&answer)));
     } else {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::progress::counted;
 use super::{configuration, read_policy};
 use crate::config::Config;
 use crate::listen::tls::ServerTls;
@@ -60,11 +61,11 @@ fn warn_of_policy(config: &Config) -> Result<(), Failure> {
     };
     let policy = read_policy(file)?;
     output::answer(format_args!(
-        "{} is good: {} builders, {} caches, {} rules.",
+        "{} is good: {}, {}, {}.",
         file.display(),
-        policy.builders.len(),
-        policy.caches.len(),
-        policy.rules.len()
+        counted(policy.builders.len() as u64, "builder", "builders"),
+        counted(policy.caches.len() as u64, "cache", "caches"),
+        counted(policy.rules.len() as u64, "rule", "rules")
     ));
     for warning in &policy.warnings {
         output::answer(format_args!("  worth knowing: {warning}"));

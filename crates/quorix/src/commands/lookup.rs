@@ -64,7 +64,7 @@ fn log_of(arguments: &Lookup) -> Result<LogLookup, Failure> {
     let (key, url, tls) = match (&arguments.log, &arguments.url) {
         (Some(key), Some(url)) => {
             let tls = Config::read(file).map(|config| config.tls);
-            let key: VerifierKey = which::parse_key(key)?;
+            let key: VerifierKey = which::parse_key("--log", key)?;
             (key, url.clone(), tls.unwrap_or_default())
         }
         (_, url) => {

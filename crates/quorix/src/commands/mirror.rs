@@ -17,7 +17,7 @@ use crate::output::{self, Exit, Failure};
 const INTERVAL: Duration = Duration::from_secs(10);
 
 pub(super) async fn mirror(arguments: MirrorLog) -> Result<Exit, Failure> {
-    let key = parse_key(&arguments.key)?;
+    let key = parse_key("--log", &arguments.key)?;
     let origin = key.name().to_string();
     let dir = absolute(&arguments.dir)?;
     let fetcher = Fetcher::new(FetchLimits::default()).map_err(Failure::unknown)?;

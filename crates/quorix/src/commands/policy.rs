@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use quorix_trust::policy::{POLICY_BYTES_MAX, PolicyFiles};
 use serde_json::json;
 
+use super::files::read_at_most;
 use super::read_policy;
 use crate::output::{self, Exit, Failure};
 
@@ -41,10 +42,7 @@ impl PolicyFiles for Beside {
         if !data.is_file() {
             return Err("it is not a file".into());
         }
-        if usize::try_from(data.len()).map_or(true, |bytes| bytes > POLICY_BYTES_MAX) {
-            return Err("it is larger than 1 MiB".into());
-        }
-        std::fs::read(&path).map_err(|error| error.to_string())
+        read_at_most(&path, POLICY_BYTES_MAX)
     }
 }
 

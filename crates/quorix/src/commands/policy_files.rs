@@ -12,6 +12,7 @@ use quorix_trust::policy::{
 };
 use serde_json::json;
 
+use super::files::read_at_most;
 use super::now_s;
 use crate::cli::policy::{Exempt, For, Init};
 use crate::output::{self, Exit, Failure};
@@ -109,16 +110,27 @@ pub(super) fn exempt(command: &Exempt) -> Result<Exit, Failure> {
                     "--reason is empty, or more than one line\n  say in one line why this path is exempt",
                 ));
             }
+            if until_s.is_some_and(|until| until <= now_s()) {
+                output::remark(format_args!(
+                    "Worth knowing: {until} has passed, so this entry counts for nothing."
+                ));
+            }
             entries.entries.insert(path, SetEntry { until_s, reason });
             write(set, &entries, &key)
         }
         Exempt::Prune { key, set } => {
             let key = signing_key(key)?;
             let mut entries = open(set, key.verifier())?;
-            let now_s = now_s();
+            let (now_s, before) = (now_s(), entries.entries.len());
             entries
                 .entries
                 .retain(|_, entry| entry.until_s.is_none_or(|until| now_s < until));
+            let ended = before.saturating_sub(entries.entries.len());
+            if ended == 0 {
+                output::answer(format_args!("Nothing in {} has ended.", set.display()));
+                return Ok(Exit::Yes);
+            }
+            output::answer(format_args!("{} taken out.", paths(ended)));
             write(set, &entries, &key)
         }
         Exempt::List { vkey, json, set } => {
@@ -159,7 +171,12 @@ fn list(set: &SignedSet, as_json: bool) -> Result<Exit, Failure> {
             output::answer(format_args!("{path}\n  {until}: {}", entry.reason));
         }
         let count = paths(set.entries.len());
-        output::answer(format_args!("{count}, {ended} of them ended."));
+        let ended = match ended {
+            0 => "none has ended".to_owned(),
+            1 => "1 has ended".to_owned(),
+            ended => format!("{ended} have ended"),
+        };
+        output::answer(format_args!("{count}; {ended}."));
     }
     Ok(if ended == 0 { Exit::Yes } else { Exit::No })
 }
@@ -184,11 +201,7 @@ fn open(file: &Path, key: &VerifierKey) -> Result<SignedSet, Failure> {
         let file = file.display();
         Failure::wrong(format!("the set {file} cannot be used: {reason}"))
     };
-    let length = std::fs::metadata(file).map_err(|error| failed(error.to_string()))?;
-    if usize::try_from(length.len()).map_or(true, |length| length > SET_BYTES_MAX) {
-        return Err(failed("it is larger than 1 MiB".into()));
-    }
-    let bytes = std::fs::read(file).map_err(|error| failed(error.to_string()))?;
+    let bytes = read_at_most(file, SET_BYTES_MAX).map_err(failed)?;
     SignedSet::open(&bytes, key).map_err(|error| match error {
         SetError::Note(_) => failed(format!("it is not signed by {key}")),
         other => failed(other.to_string()),

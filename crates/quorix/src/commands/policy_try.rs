@@ -8,6 +8,7 @@ use quorix_wire::client::AggregatorClient;
 use serde_json::json;
 
 use super::decide::asked;
+use super::progress::counted;
 use super::{aggregator_address, channel_to, now_s, read_policy};
 use crate::cli::policy::Try;
 use crate::output::{self, Exit, Failure};
@@ -62,10 +63,14 @@ pub(super) async fn try_on(arguments: Try) -> Result<Exit, Failure> {
                 new.sentence
             ));
         }
+        let said = match lost {
+            0 => "nothing that is accepted now would be lost".to_owned(),
+            lost => format!("{lost} that are accepted now would not be, or with other bytes"),
+        };
         output::answer(format_args!(
-            "{accepted} of {} paths would be accepted; {} would change, {lost} of which are accepted now and would not be.",
-            outputs.len(),
-            changes.len()
+            "{accepted} of {} would be accepted. {} would change; {said}.",
+            counted(outputs.len() as u64, "path", "paths"),
+            counted(changes.len() as u64, "answer", "answers")
         ));
     }
     Ok(if lost == 0 { Exit::Yes } else { Exit::No })

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use quorix_nix::store_path::{HashPart, StoreDir};
+use quorix_tlog::witness::CLOCK_TOLERANCE;
 use quorix_trust::decision::Decision;
 use quorix_trust::explain;
 use quorix_trust::policy::moment;
@@ -14,6 +15,7 @@ use serde_json::json;
 use tonic::transport::Channel;
 
 use super::decide::json;
+use super::files::read_at_most;
 use super::{now_s, read_policy};
 use crate::cli::Decide;
 use crate::cli::operate::VerifyReceipt;
@@ -23,6 +25,9 @@ use crate::output::{self, Exit, Failure};
 const COMPLETENESS: &str = "This shows that the decision follows from the policy and the evidence in the receipt.\n\
     Its time, and that nothing was left out, are the word of who made it: neither a replay of the logs\n\
     nor their verifiable indexes show it.";
+
+/// Said where no policy was given to compare with.
+const OWN_POLICY: &str = " under its own policy, which nobody checked: give yours with --policy";
 
 /// Decides from what the aggregator answers and writes all of it down. Content-addressed paths are not fetched for it.
 pub(super) async fn issue(
@@ -78,26 +83,43 @@ pub(super) fn verify(arguments: &VerifyReceipt) -> Result<Exit, Failure> {
         let policy = read_policy(file)?;
         if (&policy.text, &policy.sets) != (&receipt.policy, &receipt.sets) {
             let reason = format!("it is under another policy than {}", file.display());
+            if arguments.json {
+                let value = json!({"holds": false, "policy_checked": true, "reason": reason});
+                output::answer(format_args!("{value:#}"));
+                return Ok(Exit::No);
+            }
             return Err(Failure::refused(format!(
                 "{}: {reason}",
                 arguments.file.display()
             )));
         }
     }
+    if receipt.time_s > now_s().saturating_add(CLOCK_TOLERANCE) {
+        return Err(Failure::refused(format!(
+            "{}: it is of {}, which has not come yet: time that it gives itself shows nothing",
+            arguments.file.display(),
+            moment(receipt.time_s)
+        )));
+    }
+    let is_checked = arguments.policy.is_some();
     let decision = receipt.replay();
     if arguments.json {
         let value = match &decision {
             Ok(decision) => json!({
-                "holds": true, "time": receipt.time_s, "complete": false, "decision": json::decision(decision),
+                "holds": true, "policy_checked": is_checked, "time": receipt.time_s, "complete": false,
+                "decision": json::decision(decision),
             }),
-            Err(error) => json!({"holds": false, "reason": error.to_string()}),
+            Err(error) => {
+                json!({"holds": false, "policy_checked": is_checked, "reason": error.to_string()})
+            }
         };
         output::answer(format_args!("{value:#}"));
     } else {
         match &decision {
             Ok(decision) => output::answer(format_args!(
-                "The receipt holds: of {}, as it says, this follows.\n\n{}\n\n{COMPLETENESS}",
+                "The receipt holds: of {}, as it says, this follows{}.\n\n{}\n\n{COMPLETENESS}",
                 moment(receipt.time_s),
+                if is_checked { "" } else { OWN_POLICY },
                 explain::terminal(decision).trim_end()
             )),
             Err(error) => output::answer(format_args!("The receipt does not hold: {error}.")),
@@ -119,8 +141,5 @@ fn read(file: &Path) -> Result<Vec<u8>, Failure> {
     if !data.is_file() {
         return Err(failed("it is not a file".into()));
     }
-    if usize::try_from(data.len()).map_or(true, |length| length > RECEIPT_BYTES_MAX) {
-        return Err(failed("it is larger than 256 MiB".into()));
-    }
-    std::fs::read(file).map_err(|error| failed(error.to_string()))
+    read_at_most(file, RECEIPT_BYTES_MAX).map_err(failed)
 }

@@ -10,6 +10,7 @@ use quorix_trust::attestation::ENTRY_BYTES_MAX;
 use quorix_wire::evidence::{EVIDENCE_FILE_BYTES_MAX, read_evidence_file, verify_equivocation};
 use serde_json::json;
 
+use super::files::read_at_most;
 use super::log::told::{as_json, told};
 use super::log::which::parse_key;
 use super::progress::counted;
@@ -62,10 +63,10 @@ pub(super) fn proof(arguments: &VerifyProof) -> Result<Exit, Failure> {
 }
 
 pub(super) fn evidence(arguments: &VerifyEvidence) -> Result<Exit, Failure> {
-    let key = parse_key(&arguments.key)?;
+    let key = parse_key("--vkey", &arguments.vkey)?;
     let bytes = read(&arguments.file, EVIDENCE_FILE_BYTES_MAX)?;
     let proof = read_evidence_file(&bytes)
-        .map_err(|error| Failure::wrong(format!("{}: {error}", arguments.file.display())))?;
+        .map_err(|error| Failure::refused(format!("{}: {error}", arguments.file.display())))?;
     let verified = verify_equivocation(&key, &proof);
     let origin = key.name();
     if arguments.json {
@@ -117,11 +118,5 @@ fn yes(verified: &Verified, index: u64, entry: &[u8]) {
 
 fn read(file: &Path, most: usize) -> Result<Vec<u8>, Failure> {
     let failed = |reason: String| Failure::wrong(format!("{}: {reason}", file.display()));
-    let length = std::fs::metadata(file)
-        .map_err(|error| failed(error.to_string()))?
-        .len();
-    if usize::try_from(length).is_ok_and(|length| length > most) {
-        return Err(failed(format!("larger than the permitted {most} bytes")));
-    }
-    std::fs::read(file).map_err(|error| failed(error.to_string()))
+    read_at_most(file, most).map_err(failed)
 }

@@ -3,6 +3,7 @@
 //! `graph` computes the least fixed point: a path is accepted only by finitely many steps from paths that need nothing
 //! else, so a cycle other than a reference to oneself never is.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use quorix_nix::fingerprint::{Fingerprint, FingerprintDigest};
@@ -30,6 +31,8 @@ pub(super) struct Evaluator<'a> {
     pub(super) context: Context<'a>,
     pub(super) world: World,
     settled: BTreeMap<StorePath, Settled>,
+    /// Whether two names under a hash part win their vote.
+    two_names: RefCell<BTreeMap<HashPart, bool>>,
     /// The same evidence as if every `mode=warn` rule were in force; made when the first one is met.
     enforced: Option<Box<Self>>,
 }
@@ -61,6 +64,7 @@ impl<'a> Evaluator<'a> {
             context: Context::new(policy, evidence, now_s),
             world,
             settled: BTreeMap::new(),
+            two_names: RefCell::default(),
             enforced: None,
         }
     }
@@ -219,16 +223,19 @@ impl<'a> Evaluator<'a> {
 
     /// True if another store path with the same hash part wins its vote as well: exactly one may.
     fn two_accepted(&self, path: &StorePath) -> bool {
-        let accepted = self
-            .paths_under(&path.hash_part())
-            .into_iter()
-            .filter(|path| {
-                self.self_verified(path).is_some()
-                    || self
-                        .choose(path)
-                        .is_some_and(|chosen| chosen.verdict.outcome == Outcome::Accepted)
-            });
-        accepted.count() >= 2
+        let part = path.hash_part();
+        if let Some(known) = self.two_names.borrow().get(&part) {
+            return *known;
+        }
+        let accepted = self.paths_under(&part).into_iter().filter(|path| {
+            self.self_verified(path).is_some()
+                || self
+                    .choose(path)
+                    .is_some_and(|chosen| chosen.verdict.outcome == Outcome::Accepted)
+        });
+        let are_two = accepted.take(2).count() == 2;
+        self.two_names.borrow_mut().insert(part, are_two);
+        are_two
     }
 }
 

@@ -123,30 +123,39 @@ impl<'a> Context<'a> {
     /// The next moment at which some log grows too old for some rule, some value has been observed for long enough, or
     /// some grace or exemption ends. Decisions may well stay the same then; before, they do.
     fn next_moment(&self) -> Option<u64> {
-        let mut moments: Vec<u64> = Vec::new();
+        let mut next: Option<u64> = None;
+        let mut note = |at: u64| {
+            if at > self.now_s && next.is_none_or(|next| at < next) {
+                next = Some(at);
+            }
+        };
         for rule in self.policy.all_rules() {
             for log in self.logs.values() {
                 if let (Some(max_age), Standing::Met { time: Some(time) }) =
                     (rule.max_age_s, &log.standing)
                 {
-                    moments.push(time.saturating_add(max_age).saturating_add(1));
-                    moments.push(time.saturating_sub(CLOCK_TOLERANCE_S));
+                    note(time.saturating_add(max_age).saturating_add(1));
+                    note(time.saturating_sub(CLOCK_TOLERANCE_S));
                 }
-                let observed = rule.min_observed_s;
-                let dates = observed.into_iter().flat_map(|observed| {
-                    log.covers.iter().map(move |(_, since)| (since, observed))
-                });
-                moments.extend(dates.map(|(since, observed)| since.saturating_add(observed)));
+                if let Some(observed) = rule.min_observed_s {
+                    let dates = log.covers.iter();
+                    dates.for_each(|(_, since)| note(since.saturating_add(observed)));
+                }
             }
             if let Some(grace) = rule.grace_s {
                 let earlier = self.evidence.earlier.values();
                 // One of the future, as by a clock that was put back, begins to count once it is none any more.
-                moments.extend(earlier.flat_map(|one| [one.at_s, one.at_s.saturating_add(grace)]));
+                for one in earlier {
+                    note(one.at_s);
+                    note(one.at_s.saturating_add(grace));
+                }
             }
             let entries = rule.set.iter().flat_map(|set| set.entries.values());
-            moments.extend(entries.filter_map(|entry| entry.until_s));
+            entries
+                .filter_map(|entry| entry.until_s)
+                .for_each(&mut note);
         }
-        moments.into_iter().filter(|at| *at > self.now_s).min()
+        next
     }
 }
 

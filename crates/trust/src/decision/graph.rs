@@ -158,10 +158,10 @@ impl<'p> Graph<'p> {
             };
             node.accepted = Some(value);
             for (asker, asked) in std::mem::take(&mut node.asked_by) {
-                if let Some(asker) = self.nodes.get_mut(asker) {
-                    asker.close(asked, value);
-                }
-                if self.is_ready(asker) {
+                let node = self.nodes.get_mut(asker);
+                // Only the last of what a list or the references wait for can make it ready.
+                let is_last = node.is_some_and(|node| node.close(asked, value));
+                if is_last && self.is_ready(asker) {
                     ready.push(asker);
                 }
             }
@@ -293,8 +293,8 @@ impl Node {
         }
     }
 
-    /// Something that it asked for is accepted.
-    fn close(&mut self, asked: Asked, accepted: FingerprintDigest) {
+    /// Something that it asked for is accepted. True if nothing more is open of what that was asked for.
+    fn close(&mut self, asked: Asked, accepted: FingerprintDigest) -> bool {
         let open = match asked {
             Asked::Reference => Some(&mut self.open),
             // Other bytes than those that are accepted: this vote never counts.
@@ -304,9 +304,10 @@ impl Node {
                 .get_mut(gate)
                 .and_then(|votes| votes.get_mut(vote)),
         };
-        if let Some(open) = open {
+        open.is_some_and(|open| {
             *open = open.saturating_sub(1);
-        }
+            *open == 0
+        })
     }
 }
 

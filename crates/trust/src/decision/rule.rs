@@ -7,7 +7,7 @@ use quorix_nix::store_path::StorePath;
 
 use super::Outcome;
 use super::context::Context;
-use super::tally::{Tally, Terms};
+use super::tally::{Inputs, Tally, Terms};
 use crate::policy::{Level, Mode, Policy, Rule, moment};
 
 /// What one rule says of one path, its closure aside.
@@ -35,7 +35,7 @@ pub(super) struct Gate {
     /// Groups that must be satisfied by such votes.
     pub(super) groups: Vec<usize>,
     /// Operator, and one of its published lists of inputs.
-    pub(super) votes: Vec<(String, super::tally::Inputs)>,
+    pub(super) votes: Vec<(String, Inputs)>,
     /// The values in the list must be the accepted ones.
     pub(super) is_exact: bool,
 }
@@ -76,8 +76,8 @@ pub(super) fn apply<'a>(
         apply_veto(context, veto, terms, path, &mut verdict);
     }
     if verdict.outcome == Outcome::Accepted {
-        verdict.gate = gate(rule, candidate, &tally);
         apply_observed(context, rule, &tally, candidate, &mut verdict);
+        verdict.gate = gate(context, rule, candidate, &tally, verdict.is_waiting);
     }
     verdict
 }
@@ -214,11 +214,24 @@ fn apply_observed(
     });
 }
 
-/// The votes that an acceptance at level `build` or `resolved` hangs on.
-fn gate(rule: &Rule, candidate: FingerprintDigest, tally: &Tally<'_>) -> Option<Gate> {
+/// The votes that an acceptance at level `build` or `resolved` hangs on. Where nothing waits any more, those alone that
+/// were witnessed for long enough: the same votes must have both.
+fn gate(
+    context: &Context<'_>,
+    rule: &Rule,
+    candidate: FingerprintDigest,
+    tally: &Tally<'_>,
+    is_waiting: bool,
+) -> Option<Gate> {
     if rule.level < Level::Build {
         return None;
     }
+    let is_ripe = |since: Option<u64>| {
+        rule.min_observed_s.is_none_or(|observed_s| {
+            is_waiting
+                || since.is_some_and(|since| since.saturating_add(observed_s) <= context.now_s)
+        })
+    };
     let mut gate = Gate {
         groups: [rule.quorum, rule.require].into_iter().flatten().collect(),
         votes: Vec::new(),
@@ -226,23 +239,29 @@ fn gate(rule: &Rule, candidate: FingerprintDigest, tally: &Tally<'_>) -> Option<
     };
     for (operator, said) in &tally.operators {
         if let (true, Some(heard)) = (said.vote() == Some(candidate), said.behind()) {
-            let lists = heard.inputs.iter();
+            let ripe = heard.inputs.iter().filter(|(_, since)| is_ripe(*since));
+            // Who built the same from the same inputs again says nothing new by it.
+            let lists: BTreeSet<&Inputs> = ripe.map(|(list, _)| *list).collect();
+            let votes = lists.into_iter();
             gate.votes
-                .extend(lists.map(|list| ((*operator).to_owned(), (*list).clone())));
+                .extend(votes.map(|list| ((*operator).to_owned(), list.clone())));
         }
     }
     Some(gate)
 }
 
-/// Every log and every cache of every operator that the rule names was heard: nobody reaches a fallback by cutting a
-/// wire.
+/// Every log and every cache of every operator that the rule names was heard, and all of what they said could be had:
+/// nobody reaches a fallback by cutting a wire.
 pub(super) fn all_answer(context: &Context<'_>, rule: &Rule, path: &StorePath) -> bool {
     let groups = [rule.quorum, rule.require, rule.veto];
     let named = groups
         .into_iter()
         .flatten()
         .flat_map(|group| context.policy.operators_of(group));
-    unheard(context, &named.collect(), Terms::of(rule, false), path).is_none()
+    let (named, terms) = (named.collect(), Terms::of(rule, false));
+    let tally = Tally::of(context, path, terms);
+    unheard(context, &named, terms, path).is_none()
+        && !tally.is_partly_heard(context, &named, terms.needs_inputs)
 }
 
 /// The first log or cache of these operators that cannot be heard about a path, with its operator.

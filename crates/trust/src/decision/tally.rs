@@ -63,8 +63,8 @@ pub(super) struct OperatorTally<'a> {
 /// What stands behind a vote.
 #[derive(Default)]
 pub(super) struct Heard<'a> {
-    /// The published lists of inputs.
-    pub(super) inputs: Vec<&'a Inputs>,
+    /// The published lists of inputs, each with the time since when its own statement is witnessed.
+    pub(super) inputs: Vec<(&'a Inputs, Option<u64>)>,
     /// Since when it is witnessed, in POSIX seconds.
     pub(super) since_s: Option<u64>,
 }
@@ -181,7 +181,8 @@ impl<'a> Tally<'a> {
         match adds_a_vote(context, statement, voice, terms, window) {
             Ok(since_s) => {
                 let heard = operator.heard.entry(value).or_default();
-                heard.inputs.extend(&statement.inputs);
+                let inputs = statement.inputs.iter();
+                heard.inputs.extend(inputs.map(|inputs| (inputs, since_s)));
                 heard.since_s = heard.since_s.into_iter().chain(since_s).min();
             }
             Err((is_quarantined, reason)) => {
@@ -210,6 +211,27 @@ impl<'a> Tally<'a> {
             Said::Observation(_) => None,
         });
         told.collect()
+    }
+
+    /// Whether something that one of these operators said would count for more if more of it were known: the list of inputs
+    /// that a build names could not be had, or no witness dates it.
+    pub(super) fn is_partly_heard(
+        &self,
+        context: &Context<'_>,
+        operators: &BTreeSet<&str>,
+        needs_inputs: bool,
+    ) -> bool {
+        let said = self.operators.iter();
+        let named = said.filter(|(operator, _)| operators.contains(**operator));
+        named.flat_map(|(_, said)| &said.sources).any(|counted| {
+            let statement = counted.statement;
+            let lacks_inputs = match &statement.said {
+                Said::Build(build) => build.inputs_blob.is_some() && statement.inputs.is_none(),
+                Said::Observation(_) => false,
+            };
+            (needs_inputs && lacks_inputs)
+                || window(context, statement, counted.voice) == Window::Unknown
+        })
     }
 
     /// The vote of one operator.

@@ -1,12 +1,15 @@
 //! Files that a policy names, and the text of a policy with what it includes.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::line::Line;
 use super::{POLICY_BYTES_MAX, PolicyError};
 
 /// How deep files may include files.
 const DEPTH_MAX: usize = 8;
+/// How many files a policy may include, each time counted.
+const INCLUDED_MAX: usize = 256;
 
 /// Where the files that a policy names come from. The core reads none itself.
 pub trait PolicyFiles {
@@ -38,7 +41,9 @@ impl PolicyFiles for BTreeMap<String, Vec<u8>> {
 pub(super) struct Expanded {
     pub(super) text: String,
     /// File (empty for the policy itself) and line of each line of the text.
-    places: Vec<(String, usize)>,
+    places: Vec<(Arc<str>, usize)>,
+    /// Files that were included so far.
+    included: usize,
 }
 
 impl Expanded {
@@ -47,11 +52,12 @@ impl Expanded {
         let mut expanded = Self {
             text: String::new(),
             places: Vec::new(),
+            included: 0,
         };
         if text.len() > POLICY_BYTES_MAX {
             return Err(too_large(String::new(), text.lines().count()));
         }
-        expanded.add("", text, files, &mut Vec::new())?;
+        expanded.add(&Arc::from(""), text, files, &mut Vec::new())?;
         // Without an include it is the text as it was, byte for byte.
         let added = expanded.text.len().saturating_sub(1);
         expanded.text.truncate(added);
@@ -62,7 +68,7 @@ impl Expanded {
     pub(super) fn located(&self, mut error: PolicyError) -> PolicyError {
         let place = self.places.get(error.line.saturating_sub(1));
         if let (true, Some((file, line))) = (error.file.is_empty(), place) {
-            error.file.clone_from(file);
+            error.file = file.as_ref().to_owned();
             error.line = *line;
         }
         error
@@ -70,15 +76,15 @@ impl Expanded {
 
     fn add(
         &mut self,
-        file: &str,
+        file: &Arc<str>,
         text: &str,
         files: &dyn PolicyFiles,
         within: &mut Vec<String>,
     ) -> Result<(), PolicyError> {
-        within.push(file.to_owned());
+        within.push(file.as_ref().to_owned());
         for (number, line) in (1..).zip(text.split('\n')) {
             if self.text.len().saturating_add(line.len()) > POLICY_BYTES_MAX {
-                return Err(too_large(file.into(), number));
+                return Err(too_large(file.as_ref().into(), number));
             }
             let Some(include) = include(number, line).map_err(|error| of(file, error))? else {
                 self.push(file, number, line);
@@ -86,17 +92,29 @@ impl Expanded {
             };
             let (name, included) =
                 read(&include, files, within).map_err(|error| of(file, error))?;
+            self.included = self.included.saturating_add(1);
+            if self.included > INCLUDED_MAX {
+                let message = format!("a policy includes at most {INCLUDED_MAX} files");
+                let hint = "put what belongs together into one file";
+                let error = include.error(include.keyword, message, hint);
+                return Err(of(file, error));
+            }
             self.push(file, number, &format!("# {}", line.trim()));
-            self.add(&name, included.trim_end_matches('\n'), files, within)?;
+            self.add(
+                &Arc::from(name),
+                included.trim_end_matches('\n'),
+                files,
+                within,
+            )?;
         }
         within.pop();
         Ok(())
     }
 
-    fn push(&mut self, file: &str, number: usize, line: &str) {
+    fn push(&mut self, file: &Arc<str>, number: usize, line: &str) {
         self.text.push_str(line);
         self.text.push('\n');
-        self.places.push((file.to_owned(), number));
+        self.places.push((Arc::clone(file), number));
     }
 }
 

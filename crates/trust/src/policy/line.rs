@@ -101,9 +101,9 @@ fn words(text: &str) -> Vec<Item<'_>> {
             return items;
         }
         let end = rest.find([' ', '\t']).unwrap_or(rest.len());
-        let end = match rest.find("=(") {
-            Some(start) if start < end => closed(rest, start.saturating_add(1)),
-            _ => end,
+        let end = match rest.get(..end).and_then(|word| word.find("=(")) {
+            Some(start) => closed(rest, start.saturating_add(1)),
+            None => end,
         };
         let (word, after) = rest.split_at_checked(end).unwrap_or((rest, ""));
         items.push(Item { column, text: word });

@@ -6,6 +6,7 @@ mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use quorix_nix::signature::PublicKey;
 use quorix_tlog::note::VerifierKey;
@@ -14,8 +15,8 @@ use quorix_tlog::tlog_policy::Quorum;
 use super::files::Expanded;
 use super::line::{Item, Line};
 use super::{
-    Also, Builder, Cache, Disregard, Member, Policy, PolicyError, PolicyFiles, Rule, Voters, lint,
-    witnesses,
+    Also, Builder, Cache, Disregard, Member, Policy, PolicyError, PolicyFiles, Rule, SignedSet,
+    Voters, lint, witnesses,
 };
 
 pub use time::date;
@@ -25,8 +26,13 @@ use words::{new_name, nix_public_key, one_operator_a_key, tag, unknown_option, u
 const BUILDER: &str = "builder NAME LOG-VKEY URL… operator=OP";
 const CACHE: &str = "cache NAME NIX-PUBLIC-KEY URL operator=OP";
 const VOTERS: &str = "voters NAME any|all|K|P% MEMBER…";
-const WEIGHTED: &str = "weighted NAME THRESHOLD OP=W…";
+const WEIGHTED: &str = "weighted NAME THRESHOLD MEMBER=W…";
 const RULE: &str = "rule NAME quorum=VOTERS";
+
+/// How many groups of voters may be within each other.
+const GROUPS_DEPTH_MAX: usize = 16;
+/// The most lines that say something: each is compared with those before.
+const DEFINITIONS_MAX: usize = 10_000;
 
 /// Parses and checks a whole file with what it includes.
 pub(super) fn parse(text: &str, files: &dyn PolicyFiles) -> Result<Policy, PolicyError> {
@@ -49,8 +55,10 @@ fn read(text: &str, files: &dyn PolicyFiles) -> Result<Policy, PolicyError> {
         also: Vec::new(),
         disregarded: Vec::new(),
         sets: BTreeMap::new(),
+        opened: BTreeMap::new(),
         default: None,
     };
+    let mut definitions = 0_usize;
     for (index, text) in text.split('\n').enumerate() {
         let number = index.saturating_add(1);
         if let Err(error) = &witnesses
@@ -60,6 +68,12 @@ fn read(text: &str, files: &dyn PolicyFiles) -> Result<Policy, PolicyError> {
             return Err(error.clone());
         }
         if let Some(line) = Line::split(number, text)? {
+            definitions = definitions.saturating_add(1);
+            if definitions > DEFINITIONS_MAX {
+                let message = format!("a policy has at most {DEFINITIONS_MAX} lines");
+                let hint = "put exemptions into a signed set: `quorix policy exempt`";
+                return Err(line.error(line.keyword, message, hint));
+            }
             draft.line(&line)?;
         }
     }
@@ -104,6 +118,8 @@ struct Draft<'f> {
     also: Vec<Also>,
     disregarded: Vec<Disregard>,
     sets: BTreeMap<String, Vec<u8>>,
+    /// Sets that were read, by file and key: each is read once, so that all rules have the same.
+    opened: BTreeMap<(String, String), Arc<SignedSet>>,
     default: Option<usize>,
 }
 
@@ -239,20 +255,9 @@ impl Draft<'_> {
     }
 
     fn voters(&mut self, line: &Line<'_>) -> Result<(), PolicyError> {
-        let name = new_name(
-            line,
-            VOTERS,
-            self.voters.iter().map(|voters| voters.name.as_str()),
-        )?;
+        let name = self.new_group(line, VOTERS)?;
         let threshold = line.item(1, "how many must agree", VOTERS)?;
         line.item(2, "members", VOTERS)?;
-        if let (true, Some(item)) = (self.is_operator(&name), line.items.first()) {
-            return Err(line.error(
-                *item,
-                format!("`{name}` is an operator already"),
-                "give the group another name",
-            ));
-        }
         let (mut members, mut operators) = (Vec::new(), BTreeSet::new());
         for item in line.items.iter().skip(2).copied() {
             let (member, inside) = self.member(line, item, item)?;
@@ -271,11 +276,7 @@ impl Draft<'_> {
     }
 
     fn weighted(&mut self, line: &Line<'_>) -> Result<(), PolicyError> {
-        let name = new_name(
-            line,
-            WEIGHTED,
-            self.voters.iter().map(|voters| voters.name.as_str()),
-        )?;
+        let name = self.new_group(line, WEIGHTED)?;
         let threshold = line.item(1, "the weight that is enough", WEIGHTED)?;
         line.item(2, "members", WEIGHTED)?;
         let (mut members, mut weights, mut operators) = (Vec::new(), Vec::new(), BTreeSet::new());
@@ -313,6 +314,19 @@ impl Draft<'_> {
         Ok(())
     }
 
+    /// A name that no group and no operator has.
+    fn new_group(&self, line: &Line<'_>, form: &str) -> Result<String, PolicyError> {
+        let groups = self.voters.iter().map(|voters| voters.name.as_str());
+        let name = new_name(line, form, groups)?;
+        match line.items.first() {
+            Some(item) if self.is_operator(&name) => {
+                let message = format!("`{name}` is an operator already");
+                Err(line.error(*item, message, "give the group another name"))
+            }
+            _ => Ok(name),
+        }
+    }
+
     /// A member of a group, and the operators that it stands for.
     fn member(
         &self,
@@ -322,6 +336,15 @@ impl Draft<'_> {
     ) -> Result<(Member, Vec<String>), PolicyError> {
         let mut groups = self.voters.iter();
         match groups.position(|voters| voters.name == item.text) {
+            // An operator that was named after the group: nobody could tell which of them is meant.
+            Some(_) if self.is_operator(item.text) => {
+                let message = format!("`{}` is an operator and a group", item.text);
+                Err(line.error(at, message, "give one of them another name"))
+            }
+            Some(index) if self.depth_of(index) >= GROUPS_DEPTH_MAX => {
+                let message = format!("groups are nested more than {GROUPS_DEPTH_MAX} deep");
+                Err(line.error(at, message, "name the members of the inner groups here"))
+            }
             Some(index) => Ok((Member::Voters(index), self.operators_of(index))),
             None if self.is_operator(item.text) => Ok((
                 Member::Operator(item.text.into()),
@@ -349,6 +372,16 @@ impl Draft<'_> {
         builders
             .chain(self.caches.iter().map(|cache| &cache.operator))
             .any(|operator| operator == name)
+    }
+
+    /// How many groups are within each other in a group, itself included; at most [`GROUPS_DEPTH_MAX`].
+    fn depth_of(&self, group: usize) -> usize {
+        let members = self.voters.get(group).map(|voters| &voters.members);
+        let inner = members.into_iter().flatten().map(|member| match member {
+            Member::Operator(_) => 0,
+            Member::Voters(inner) => self.depth_of(*inner),
+        });
+        inner.max().unwrap_or(0).saturating_add(1)
     }
 
     fn operators_of(&self, group: usize) -> Vec<String> {

@@ -43,6 +43,9 @@ pub enum SetError {
     /// The first line is another one.
     #[error("the set does not begin with `quorix-set/v1`")]
     Header,
+    /// It says the same in another form than the one that it has.
+    #[error("the set is not written as `quorix policy exempt` writes it")]
+    OtherForm,
     /// A line is not what it should be.
     #[error("line {line} of the set: {reason}")]
     Line {
@@ -61,7 +64,11 @@ impl SignedSet {
     pub fn open(bytes: &[u8], key: &VerifierKey) -> Result<Self, SetError> {
         let note = SignedNote::parse(bytes)?;
         note.verify(&[key])?;
-        Self::parse(note.text())
+        let set = Self::parse(note.text())?;
+        if set.to_text() != note.text() {
+            return Err(SetError::OtherForm);
+        }
+        Ok(set)
     }
 
     /// Reads the text of a set, unsigned.

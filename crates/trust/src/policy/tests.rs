@@ -417,3 +417,75 @@ proptest::proptest! {
         let _ = Policy::parse(&words.join(" "));
     }
 }
+
+#[test]
+fn a_name_is_an_operator_or_a_group_and_never_both() {
+    let bob = "bob";
+    for group in ["voters bob 1 example", "weighted bob 1 example=1"] {
+        let error = refused(&format!("{group}\n"));
+        assert!(
+            error.contains(&format!("`{bob}` is an operator already")),
+            "{error}"
+        );
+        // Before the operator was named, and used after.
+        let text = format!(
+            "{}quorum none\n{group}\n{}voters both 2 bob example\n",
+            cache_line("example"),
+            builder_line("bob")
+        );
+        let error = Policy::parse(&text).unwrap_err().to_string();
+        assert!(
+            error.contains("`bob` is an operator and a group"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn groups_within_groups_end_and_so_do_lines() {
+    let nested = |depth: usize| {
+        let inner = (1..depth).map(|number| format!("voters g{number} any g{}\n", number - 1));
+        format!("voters g0 any alice\n{}", inner.collect::<String>())
+    };
+    let rule = "rule main quorum=g15\ndefault main\n";
+    Policy::parse(&with(&format!("{}{rule}", nested(16)))).unwrap();
+    let error = refused(&nested(17));
+    assert!(
+        error.contains("groups are nested more than 16 deep"),
+        "{error}"
+    );
+
+    let one_more = "disregard alice\n".repeat(10_001);
+    let many: String = (0..10_000)
+        .map(|number| format!("voters g{number} any alice\n"))
+        .collect();
+    let error = refused(&many);
+    assert!(
+        error.contains("a policy has at most 10000 lines"),
+        "{error}"
+    );
+    assert!(!refused(&one_more).contains("at most"));
+}
+
+#[test]
+fn a_line_of_a_mebibyte_of_words_is_read_like_any_other() {
+    let error = refused(&format!(
+        "voters all-of-them any{}",
+        " alice".repeat(150_000)
+    ));
+    assert!(
+        error.contains("operator `alice` is in this group twice"),
+        "{error:.200}"
+    );
+}
+
+#[test]
+fn a_policy_includes_so_many_files_and_no_more() {
+    let files = BTreeMap::from([("rules".to_owned(), b"# nothing\n".to_vec())]);
+    let error = Policy::parse_with(&with(&"include rules\n".repeat(257)), &files).unwrap_err();
+    let error = error.to_string();
+    assert!(
+        error.contains("a policy includes at most 256 files"),
+        "{error}"
+    );
+}

@@ -108,7 +108,7 @@ fn open(arguments: &Fsck) -> Result<Opened, Failure> {
         return which::open(&which, Own::Database);
     };
     let key = match &which.key {
-        Some(key) => which::parse_key(key)?,
+        Some(key) => which::parse_key("--log", key)?,
         None => which::own_key(&which.config.config)?,
     };
     which::served(key, vec![absolute(dir)?.display().to_string()])

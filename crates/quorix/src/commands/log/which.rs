@@ -51,7 +51,7 @@ pub(in crate::commands) enum Own {
 /// The log of these arguments, else that of the configuration.
 pub(in crate::commands) fn open(which: &WhichLog, own: Own) -> Result<Opened, Failure> {
     match &which.key {
-        Some(key) => served(parse_key(key)?, which.urls.clone()),
+        Some(key) => served(parse_key("--log", key)?, which.urls.clone()),
         None => open_own(&which.config.config, own),
     }
 }
@@ -67,11 +67,11 @@ pub(in crate::commands) fn served(key: VerifierKey, urls: Vec<String>) -> Result
     })
 }
 
-/// Reads a vkey.
-pub(in crate::commands) fn parse_key(text: &str) -> Result<VerifierKey, Failure> {
+/// Reads the vkey of an option.
+pub(in crate::commands) fn parse_key(option: &str, text: &str) -> Result<VerifierKey, Failure> {
     text.parse().map_err(|error: quorix_tlog::note::KeyError| {
         Failure::wrong(format!(
-            "--log: {error}\n  `quorix log status` prints the key of a log"
+            "{option}: {error}\n  `quorix log status` prints the key of a log"
         ))
     })
 }

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use quorix_nix::fingerprint::Fingerprint;
+use quorix_nix::store_path::StoreDir;
 use quorix_tlog::checkpoint::Checkpoint;
 use quorix_tlog::cosignature::{Algorithm, CosignerSigningKey};
 use quorix_tlog::hash::Hash;
 use quorix_tlog::note::{NoteSignature, SignedNote};
 
 use crate::decision::{Decision, Outcome, decide};
-use crate::evidence::{Covering, Earlier, LogState};
+use crate::evidence::{Covering, Earlier, LogState, Said};
 use crate::policy::Policy;
 use crate::testing::{Known, built, facts, log_key, path, policy_of};
 
@@ -359,6 +360,57 @@ fn levels_build_and_resolved_ask_for_accepted_inputs_and_accepted_bytes_of_them(
                 .contains("publishes no list of what it was built with")
         );
     }
+}
+
+#[test]
+fn the_votes_that_were_witnessed_for_long_enough_are_those_whose_inputs_are_accepted() {
+    let (gcc, store) = (path("gcc"), StoreDir::default());
+    let policy = witnessed(&format!(
+        "voters one any alice bob\nrule inputs path={} quorum=both level=path\n\
+         rule main quorum=one level=resolved min-observed=1d\ndefault main\n",
+        store.join(&gcc)
+    ));
+    let (good, bad) = (facts(&gcc, "good", &[]), facts(&gcc, "bad", &[]));
+    let mut known = agreed(&good, [NOW, NOW]);
+    // Long ago from other bytes by alice, a moment ago from the right ones by bob.
+    for (name, inputs, age_s) in [("alice", &bad, 90_000), ("bob", &good, 60)] {
+        let mut statement = built(name, &facts(&path("hello"), "good", &[]));
+        statement.inputs = Some(BTreeMap::from([(gcc.clone(), inputs.digest())]));
+        known = known.statement(statement);
+        let log = known
+            .0
+            .logs
+            .get_mut(log_key(name).verifier().name().as_str());
+        let cosigned = BTreeMap::from([("w".to_owned(), NOW - age_s)]);
+        log.unwrap().history = vec![Covering { size: 8, cosigned }];
+    }
+    assert_eq!(at(&policy, &known, NOW).outcome, Outcome::BlockedBy);
+    assert!(at(&policy, &known, NOW - 60 + 86_400).is_accepted());
+}
+
+#[test]
+fn a_list_of_inputs_that_cannot_be_had_opens_no_fallback() {
+    let policy = policy_of(
+        &TWO,
+        "voters one any alice bob\nvoters both all alice bob\nrule weak quorum=one level=path\n\
+         rule main quorum=both level=build fallback=weak\ndefault main\n",
+    );
+    let known = |blob: Option<[u8; 32]>| {
+        let mut known = Known::live(&TWO);
+        for name in TWO {
+            let mut statement = built(name, &facts(&path("hello"), "good", &[]));
+            let Said::Build(build) = &mut statement.said else {
+                panic!("{statement:?}")
+            };
+            build.inputs_blob = blob;
+            known = known.statement(statement);
+        }
+        known
+    };
+    let withheld = at(&policy, &known(Some([1; 32])), NOW);
+    assert_eq!(withheld.outcome, Outcome::Insufficient);
+    // Whoever publishes none was heard all the same.
+    assert!(at(&policy, &known(None), NOW).is_accepted());
 }
 
 #[test]

@@ -236,14 +236,23 @@ impl Draft<'_> {
             }
         };
         let wrong = |reason: String| {
-            let hint = "`quorix policy exempt sign` makes one";
+            let hint = "`quorix policy exempt add` makes one";
             let message = format!("the set `{}` cannot be used: {reason}", file.text);
             line.error(file, message, hint)
         };
-        let bytes = self.files.read(file.text).map_err(wrong)?;
+        let opened = (file.text.to_owned(), key.to_string());
+        if let Some(set) = self.opened.get(&opened) {
+            return Ok(Some(Arc::clone(set)));
+        }
+        let bytes = match self.sets.get(file.text) {
+            Some(bytes) => bytes.clone(),
+            None => self.files.read(file.text).map_err(wrong)?,
+        };
         let set = SignedSet::open(&bytes, &key).map_err(|error| wrong(error.to_string()))?;
+        let set = Arc::new(set);
         self.sets.insert(file.text.into(), bytes);
-        Ok(Some(Arc::new(set)))
+        self.opened.insert(opened, Arc::clone(&set));
+        Ok(Some(set))
     }
 
     /// A name that no rule has; those of `also` are among them, so that a decision names one rule.
@@ -258,23 +267,19 @@ impl Draft<'_> {
     }
 
     fn group(&self, line: &Line<'_>, item: Item<'_>) -> Result<usize, PolicyError> {
-        self.voters
-            .iter()
-            .position(|voters| voters.name == item.text)
-            .ok_or_else(|| {
-                let message = format!("no voters called `{}` are defined above", item.text);
-                line.error(item, message, format!("define them first: `{VOTERS}`"))
-            })
+        let mut names = self.voters.iter().map(|voters| voters.name.as_str());
+        names.position(|name| name == item.text).ok_or_else(|| {
+            let message = format!("no voters called `{}` are defined above", item.text);
+            line.error(item, message, format!("define them first: `{VOTERS}`"))
+        })
     }
 
     fn earlier_rule(&self, line: &Line<'_>, item: Item<'_>) -> Result<usize, PolicyError> {
-        self.rules
-            .iter()
-            .position(|rule| rule.name == item.text)
-            .ok_or_else(|| {
-                let message = format!("no rule called `{}` is defined above", item.text);
-                line.error(item, message, format!("define it first: `{RULE}`"))
-            })
+        let mut names = self.rules.iter().map(|rule| rule.name.as_str());
+        names.position(|name| name == item.text).ok_or_else(|| {
+            let message = format!("no rule called `{}` is defined above", item.text);
+            line.error(item, message, format!("define it first: `{RULE}`"))
+        })
     }
 }
 

@@ -84,6 +84,17 @@ fn grace_takes_an_earlier_receipt_that_holds() {
         Ok(decision)
     );
 
+    // One under another policy, where anything may have been accepted.
+    let mut anything = earlier.clone();
+    anything.policy = anything.policy.replace("voters two 2", "voters two 1");
+    let (anything, _) = anything.issue().unwrap();
+    let mut of_another = later.clone();
+    of_another.earlier = Some(anything.to_bytes());
+    assert_eq!(
+        of_another.issue().unwrap_err(),
+        ReceiptError::Earlier("it is under another policy".into())
+    );
+
     // No chain of them, which would never end.
     later.earlier = Some(graced.to_bytes());
     assert_eq!(
