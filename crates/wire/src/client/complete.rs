@@ -278,3 +278,61 @@ fn depended_on(policy: &Policy) -> impl Iterator<Item = &Builder> {
     let builders = policy.builders.iter();
     builders.filter(move |builder| operators.contains(builder.operator.as_str()))
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::future::BoxFuture;
+    use quorix_testkit::entries::{a_path, log_key};
+
+    use super::*;
+    use crate::fetch::{Answer, FetchError, FetchLimits, Request, Transport};
+
+    /// Takes every request and never answers.
+    #[derive(Debug)]
+    struct Silent;
+
+    impl Transport for Silent {
+        fn send(&self, _: Request) -> BoxFuture<'static, Result<Answer, FetchError>> {
+            std::future::pending().boxed()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn logs_that_are_silent_are_waited_for_at_once_and_add_no_votes() {
+        let names = ["alice", "bob", "carol"];
+        let origins = names.map(|name| format!("logs.example.org/{name}"));
+        let lines = names.map(|name| {
+            let origin = format!("logs.example.org/{name}");
+            let key = log_key(&origin);
+            format!(
+                "builder {name} {} https://{origin} operator={name}\n",
+                key.verifier()
+            )
+        });
+        let rest = "quorum none\nvoters one any alice bob carol\nrule main quorum=one level=path\ndefault main\n";
+        let policy = Policy::parse(&(lines.concat() + rest)).unwrap();
+        let limits = FetchLimits::default();
+        let waited = limits.first_byte_timeout;
+        let completer = Completer {
+            fetcher: Fetcher::over(Arc::new(Silent), limits),
+            asked: a_path("hello"),
+        };
+        let question = Question {
+            outputs: [a_path("hello").hash_part()].into(),
+            ..Question::default()
+        };
+        let nothing = pb::GetEvidenceResponse::default();
+        let begun = Instant::now();
+        let (answer, completeness) = completer
+            .complete(&policy.into(), &question, nothing, &Arc::default())
+            .await
+            .unwrap();
+        assert_eq!(begun.elapsed().as_secs(), waited.as_secs());
+        for origin in &origins {
+            let shown = &completeness.logs[origin];
+            assert!(matches!(shown, Shown::Not { .. }), "{shown:?}");
+        }
+        let states = answer.logs.iter().map(pb::LogEvidence::state);
+        assert_eq!(states.collect::<Vec<_>>(), [pb::LogState::Stale; 3]);
+    }
+}

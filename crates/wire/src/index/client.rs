@@ -100,7 +100,7 @@ impl Said {
 #[derive(Debug, thiserror::Error)]
 pub enum LookupError {
     /// The log keeps no index, so nothing can be known of what it leaves out.
-    #[error("{url} serves no index, so what it does not say cannot be known")]
+    #[error("there is no index at {url}, so what the log does not say cannot be known")]
     NoIndex {
         /// Where it was asked for.
         url: String,

@@ -4,16 +4,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 
-fn rules(name: &str) -> String {
-    format!("quorum none\nvoters {name} any nobody\n")
-}
-
 fn policy(text: &str) -> Arc<Policy> {
     Arc::new(Policy::parse(text).unwrap())
 }
 
-const BEFORE: &str = "quorum none\nrule before reject=all\ndefault before\n";
-const AFTER: &str = "quorum none\nrule after reject=all\ndefault after\n";
+const BEFORE: &str = "quorum none\nrule before mode=deny\ndefault before\n";
+const AFTER: &str = "quorum none\nrule after mode=deny\ndefault after\n";
 
 #[test]
 fn an_edit_between_the_first_reading_and_the_first_look_is_not_missed() {

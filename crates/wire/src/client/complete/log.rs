@@ -307,9 +307,7 @@ impl Asked {
             }
             self.given = Some(under);
         }
-        for one in &heard.missing {
-            patch::add(answer, origin, one, &heard.entries);
-        }
+        patch::add(answer, origin, &heard.missing, &heard.entries);
         for blob in heard.blobs {
             if !answer.blobs.contains(&blob) {
                 answer.blobs.push(blob);

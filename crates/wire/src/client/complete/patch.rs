@@ -159,46 +159,91 @@ pub(super) fn move_to(
     }
 }
 
-/// Adds one entry that was left out.
+/// Adds what was left out of what a log says.
 pub(super) fn add(
     answer: &mut pb::GetEvidenceResponse,
     origin: &str,
-    one: &LeftOut,
+    missing: &BTreeSet<LeftOut>,
     entries: &BTreeMap<u64, ProvenEntry>,
 ) {
-    let Some(proven) = entries.get(&one.index) else {
-        return;
-    };
-    let Some(output) = output_of(answer, &one.path) else {
-        return;
-    };
-    if one.is_retraction {
-        let hashes = withdrawn(&proven.entry);
-        for earlier in &mut output.entries {
-            let leaf = leaf_hash(&earlier.entry);
-            let is_meant = earlier.origin == origin && earlier.index < one.index;
-            if is_meant && hashes.contains(&leaf) {
-                // What is there instead was not found to verify, or is as good.
-                earlier.retraction = Some(pb::LoggedRetraction {
-                    index: one.index,
-                    entry: proven.entry.clone(),
-                    inclusion_proof: raw(&proven.inclusion),
-                });
-            }
-        }
-        return;
+    let mut by_path: BTreeMap<&StorePath, Vec<&LeftOut>> = BTreeMap::new();
+    for one in missing {
+        by_path.entry(&one.path).or_default().push(one);
     }
-    // What the answer has instead at this place is not what the log has there.
-    output
-        .entries
-        .retain(|there| there.origin != origin || there.index != one.index);
-    output.entries.push(pb::LoggedEntry {
+    let places = answer.outputs.iter().zip(0..);
+    let mut places: BTreeMap<String, usize> = places
+        .map(|(output, place)| (output.hash_part.clone(), place))
+        .collect();
+    for (path, missing) in by_path {
+        let hash_part = path.hash_part().to_string();
+        let outputs = &mut answer.outputs;
+        let place = *places.entry(hash_part.clone()).or_insert_with(|| {
+            outputs.push(pb::OutputEvidence {
+                hash_part,
+                ..pb::OutputEvidence::default()
+            });
+            outputs.len().saturating_sub(1)
+        });
+        if let Some(output) = outputs.get_mut(place) {
+            add_entries(output, origin, &missing, entries);
+            add_retractions(output, origin, &missing, entries);
+        }
+    }
+}
+
+fn add_entries(
+    output: &mut pb::OutputEvidence,
+    origin: &str,
+    missing: &[&LeftOut],
+    entries: &BTreeMap<u64, ProvenEntry>,
+) {
+    let missing = missing.iter().filter(|one| !one.is_retraction);
+    let proven: BTreeMap<u64, &ProvenEntry> = missing
+        .filter_map(|one| Some((one.index, entries.get(&one.index)?)))
+        .collect();
+    // What the answer has instead at these places is not what the log has there.
+    let stays = |there: &pb::LoggedEntry| {
+        there.origin != origin || !proven.contains_key(&there.index)
+    };
+    output.entries.retain(stays);
+    let added = proven.into_values().map(|proven| pb::LoggedEntry {
         origin: origin.to_owned(),
-        index: one.index,
+        index: proven.index,
         entry: proven.entry.clone(),
         inclusion_proof: raw(&proven.inclusion),
         retraction: None,
     });
+    output.entries.extend(added);
+}
+
+fn add_retractions(
+    output: &mut pb::OutputEvidence,
+    origin: &str,
+    missing: &[&LeftOut],
+    entries: &BTreeMap<u64, ProvenEntry>,
+) {
+    // They are in their order: the last one that withdraws an entry comes after it, if any does.
+    let mut by: BTreeMap<Hash, &ProvenEntry> = BTreeMap::new();
+    for one in missing.iter().filter(|one| one.is_retraction) {
+        if let Some(proven) = entries.get(&one.index) {
+            let hashes = withdrawn(&proven.entry).into_iter();
+            by.extend(hashes.map(|hash| (hash, proven)));
+        }
+    }
+    if by.is_empty() {
+        return;
+    }
+    for earlier in output.entries.iter_mut().filter(|one| one.origin == origin) {
+        let proven = by.get(&leaf_hash(&earlier.entry));
+        if let Some(proven) = proven.filter(|proven| earlier.index < proven.index) {
+            // What is there instead was not found to verify, or is as good.
+            earlier.retraction = Some(pb::LoggedRetraction {
+                index: proven.index,
+                entry: proven.entry.clone(),
+                inclusion_proof: raw(&proven.inclusion),
+            });
+        }
+    }
 }
 
 /// Makes a log add no votes, for this reason. Proof of equivocation stays what it is.
@@ -210,23 +255,6 @@ pub(super) fn make_stale(answer: &mut pb::GetEvidenceResponse, origin: &str, rea
         log.set_state(pb::LogState::Stale);
         reason.clone_into(&mut log.reason);
     }
-}
-
-/// The answer's part about an output, made where there is none.
-fn output_of<'a>(
-    answer: &'a mut pb::GetEvidenceResponse,
-    path: &StorePath,
-) -> Option<&'a mut pb::OutputEvidence> {
-    let hash_part = path.hash_part().to_string();
-    let mut outputs = answer.outputs.iter();
-    if !outputs.any(|one| one.hash_part == hash_part) {
-        answer.outputs.push(pb::OutputEvidence {
-            hash_part: hash_part.clone(),
-            ..pb::OutputEvidence::default()
-        });
-    }
-    let mut outputs = answer.outputs.iter_mut();
-    outputs.find(|one| one.hash_part == hash_part)
 }
 
 /// The answer's part about a log, made where there is none.
@@ -342,7 +370,7 @@ mod tests {
         add(
             &mut hidden,
             ALICE,
-            &left_out,
+            &[left_out].into(),
             &[proven(9, retraction)].into(),
         );
         let by = |index: usize| {
@@ -368,7 +396,7 @@ mod tests {
             is_retraction: true,
         };
         let entries = [proven(9, retraction)].into();
-        add(&mut altered, ALICE, &left_out, &entries);
+        add(&mut altered, ALICE, &[left_out].into(), &entries);
         let added = altered.outputs[0].entries[0].retraction.as_ref().unwrap();
         assert_eq!(added.index, 9);
     }
@@ -426,7 +454,7 @@ mod tests {
         add(
             &mut altered,
             ALICE,
-            &left_out,
+            &[left_out].into(),
             &[proven(5, said("B"))].into(),
         );
         assert_eq!(altered.outputs[0].entries, [logged(5, &said("B"))]);
