@@ -7,9 +7,9 @@ use futures::{FutureExt as _, StreamExt as _};
 use quorix_testkit::entries::{an_attestation, log_key};
 use quorix_testkit::memory::MemoryLog;
 use quorix_testkit::tree::{Grower, blob_id};
+use quorix_tlog::hash::Hash;
 use quorix_tlog::tile::tiles_of;
 use quorix_trust::ports::{LogBatch, LogStore as _, TileStore as _};
-use quorix_tlog::hash::Hash;
 use quorix_wire::fetch::{Answer, FetchError, FetchLimits, Request, Transport};
 use quorix_wire::scan::{Check, State, check};
 
@@ -317,7 +317,7 @@ impl Transport for Slow {
 
 #[tokio::test]
 async fn a_log_that_is_slow_to_say_that_it_lacks_blobs_is_asked_for_a_minute_and_then_for_the_next_ones()
-{
+ {
     let mut world = World::new();
     let entries: Vec<Vec<u8>> = (0..100).map(|number| naming_a_blob(number).0).collect();
     world.append(&entries, Vec::new());

@@ -202,9 +202,8 @@ fn add_entries(
         .filter_map(|one| Some((one.index, entries.get(&one.index)?)))
         .collect();
     // What the answer has instead at these places is not what the log has there.
-    let stays = |there: &pb::LoggedEntry| {
-        there.origin != origin || !proven.contains_key(&there.index)
-    };
+    let stays =
+        |there: &pb::LoggedEntry| there.origin != origin || !proven.contains_key(&there.index);
     output.entries.retain(stays);
     let added = proven.into_values().map(|proven| pb::LoggedEntry {
         origin: origin.to_owned(),
