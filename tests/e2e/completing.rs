@@ -361,6 +361,7 @@ async fn a_log_that_is_silent_says_too_much_or_never_ends_costs_only_its_own_vot
     for batch in endless.chunks(1_000) {
         submit(&bob, batch.to_vec()).await;
     }
+    covered(&bob, (CHAIN + 2_699) / 16 * 16).await;
     let [of_alice, of_bob, of_carol] = [&alice, &bob, &carol].map(BuilderHost::policy_line);
     let rest = |voters: &str, level: &str| {
         format!(

@@ -11,7 +11,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::response::Response;
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::{Frame, SizeHint};
 use quorix_log::access::Peer;
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -78,7 +78,7 @@ pub(super) struct Counted {
 
 impl<B> Service<axum::http::Request<B>> for Counted
 where
-    B: axum::body::HttpBody<Data = axum::body::Bytes> + Send + 'static,
+    B: axum::body::HttpBody<Data = Bytes> + Send + 'static,
     B::Error: Into<axum::BoxError>,
 {
     type Response = Response;

@@ -1,10 +1,12 @@
 //! Listeners with TLS and without, against clients that are honest, strange, slow or late.
 
 use std::path::PathBuf;
+use std::sync::Mutex;
 
 use axum::Router;
 use axum::routing::get;
 use futures::StreamExt as _;
+use http_body_util::BodyExt as _;
 use quorix_testkit::certificates::{Authority, Certified};
 use quorix_wire::address::Address;
 use quorix_wire::channel;

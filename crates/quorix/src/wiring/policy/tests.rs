@@ -18,7 +18,7 @@ fn an_edit_between_the_first_reading_and_the_first_look_is_not_missed() {
     for (text, is_new) in [(BEFORE, false), (AFTER, true)] {
         std::fs::write(&file, text).unwrap();
         let mut reload = Reload::default();
-        let config = Config::default();
+        let config = Config::parse("data_dir = \"/d\"").unwrap();
         let policies = watch(&mut reload, file.clone(), config, policy(BEFORE));
         assert_eq!(policies.has_changed().unwrap(), is_new, "{text}");
         assert_eq!(policies.borrow().text, text);
