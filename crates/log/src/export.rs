@@ -443,6 +443,7 @@ impl Exporter {
                     exported.blobs = exported.blobs.saturating_add(1);
                     exported.files = exported.files.saturating_add(1);
                     self.put(vec![(name, bytes)]).await?;
+                    self.missing().await?.remove(&id);
                 }
                 Err(error) if error.is_of_the_log() => {
                     self.missing().await?.insert(id, first);

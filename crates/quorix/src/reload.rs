@@ -215,7 +215,7 @@ mod tests {
         let (counted, known) = (Arc::clone(&times), Arc::clone(&times));
         let both = vec![file.clone(), named.clone()];
         let files = move || match known.load(Ordering::SeqCst) {
-            0 => both[..1].to_vec(),
+            0 => both.iter().take(1).cloned().collect(),
             _ => both.clone(),
         };
         reload.watch_those("test", files, move || {

@@ -67,10 +67,11 @@ impl Taken {
 mod tests {
     use super::*;
 
+    const MIRROR: &str = "data_dir = \"/d\"\n[mirror]\nlisten = \"127.0.0.1:2\"\n[[mirror.logs]]\nvkey = \"v\"\nurls = [\"http://v\"]\n";
+
     #[test]
     fn a_key_that_was_taken_for_one_setting_is_refused_for_another() {
-        let mut taken =
-            Taken::by_others(&Config::parse("data_dir = \"/d\"").unwrap(), "[aggregator]").unwrap();
+        let mut taken = Taken::by_others(&Config::parse(MIRROR).unwrap(), "[aggregator]").unwrap();
         let (first, second) = ([1; 32], [2; 32]);
         taken.check("mirror.key", "witness", &first).unwrap();
         taken.take("aggregator.witness_key", first.to_vec());

@@ -9,6 +9,7 @@ fn policy(text: &str) -> Arc<Policy> {
 }
 
 const BEFORE: &str = "quorum none\nrule before mode=deny\ndefault before\n";
+const MIRROR: &str = "data_dir = \"/d\"\n[mirror]\nlisten = \"127.0.0.1:2\"\n[[mirror.logs]]\nvkey = \"v\"\nurls = [\"http://v\"]\n";
 const AFTER: &str = "quorum none\nrule after mode=deny\ndefault after\n";
 
 #[test]
@@ -18,7 +19,7 @@ fn an_edit_between_the_first_reading_and_the_first_look_is_not_missed() {
     for (text, is_new) in [(BEFORE, false), (AFTER, true)] {
         std::fs::write(&file, text).unwrap();
         let mut reload = Reload::default();
-        let config = Config::parse("data_dir = \"/d\"").unwrap();
+        let config = Config::parse(MIRROR).unwrap();
         let policies = watch(&mut reload, file.clone(), config, policy(BEFORE));
         assert_eq!(policies.has_changed().unwrap(), is_new, "{text}");
         assert_eq!(policies.borrow().text, text);
