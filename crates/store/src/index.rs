@@ -28,7 +28,7 @@ use step::Step;
 
 pub use dump::DumpError;
 
-/// `<20 bytes of the hash part>` → everything said of the output (`row.rs`).
+/// `<20 bytes of the hash part, backwards>` → everything said of the output (`row.rs`).
 const OUTPUTS: (&str, Shape) = ("outputs", Shape::Rows);
 /// `<hash part, as text>` → nothing: the outputs that disagree, in the order of their text.
 const CONTESTED: (&str, Shape) = ("contested", Shape::Sorted);
@@ -137,6 +137,7 @@ impl IndexStore for RocksIndex {
         tree.check_size(expected)?;
         tree.check_full_tiles(expected, &batch.tree)?;
         let mut step = Step::of_log(tree, origin, &batch.tree.leaves, &batch.facts);
+        step.read_ahead(&batch.statements)?;
         for statement in &batch.statements {
             step.add(statement)?;
         }
