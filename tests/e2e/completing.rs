@@ -140,6 +140,16 @@ async fn builders(dir: &Path) -> [BuilderHost; 2] {
 
 /// `quorix decide` here, under the user's policy, with what an aggregator answers.
 async fn decide(user: &UserHost, aggregator: &str, name: &str, more: &[&str]) -> Ran {
+    decide_under(user, &user.policy, aggregator, name, more).await
+}
+
+async fn decide_under(
+    user: &UserHost,
+    policy: &Path,
+    aggregator: &str,
+    name: &str,
+    more: &[&str],
+) -> Ran {
     let path = StoreDir::default().join(&a_path(name));
     let about = [
         "decide",
@@ -147,7 +157,7 @@ async fn decide(user: &UserHost, aggregator: &str, name: &str, more: &[&str]) ->
         "--config",
         text(&user.config),
         "--policy",
-        text(&user.policy),
+        text(policy),
         "--aggregator",
         aggregator,
     ];
@@ -163,6 +173,33 @@ async fn outcome(user: &UserHost, aggregator: &str, name: &str, more: &[&str]) -
 fn hides_bob(answer: &mut pb::GetEvidenceResponse) {
     for output in &mut answer.outputs {
         output.entries.retain(|one| !one.origin.starts_with("bob"));
+    }
+}
+
+/// Has bob's entries fail to verify, so that they are dropped.
+fn breaks_proofs_of_bob(answer: &mut pb::GetEvidenceResponse) {
+    let outputs = answer.outputs.iter_mut();
+    for one in outputs.flat_map(|output| &mut output.entries) {
+        if one.origin.starts_with("bob") {
+            one.inclusion_proof.clear();
+        }
+    }
+}
+
+/// Says that bob's log has entries which no tree of it has, instead of what it says.
+fn invents_entries_of_bob(answer: &mut pb::GetEvidenceResponse) {
+    let outputs = answer.outputs.iter_mut();
+    for one in outputs.flat_map(|output| &mut output.entries) {
+        if one.origin.starts_with("bob") {
+            one.index = 1 << 40;
+        }
+    }
+}
+
+/// Leaves out everything.
+fn hides_everything(answer: &mut pb::GetEvidenceResponse) {
+    for output in &mut answer.outputs {
+        output.entries.clear();
     }
 }
 
@@ -203,6 +240,18 @@ async fn an_aggregator_that_leaves_out_dissent_or_a_retraction_is_caught_by_who_
     for (lie, name, truth, left_out) in [
         (
             hides_bob as Lie,
+            "hello",
+            "conflict",
+            ("bob.example/log", 1, "entry"),
+        ),
+        (
+            breaks_proofs_of_bob,
+            "hello",
+            "conflict",
+            ("bob.example/log", 1, "entry"),
+        ),
+        (
+            invents_entries_of_bob,
             "hello",
             "conflict",
             ("bob.example/log", 1, "entry"),
@@ -286,4 +335,75 @@ async fn without_bobs_index(user: &UserHost, honest: &str) {
         (&bob["operator"], &bob["state"]),
         (&"bob".into(), &"stale".into())
     );
+}
+
+/// More paths, each of which only the one before leads to, than are followed.
+const CHAIN: u64 = 70;
+
+#[tokio::test]
+async fn a_log_that_is_silent_says_too_much_or_never_ends_costs_only_its_own_votes() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let dir = folder("quorix-e2e-costs-");
+    let create = |name| BuilderHost::create(&dir, name, &quorix(), None).unwrap();
+    let (mut alice, mut bob, carol) = (create("alice"), create("bob"), create("carol"));
+    alice.start().await.unwrap();
+    bob.start().await.unwrap();
+    // It takes connections and never answers.
+    let silent = std::net::TcpListener::bind(carol.public).unwrap();
+    let hello = |second: u64| an_attestation().of("hello").finished_at(second).bytes();
+    submit(&alice, vec![hello(1)]).await;
+    let link = |number: u64| {
+        let (this, next) = (format!("link-{number}"), format!("link-{}", number + 1));
+        an_attestation().of(&this).referring_to(&[&next]).bytes()
+    };
+    submit(&bob, (0..CHAIN).map(link).collect()).await;
+    let endless: Vec<Vec<u8>> = (1..2_700).map(hello).collect();
+    for batch in endless.chunks(1_000) {
+        submit(&bob, batch.to_vec()).await;
+    }
+    covered(&bob, (CHAIN + 2_699) / 16 * 16).await;
+    let [of_alice, of_bob, of_carol] = [&alice, &bob, &carol].map(BuilderHost::policy_line);
+    let rest = |voters: &str, level: &str| {
+        format!(
+            "quorum none\nvoters one any {voters}\nrule main quorum=one level={level}\ndefault main\n"
+        )
+    };
+    let policy = format!(
+        "{of_alice}{of_bob}{of_carol}{}",
+        rest("alice bob carol", "path")
+    );
+    let mut user = UserHost::create(&dir, "user", &quorix(), &policy, &[]).unwrap();
+    user.start().await.unwrap();
+    let honest = user.aggregator.to_string();
+    until("the aggregator has heard alice", async || {
+        (outcome(&user, &honest, "hello", &[]).await == "accepted").then_some(())
+    })
+    .await
+    .unwrap();
+
+    let told = decide(&user, &honest, "hello", &["--complete"])
+        .await
+        .json();
+    assert_eq!(told["outcome"], "accepted", "{told}");
+    let logs = &told["complete"]["logs"];
+    assert_eq!(logs[0]["shown"], true, "{told}");
+    let reason = |log: usize| logs[log]["reason"].as_str().unwrap();
+    assert!(
+        reason(1).contains("more than 2500 entries concern"),
+        "{told}"
+    );
+    assert!(reason(2).contains("took longer than"), "{told}");
+
+    let endless = dir.join("endless");
+    let policy = format!("{of_alice}{of_bob}{}", rest("alice bob", "closure"));
+    fs::write(&endless, policy).unwrap();
+    let liar = hostile(&user, hides_everything).await;
+    let ran = decide_under(&user, &endless, &liar, "link-0", &["--complete"]).await;
+    let told = ran.json();
+    let reason = told["complete"]["logs"][1]["reason"].as_str().unwrap();
+    assert!(reason.contains("leads to ever more paths"), "{told}");
+    assert_ne!(told["outcome"], "accepted", "{told}");
+    user.stop().await.unwrap();
+    drop((alice, bob, carol, user, silent));
+    fs::remove_dir_all(dir).unwrap();
 }

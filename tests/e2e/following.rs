@@ -372,9 +372,17 @@ async fn an_index_that_is_built_anew_is_the_same_to_the_byte() {
     alice.append(&[bytes_of(&a_retraction_of(&[app.bytes()]))]);
     alice.append(&entries(6..300));
     becomes(&host, "alice", |log| log.indexed == 300).await;
+    let config = host.config.clone();
+    // While it runs, nothing is touched and nothing else is said.
+    let running = run(&["aggregator", "reindex", "--config", text(&config)]).await;
+    assert_eq!(running.code, 3, "{}", running.out);
+    assert!(
+        unwrapped(&running.err).contains("another quorix process has this database open"),
+        "{}",
+        running.err
+    );
     host.stop().await.unwrap();
 
-    let config = host.config.clone();
     let reindex = async |more: &[&str]| {
         let arguments = [
             &["aggregator", "reindex"],

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::world::{Answer, TWO_OF_THREE, World, run, text};
+use crate::world::{Answer, TWO_OF_THREE, World, run, text, unwrapped};
 
 const BY_PATH: &str =
     "quorum none\nvoters two 2 alice bob carol\nrule main quorum=two level=path\ndefault main\n";
@@ -49,7 +49,7 @@ async fn a_receipt_holds_offline_and_not_with_another_decision_or_policy() {
     let holds = verify(&manual, &policy).await;
     assert_eq!(holds.code, 0, "{}", holds.err);
     assert!(
-        holds.out.starts_with("The receipt holds: at 20"),
+        holds.out.starts_with("The receipt holds: of 20"),
         "{}",
         holds.out
     );
@@ -60,6 +60,25 @@ async fn a_receipt_holds_offline_and_not_with_another_decision_or_policy() {
         refusal.out.starts_with("The receipt holds:"),
         "{}",
         refusal.out
+    );
+
+    // Nobody checked a policy that a receipt brings along, nor the time that it gives itself.
+    let unchecked = run(&["verify", "receipt", text(&manual)]).await;
+    assert!(
+        unwrapped(&unchecked.out).contains("under its own policy, which nobody checked"),
+        "{}",
+        unchecked.out
+    );
+    let said = fs::read_to_string(&manual).unwrap();
+    let time = said.lines().find(|line| line.starts_with("time "));
+    let later = dir.path().join("later");
+    fs::write(&later, said.replace(time.unwrap(), "time 9999999999")).unwrap();
+    let later = verify(&later, &policy).await;
+    assert_eq!(later.code, 1, "{}", later.out);
+    assert!(
+        later.err.contains("which has not come yet"),
+        "{}",
+        later.err
     );
 
     let line = |file: &Path| {
@@ -111,7 +130,10 @@ async fn what_another_policy_would_change_is_told_before_it_is_in_force() {
     };
     let same = try_on("clock", TWO_OF_THREE).await;
     assert_eq!(same.code, 0, "{}{}", same.out, same.err);
-    assert!(same.out.contains("; 0 would change,"), "{}", same.out);
+    assert_eq!(
+        same.out,
+        "0 of 1 path would be accepted. 0 answers would change; nothing that is accepted now would be lost.\n"
+    );
     let stricter = try_on("manual", NOTHING).await;
     assert_eq!(stricter.code, 1, "{}", stricter.err);
     let now = format!(

@@ -16,7 +16,6 @@ use quorix_wire::pb;
 
 use crate::error::AskError;
 use crate::gather::{Found, Gathered, Snapshot};
-use crate::machine::blocking;
 use crate::mirror::{Entries, Hashes, unproved};
 use crate::query::Query;
 use crate::service::Shared;
@@ -30,7 +29,8 @@ impl Shared {
     ) -> Result<pb::GetEvidenceResponse, AskError> {
         let wanted: BTreeSet<_> = queries.into_iter().map(|query| query.hash_part).collect();
         let gathered = self.gather(wanted, closure).await?;
-        let answer = blocking("proving inclusion", move || answer(gathered)).await?;
+        let prove = move || answer(gathered);
+        let answer = self.cores.run("proving inclusion", prove).await?;
         self.metrics.evidence_given(answer.outputs.len());
         Ok(answer)
     }

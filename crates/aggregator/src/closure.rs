@@ -4,6 +4,8 @@
 //! Bounded by `outputs_max`, as every question is. All of it is decided from one moment of each log, and then told in
 //! parts of [`DECISIONS_PER_ANSWER`], so that no answer grows with the closure.
 
+use std::sync::Arc;
+
 use futures::{Stream, stream};
 use quorix_trust::decision::Decision;
 use quorix_wire::pb;
@@ -21,7 +23,7 @@ impl Aggregator {
     ///
     /// # Errors
     /// As [`decide_many`](Self::decide_many).
-    pub async fn decide_closure(&self, paths: &[String]) -> Result<Vec<Decision>, AskError> {
+    pub async fn decide_closure(&self, paths: &[String]) -> Result<Vec<Arc<Decision>>, AskError> {
         let shared = self.shared();
         let config = &shared.config;
         let queries = query::parse_all(paths, &config.store_dir, config.outputs_max)?;
@@ -32,7 +34,7 @@ impl Aggregator {
     pub(crate) async fn decide_asked(
         &self,
         request: &pb::DecideManyRequest,
-    ) -> Result<Vec<Decision>, AskError> {
+    ) -> Result<Vec<Arc<Decision>>, AskError> {
         if request.closure {
             self.decide_closure(&request.paths).await
         } else {
@@ -41,16 +43,22 @@ impl Aggregator {
     }
 }
 
+/// Decisions as they are told.
+pub(crate) fn messages(decisions: &[Arc<Decision>]) -> Vec<pb::Decision> {
+    let decisions = decisions.iter().map(Arc::as_ref);
+    decisions.map(pb::Decision::from).collect()
+}
+
 /// Decisions, some in each answer.
 pub(crate) fn in_parts(
-    decisions: Vec<Decision>,
+    decisions: Vec<Arc<Decision>>,
 ) -> impl Stream<Item = Result<pb::DecideManyResponse, Status>> + Send {
     let mut left = decisions.into_iter();
     // Turned into messages as they are taken, so that a slow reader keeps few of them in memory.
     let parts = std::iter::from_fn(move || {
-        let part: Vec<Decision> = left.by_ref().take(DECISIONS_PER_ANSWER).collect();
+        let part: Vec<Arc<Decision>> = left.by_ref().take(DECISIONS_PER_ANSWER).collect();
         (!part.is_empty()).then(|| pb::DecideManyResponse {
-            decisions: part.iter().map(pb::Decision::from).collect(),
+            decisions: messages(&part),
         })
     });
     stream::iter(parts.map(Ok))

@@ -11,12 +11,13 @@ use quorix_nix::fingerprint::Fingerprint;
 use quorix_nix::store_path::{HashPart, StorePath};
 use quorix_trust::decision::{Decision, Outcome, decide_many};
 use quorix_trust::evidence::Evidence;
+use quorix_wire::content::ContentVerifier;
 use tokio::time::Instant;
 
 use crate::error::AskError;
 use crate::gather::Gathered;
-use crate::machine::blocking;
 use crate::query::Query;
+use crate::remembered::Moment;
 use crate::service::Shared;
 
 /// Paths that are fetched and recomputed at once.
@@ -27,7 +28,7 @@ impl Shared {
     pub(crate) async fn decide(
         self: &Arc<Self>,
         queries: Vec<Query>,
-    ) -> Result<Vec<Decision>, AskError> {
+    ) -> Result<Vec<Arc<Decision>>, AskError> {
         self.decide_all(queries, false).await
     }
 
@@ -35,7 +36,7 @@ impl Shared {
     pub(crate) async fn decide_with_closure(
         self: &Arc<Self>,
         queries: Vec<Query>,
-    ) -> Result<Vec<Decision>, AskError> {
+    ) -> Result<Vec<Arc<Decision>>, AskError> {
         self.decide_all(queries, true).await
     }
 
@@ -43,86 +44,161 @@ impl Shared {
         self: &Arc<Self>,
         asked: Vec<Query>,
         all_reached: bool,
-    ) -> Result<Vec<Decision>, AskError> {
+    ) -> Result<Vec<Arc<Decision>>, AskError> {
         let closure = all_reached || self.policy.asks_for_references();
-        let wanted = asked.iter().map(|query| query.hash_part.clone()).collect();
-        let mut gathered = self.gather(wanted, closure).await?;
-        let deadline = Instant::now() + self.config.content_budget;
-        let mut tried = BTreeSet::new();
-        loop {
-            let mut queries = asked.clone();
-            if all_reached {
-                queries.extend(reached_beyond(&asked, &gathered));
-            }
-            let (decisions, with) = self.decide_from(gathered, &queries).await?;
-            gathered = with;
-            let room = self.config.content_checks.saturating_sub(tried.len());
-            let to_try: Vec<StorePath> = blocking_paths(&queries, &decisions, &gathered.evidence)
-                .into_iter()
-                .filter(|path| !tried.contains(path))
-                .take(room)
-                .collect();
-            if to_try.is_empty() || Instant::now() >= deadline {
+        let question = Arc::new(Question {
+            asked,
+            closure,
+            all_reached,
+        });
+        // Most questions need no network: they are answered in one go, on a thread that may take its time.
+        let (shared, about) = (self.clone(), question.clone());
+        let at_hand = move || Ok(shared.decide_at_hand(&about));
+        let at_hand = self.cores.run("deciding", at_hand).await??;
+        let mut state = match at_hand {
+            AtHand::Known(decisions) => {
                 self.metrics.decided(decisions.len());
                 return Ok(decisions);
             }
+            AtHand::Decided(decided) => decided,
+            AtHand::Waiting(gathered, waiting) => {
+                let gathered = self.gather_rest(gathered, waiting, closure).await?;
+                self.decide_from(gathered, &question).await?
+            }
+        };
+        let deadline = Instant::now() + self.config.content_budget;
+        let mut tried = BTreeSet::new();
+        loop {
+            let Decided {
+                decisions,
+                open,
+                mut gathered,
+            } = state;
+            let room = self.config.content_checks.saturating_sub(tried.len());
+            let untried = open.into_iter().filter(|path| !tried.contains(path));
+            let to_try: Vec<StorePath> = untried.take(room).collect();
+            let verifier = self.content.as_ref().filter(|_| !to_try.is_empty());
+            let Some(verifier) = verifier.filter(|_| Instant::now() < deadline) else {
+                self.metrics.decided(decisions.len());
+                return Ok(decisions);
+            };
             tried.extend(to_try.iter().cloned());
-            let verified = self.verify_content(to_try, deadline).await;
+            let verified = verify_content(verifier.as_ref(), to_try, deadline).await;
             let outputs = verified.iter().map(|(path, _)| path.hash_part());
-            let outputs = outputs.collect();
+            let outputs: BTreeSet<HashPart> = outputs.collect();
             gathered.evidence.self_verified.extend(verified);
             if closure {
-                let (with, reached) = self.reached(gathered, outputs).await?;
-                gathered = self.gather_more(with, reached, true).await?;
+                let reached = self.reached(&gathered, &outputs);
+                gathered = self.gather_more(gathered, reached, true).await?;
             }
+            state = self.decide_from(gathered, &question).await?;
         }
+    }
+
+    /// Decides on this thread, unless something has to be waited for.
+    fn decide_at_hand(&self, question: &Question) -> Result<AtHand, AskError> {
+        let mut gathered = self.nothing_yet()?;
+        let outputs = question.asked.iter().map(|query| &query.hash_part);
+        let moment = Moment::of(&gathered.logs);
+        let now_s = (self.clock)();
+        if !question.all_reached
+            && let Some(known) = self.remembered.all(&moment, outputs.clone(), now_s)
+        {
+            return Ok(AtHand::Known(known));
+        }
+        let wanted = outputs.cloned().collect();
+        let waiting = self.read_on(&mut gathered, wanted, question.closure)?;
+        if !waiting.is_empty() {
+            return Ok(AtHand::Waiting(gathered, waiting));
+        }
+        let decided = self.decided(gathered, question);
+        // The time may have come for something since the question was put.
+        if decided.open.is_empty() && decided.gathered.is_of_logs_alone(&self.policy) {
+            self.remembered.keep(moment, &decided.decisions, now_s);
+        }
+        // Decided in full: what it was decided from is let go of here, which takes its time too.
+        Ok(if decided.open.is_empty() || self.content.is_none() {
+            AtHand::Known(decided.decisions)
+        } else {
+            AtHand::Decided(decided)
+        })
     }
 
     /// Decides from what was gathered, on a thread that may take its time.
     async fn decide_from(
         self: &Arc<Self>,
         gathered: Gathered,
-        queries: &[Query],
-    ) -> Result<(Vec<Decision>, Gathered), AskError> {
-        let (shared, asked) = (
-            self.clone(),
-            queries.iter().map(|query| query.hash_part.clone()),
-        );
-        let asked: Vec<HashPart> = asked.collect();
-        let decided = blocking("deciding", move || {
-            let decisions =
-                decide_many(&shared.policy, &gathered.evidence, &asked, (shared.clock)());
-            Ok((decisions, gathered))
-        });
-        Ok(decided.await?)
+        question: &Arc<Question>,
+    ) -> Result<Decided, AskError> {
+        let (shared, question) = (self.clone(), question.clone());
+        let decided = move || Ok(shared.decided(gathered, &question));
+        Ok(self.cores.run("deciding", decided).await?)
     }
 
-    async fn verify_content(
-        &self,
-        paths: Vec<StorePath>,
-        deadline: Instant,
-    ) -> Vec<(StorePath, Fingerprint)> {
-        let Some(verifier) = &self.content else {
-            return Vec::new();
-        };
-        let checks = stream::iter(paths).map(|path| async move {
-            let checked = tokio::time::timeout_at(deadline, verifier.verify(&path)).await;
-            match checked {
-                Ok(Ok(Some(facts))) if facts.path == path => Some((path, facts)),
-                Ok(Ok(_)) => None,
-                Ok(Err(reason)) => {
-                    tracing::debug!(%path, reason, "a path could not be recomputed from its content");
-                    None
-                }
-                Err(_) => None,
-            }
-        });
-        checks
-            .buffer_unordered(AT_ONCE)
-            .filter_map(futures::future::ready)
-            .collect()
-            .await
+    fn decided(&self, gathered: Gathered, question: &Question) -> Decided {
+        let mut queries = question.asked.clone();
+        if question.all_reached {
+            queries.extend(reached_beyond(&question.asked, &gathered));
+        }
+        let parts = queries.iter().map(|query| query.hash_part.clone());
+        let parts: Vec<HashPart> = parts.collect();
+        let decisions = decide_many(&self.policy, &gathered.evidence, &parts, (self.clock)());
+        Decided {
+            open: blocking_paths(&queries, &decisions, &gathered.evidence),
+            decisions: decisions.into_iter().map(Arc::new).collect(),
+            gathered,
+        }
     }
+}
+
+/// What is asked in one call.
+struct Question {
+    asked: Vec<Query>,
+    /// Whether references are followed.
+    closure: bool,
+    /// Whether everything that is reached is decided too.
+    all_reached: bool,
+}
+
+/// How far a question was answered without the network.
+enum AtHand {
+    /// Nothing could change it.
+    Known(Vec<Arc<Decision>>),
+    Decided(Decided),
+    /// What was gathered, and the outputs that something is waited for of.
+    Waiting(Gathered, BTreeSet<HashPart>),
+}
+
+/// Decisions, and what could still change them.
+struct Decided {
+    decisions: Vec<Arc<Decision>>,
+    /// Paths without which some decision is a refusal, and that may turn out to need no votes.
+    open: BTreeSet<StorePath>,
+    gathered: Gathered,
+}
+
+async fn verify_content(
+    verifier: &dyn ContentVerifier,
+    paths: Vec<StorePath>,
+    deadline: Instant,
+) -> Vec<(StorePath, Fingerprint)> {
+    let checks = stream::iter(paths).map(|path| async move {
+        let checked = tokio::time::timeout_at(deadline, verifier.verify(&path)).await;
+        match checked {
+            Ok(Ok(Some(facts))) if facts.path == path => Some((path, facts)),
+            Ok(Ok(_)) => None,
+            Ok(Err(reason)) => {
+                tracing::debug!(%path, reason, "a path could not be recomputed from its content");
+                None
+            }
+            Err(_) => None,
+        }
+    });
+    checks
+        .buffer_unordered(AT_ONCE)
+        .filter_map(futures::future::ready)
+        .collect()
+        .await
 }
 
 /// What was gathered beside what was asked for.

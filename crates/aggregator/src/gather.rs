@@ -12,13 +12,13 @@ use quorix_nix::store_path::{HashPart, StorePath};
 use quorix_tlog::checkpoint::SignedCheckpoint;
 use quorix_trust::attestation::BlobId;
 use quorix_trust::decision::reached;
-use quorix_trust::evidence::{Evidence, LogEvidence, Source, Statement};
+use quorix_trust::evidence::{Cosigned, Evidence, LogEvidence, Source, Statement};
+use quorix_trust::policy::Policy;
 use quorix_trust::ports::{Place, StoreError, TileStore};
 use tokio::time::Instant;
 
 use crate::error::AskError;
 use crate::logs::{Log, Standing, held};
-use crate::machine::blocking;
 use crate::service::Shared;
 
 mod dates;
@@ -95,7 +95,20 @@ impl Shared {
         wanted: BTreeSet<HashPart>,
         closure: bool,
     ) -> Result<Gathered, AskError> {
-        let logs = self.snapshot().await?;
+        let shared = self.clone();
+        let at_hand = move || {
+            let mut gathered = shared.nothing_yet()?;
+            let waiting = shared.read_on(&mut gathered, wanted, closure);
+            Ok(waiting.map(|waiting| (gathered, waiting)))
+        };
+        let read = self.cores.run("reading evidence", at_hand).await?;
+        let (gathered, waiting) = read?;
+        self.gather_rest(gathered, waiting, closure).await
+    }
+
+    /// The heads and states of all logs, before any output is read.
+    pub(crate) fn nothing_yet(&self) -> Result<Gathered, StoreError> {
+        let logs = self.snapshot()?;
         let sizes = logs.iter().map(|seen| {
             let evidence = LogEvidence {
                 state: seen.standing.state.clone(),
@@ -103,7 +116,7 @@ impl Shared {
                 cosigned: seen
                     .signed
                     .as_ref()
-                    .map(|signed| self.policy.cosigned(signed.bytes()))
+                    .map(|signed| self.cosigned(&seen.log, signed))
                     .unwrap_or_default(),
                 history: Vec::new(),
             };
@@ -115,7 +128,7 @@ impl Shared {
             ..Evidence::default()
         };
         let shares = Shares::new(self.config.evidence_bytes_max, logs.len());
-        let gathered = Gathered {
+        Ok(Gathered {
             evidence,
             logs,
             found: BTreeMap::new(),
@@ -124,17 +137,56 @@ impl Shared {
             unheard: BTreeSet::new(),
             shares,
             deadline: Instant::now() + self.config.cache_budget,
-        };
-        self.gather_more(gathered, wanted, closure).await
+        })
     }
 
     /// Gathers further outputs into what was gathered before.
     pub(crate) async fn gather_more(
         self: &Arc<Self>,
         mut gathered: Gathered,
-        mut wanted: BTreeSet<HashPart>,
+        wanted: BTreeSet<HashPart>,
         closure: bool,
     ) -> Result<Gathered, AskError> {
+        let shared = self.clone();
+        let more = move || {
+            let waiting = shared.read_on(&mut gathered, wanted, closure);
+            Ok(waiting.map(|waiting| (gathered, waiting)))
+        };
+        let read = self.cores.run("reading evidence", more).await?;
+        let (gathered, waiting) = read?;
+        self.gather_rest(gathered, waiting, closure).await
+    }
+
+    /// Waits for caches and blobs of outputs that were read, and reads on.
+    pub(crate) async fn gather_rest(
+        self: &Arc<Self>,
+        mut gathered: Gathered,
+        mut waiting: BTreeSet<HashPart>,
+        closure: bool,
+    ) -> Result<Gathered, AskError> {
+        while !waiting.is_empty() {
+            let asked = std::mem::take(&mut gathered.unheard);
+            let mut again = self.hear_caches(asked, gathered.deadline).await;
+            again.extend(self.fetch_missing(&mut gathered, &waiting).await?);
+            let shared = self.clone();
+            let came = move || {
+                let waiting = shared.read_again(&mut gathered, &again, &waiting, closure);
+                Ok(waiting.map(|waiting| (gathered, waiting)))
+            };
+            let read = self.cores.run("reading evidence", came).await?;
+            (gathered, waiting) = read?;
+        }
+        Ok(gathered)
+    }
+
+    /// Reads on this thread outputs and what they reach, until something has to be waited for: gives the outputs that were
+    /// read last then. [`gather_rest`](Self::gather_rest) goes on from there.
+    pub(crate) fn read_on(
+        &self,
+        gathered: &mut Gathered,
+        mut wanted: BTreeSet<HashPart>,
+        closure: bool,
+    ) -> Result<BTreeSet<HashPart>, AskError> {
         while !wanted.is_empty() {
             if gathered.found.len().saturating_add(wanted.len()) > self.config.outputs_max {
                 return Err(AskError::TooMuch {
@@ -142,38 +194,53 @@ impl Shared {
                     unit: "outputs",
                 });
             }
-            gathered = self.read(gathered, wanted.clone()).await?;
-            let asked = std::mem::take(&mut gathered.unheard);
-            let mut again = self.hear_caches(asked, gathered.deadline).await;
-            again.extend(self.fetch_missing(&mut gathered, &wanted).await?);
-            if !again.is_empty() {
-                gathered = self.read(gathered, again).await?;
-                gathered.unheard.clear();
-                gathered.missing.clear();
+            read::read(self, gathered, &wanted)?;
+            gathered.shares.check()?;
+            if !gathered.unheard.is_empty() || !gathered.missing.is_empty() {
+                return Ok(wanted);
             }
-            self.note_heard(&mut gathered, &wanted);
-            let read = std::mem::take(&mut wanted);
-            // Before references are followed: what counts depends on when it was there.
-            gathered = self.date(gathered).await?;
-            if closure {
-                (gathered, wanted) = self.reached(gathered, read).await?;
-            }
+            wanted = self.conclude(gathered, &wanted, closure)?;
         }
-        Ok(gathered)
+        Ok(wanted)
     }
 
-    /// Adds the checkpoints that date what was gathered, where the policy asks for dates.
-    async fn date(self: &Arc<Self>, mut gathered: Gathered) -> Result<Gathered, AskError> {
-        let shared = self.clone();
-        let mut builders = self.policy.builders.iter();
-        if !builders.any(|builder| self.policy.asks_since_when(builder)) {
-            return Ok(gathered);
+    /// Reads anew what came while it was waited for, then on from the outputs that were read before.
+    fn read_again(
+        &self,
+        gathered: &mut Gathered,
+        again: &BTreeSet<HashPart>,
+        before: &BTreeSet<HashPart>,
+        closure: bool,
+    ) -> Result<BTreeSet<HashPart>, AskError> {
+        if !again.is_empty() {
+            read::read(self, gathered, again)?;
+            gathered.shares.check()?;
         }
-        let dated = blocking("reading earlier checkpoints", move || {
-            dates::date(&shared, &mut gathered)?;
-            Ok(gathered)
-        });
-        Ok(dated.await?)
+        // It was waited for once.
+        gathered.unheard.clear();
+        gathered.missing.clear();
+        let wanted = self.conclude(gathered, before, closure)?;
+        self.read_on(gathered, wanted, closure)
+    }
+
+    /// Ends the reading of outputs; gives what they reach and is not read yet.
+    fn conclude(
+        &self,
+        gathered: &mut Gathered,
+        outputs: &BTreeSet<HashPart>,
+        closure: bool,
+    ) -> Result<BTreeSet<HashPart>, StoreError> {
+        self.note_heard(gathered, outputs);
+        // Before references are followed: what counts depends on when it was there.
+        let mut builders = self.policy.builders.iter();
+        if builders.any(|builder| self.policy.asks_since_when(builder)) {
+            dates::date(self, gathered)?;
+        }
+        Ok(if closure {
+            self.reached(gathered, outputs)
+        } else {
+            BTreeSet::new()
+        })
     }
 
     /// Notes which caches answered: with a signature that was kept, or that they do not have it.
@@ -198,57 +265,40 @@ impl Shared {
     }
 
     /// What these outputs refer to as far as a decision can depend on it, and is not gathered yet.
-    pub(crate) async fn reached(
-        self: &Arc<Self>,
-        gathered: Gathered,
-        outputs: BTreeSet<HashPart>,
-    ) -> Result<(Gathered, BTreeSet<HashPart>), AskError> {
-        let policy = self.policy.clone();
+    pub(crate) fn reached(
+        &self,
+        gathered: &Gathered,
+        outputs: &BTreeSet<HashPart>,
+    ) -> BTreeSet<HashPart> {
         // Signatures of caches are checked again, so it may take a while.
-        let reached = blocking("following references", move || {
-            let paths = reached(&policy, &gathered.evidence, &outputs);
-            let outputs = paths.iter().map(StorePath::hash_part);
-            let new = outputs.filter(|output| !gathered.found.contains_key(output));
-            let new = new.collect();
-            Ok((gathered, new))
-        });
-        Ok(reached.await?)
+        let paths = reached(&self.policy, &gathered.evidence, outputs);
+        let outputs = paths.iter().map(StorePath::hash_part);
+        let new = outputs.filter(|output| !gathered.found.contains_key(output));
+        new.collect()
     }
 
     /// All logs of the policy as they are now.
-    pub(crate) async fn snapshot(self: &Arc<Self>) -> Result<Vec<Snapshot>, StoreError> {
-        let shared = self.clone();
-        blocking("reading the heads of all mirrors", move || {
-            let now_s = (shared.clock)();
-            let one = |log: &Arc<Log>| {
-                let mirror: Arc<dyn TileStore> = Arc::from(shared.index.mirror(&log.origin));
-                let held = held(log, mirror.as_ref())?.and_then(|held| held.signed.ok().flatten());
-                Ok(Snapshot {
-                    log: log.clone(),
-                    standing: log.standing(now_s, shared.config.stale_after),
-                    signed: held.map(|held| log.freshest(&shared.policy, held)),
-                    earlier: Vec::new(),
-                    mirror,
-                })
-            };
-            shared.logs.iter().map(one).collect()
-        })
-        .await
+    pub(crate) fn snapshot(&self) -> Result<Vec<Snapshot>, StoreError> {
+        let now_s = (self.clock)();
+        let one = |log: &Arc<Log>| {
+            let mirror: Arc<dyn TileStore> = Arc::from(self.index.mirror(&log.origin));
+            let held = held(log, mirror.as_ref())?.and_then(|held| held.signed.ok().flatten());
+            let cosigned = |signed: &SignedCheckpoint| self.cosigned(log, signed);
+            Ok(Snapshot {
+                log: log.clone(),
+                standing: log.standing(now_s, self.config.stale_after),
+                signed: held.map(|held| log.freshest(&self.policy, held, cosigned)),
+                earlier: Vec::new(),
+                mirror,
+            })
+        };
+        self.logs.iter().map(one).collect()
     }
 
-    async fn read(
-        self: &Arc<Self>,
-        mut gathered: Gathered,
-        wanted: BTreeSet<HashPart>,
-    ) -> Result<Gathered, AskError> {
-        let shared = self.clone();
-        let gathered = blocking("reading evidence", move || {
-            read::read(&shared, &mut gathered, &wanted)?;
-            Ok(gathered)
-        })
-        .await?;
-        gathered.shares.check()?;
-        Ok(gathered)
+    /// The cosignatures of a checkpoint that count under the policy. Each is verified once: every question asks for them.
+    fn cosigned(&self, log: &Log, signed: &SignedCheckpoint) -> Cosigned {
+        let verify = || self.policy.cosigned(signed.bytes());
+        self.cosigned.of(&log.origin, signed.bytes(), verify)
     }
 
     /// Fetches blobs that were missing; gives the outputs to be read again, if any came.
@@ -278,6 +328,16 @@ impl Shared {
 }
 
 impl Gathered {
+    /// Whether what is decided from it follows from the logs alone: from no cache, from no content, and not from what else
+    /// was asked.
+    pub(crate) fn is_of_logs_alone(&self, policy: &Policy) -> bool {
+        let mut builders = policy.builders.iter();
+        policy.caches.is_empty()
+            && !builders.any(|builder| policy.asks_since_when(builder))
+            && self.shares.left_out().is_empty()
+            && self.evidence.self_verified.is_empty()
+    }
+
     /// The log of this name.
     pub(crate) fn log(&self, origin: &str) -> Option<&Snapshot> {
         self.logs.iter().find(|seen| seen.log.origin == origin)

@@ -15,7 +15,7 @@ use tokio_stream::wrappers::BroadcastStream;
 use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 use tonic::{Code, Request, Response, Status};
 
-use crate::closure::in_parts;
+use crate::closure::{in_parts, messages};
 use crate::error::AskError;
 use crate::events::{Event, EventKind};
 use crate::service::Aggregator;
@@ -51,7 +51,7 @@ impl AggregatorService for Service {
             .await
             .map_err(status)?;
         Ok(Response::new(pb::DecideResponse {
-            decision: decision.as_ref().map(pb::Decision::from),
+            decision: decision.as_deref().map(pb::Decision::from),
         }))
     }
 
@@ -64,8 +64,9 @@ impl AggregatorService for Service {
             .decide_asked(&request.into_inner())
             .await
             .map_err(status)?;
-        let decisions = decisions.iter().map(pb::Decision::from).collect();
-        Ok(Response::new(pb::DecideManyResponse { decisions }))
+        Ok(Response::new(pb::DecideManyResponse {
+            decisions: messages(&decisions),
+        }))
     }
 
     type DecideStreamStream =

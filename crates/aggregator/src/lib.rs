@@ -54,6 +54,7 @@ mod machine;
 mod memo;
 mod mirror;
 mod query;
+mod remembered;
 
 #[cfg(test)]
 mod tests;

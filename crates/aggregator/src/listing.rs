@@ -31,9 +31,9 @@ const TEXT_MAX: usize = 300;
 impl Shared {
     /// The followed logs and how they stand.
     pub(crate) async fn list_logs(self: &Arc<Self>) -> Result<pb::ListLogsResponse, AskError> {
-        let logs = self.snapshot().await?;
         let shared = self.clone();
         let list = move || {
+            let logs = shared.snapshot()?;
             logs.iter()
                 .map(|seen| status(&shared, seen))
                 .collect::<Result<_, _>>()

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use quorix_tlog::checkpoint::{CheckpointError, SignedCheckpoint};
 use quorix_tlog::note::VerifierKey;
-use quorix_trust::evidence::LogState;
+use quorix_trust::evidence::{Cosigned, LogState};
 use quorix_trust::policy::{Builder, Policy};
 use quorix_trust::ports::{Equivocation, IndexStore, StoreError, TileStore};
 use quorix_wire::fetch::{Fetcher, TileClient};
@@ -38,6 +38,8 @@ pub(crate) struct Log {
     pub(crate) wake: Notify,
     /// True once it was looked at since the start, however that ended.
     looked_at: watch::Sender<bool>,
+    /// The checkpoint of the mirror that was verified last.
+    opened: Mutex<Option<SignedCheckpoint>>,
     /// The proof that is held, of whichever line of the policy names this log: it outlives a change of the line.
     equivocation: Arc<Mutex<Option<Arc<Equivocation>>>>,
     progress: Mutex<Progress>,
@@ -140,6 +142,7 @@ impl Log {
             commit: Arc::default(),
             wake: Notify::new(),
             looked_at: watch::Sender::new(false),
+            opened: Mutex::default(),
             equivocation: Arc::new(Mutex::new(held.map(Arc::new))),
             progress: Mutex::default(),
         }
@@ -234,20 +237,27 @@ impl Log {
         let mut progress = locked(&self.progress);
         let held = progress.freshest.as_ref();
         let is_news = held.is_none_or(|held| {
-            held.checkpoint() != shown.checkpoint() || self.is_fresher(policy, shown, held)
+            let cosigned = |signed: &SignedCheckpoint| policy.cosigned(signed.bytes());
+            held.checkpoint() != shown.checkpoint()
+                || self.is_fresher(policy, shown, held, cosigned)
         });
         if is_news {
             progress.freshest = Some(shown.clone());
         }
     }
 
-    /// A checkpoint with the freshest cosignatures with which it was shown.
-    pub(crate) fn freshest(&self, policy: &Policy, stored: SignedCheckpoint) -> SignedCheckpoint {
+    /// A checkpoint with the freshest cosignatures with which it was shown, where `cosigned` verifies them.
+    pub(crate) fn freshest(
+        &self,
+        policy: &Policy,
+        stored: SignedCheckpoint,
+        cosigned: impl Fn(&SignedCheckpoint) -> Cosigned,
+    ) -> SignedCheckpoint {
         let shown = locked(&self.progress).freshest.clone();
         match shown {
             Some(shown)
                 if shown.checkpoint() == stored.checkpoint()
-                    && self.is_fresher(policy, &shown, &stored) =>
+                    && self.is_fresher(policy, &shown, &stored, cosigned) =>
             {
                 shown
             }
@@ -260,11 +270,22 @@ impl Log {
         policy: &Policy,
         one: &SignedCheckpoint,
         other: &SignedCheckpoint,
+        cosigned: impl Fn(&SignedCheckpoint) -> Cosigned,
     ) -> bool {
-        let fresh_as_of = |signed: &SignedCheckpoint| {
-            policy.fresh_as_of(&policy.cosigned(signed.bytes()), &self.operator)
-        };
+        let fresh_as_of =
+            |signed: &SignedCheckpoint| policy.fresh_as_of(&cosigned(signed), &self.operator);
         one.bytes() != other.bytes() && fresh_as_of(one) > fresh_as_of(other)
+    }
+
+    /// A stored checkpoint, its signature verified. The one that was opened last is not verified again.
+    fn open(&self, bytes: &[u8]) -> Result<SignedCheckpoint, CheckpointError> {
+        let opened = locked(&self.opened).clone();
+        if let Some(opened) = opened.filter(|opened| opened.bytes() == bytes) {
+            return Ok(opened);
+        }
+        let signed = SignedCheckpoint::open(bytes, &self.key, &self.origin)?;
+        *locked(&self.opened) = Some(signed.clone());
+        Ok(signed)
     }
 
     /// Whether one more checkpoint that a peer was shown may be kept now: one a second.
@@ -426,7 +447,7 @@ pub(crate) fn held(log: &Log, mirror: &dyn TileStore) -> Result<Option<Held>, St
     };
     let signed = match head.checkpoint.as_slice() {
         [] => Ok(None),
-        bytes => SignedCheckpoint::open(bytes, &log.key, &log.origin).map(Some),
+        bytes => log.open(bytes).map(Some),
     };
     Ok(Some(Held {
         size: head.size,

@@ -5,9 +5,12 @@
 //! the same again from its seed.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::num::NonZero;
+use std::sync::Arc;
 use std::time::Duration;
 
 use quorix_trust::ports::StoreError;
+use tokio::sync::Semaphore;
 
 /// Runs store work on a thread that may block.
 pub(crate) async fn blocking<T: Send + 'static>(
@@ -26,6 +29,33 @@ pub(crate) async fn blocking<T: Send + 'static>(
                 reason: format!("it was interrupted: {error}"),
             })
         })
+}
+
+/// As many threads at once as there are cores, for work that reads and computes: more of them would each take longer and
+/// hold memory meanwhile.
+pub(crate) struct Cores(Arc<Semaphore>);
+
+impl Cores {
+    /// Those of this machine.
+    pub(crate) fn new() -> Self {
+        let cores = std::thread::available_parallelism();
+        Self(Arc::new(Semaphore::new(cores.map_or(2, NonZero::get))))
+    }
+
+    /// Runs store work as [`blocking`] does, when it is its turn.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        operation: &str,
+        work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        // Never closed. Held by the work itself, which goes on where nobody waits for it any more.
+        let turn = self.0.clone().acquire_owned().await;
+        let done = move || {
+            let _turn = turn;
+            work()
+        };
+        blocking(operation, done).await
+    }
 }
 
 /// Up to a tenth of the wait, at random, so that many followers do not ask at one moment.

@@ -7,6 +7,7 @@ use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use quorix_trust::attestation::BlobId;
+use quorix_trust::evidence::Cosigned;
 
 /// A set of keys, each until a moment.
 pub(crate) struct Memo<K> {
@@ -40,6 +41,43 @@ impl<K: Eq + Hash> Memo<K> {
         locked(&self.until_s)
             .get(key)
             .is_some_and(|until_s| *until_s > now_s)
+    }
+}
+
+/// The verified cosignatures of the checkpoints that a log was seen with last. Under one policy.
+#[derive(Default)]
+pub(crate) struct CosignedMemo {
+    seen: Mutex<HashMap<String, Vec<Seen>>>,
+}
+
+/// A checkpoint's bytes and its cosignatures.
+type Seen = (Vec<u8>, Cosigned);
+
+impl CosignedMemo {
+    /// Checkpoints of one log: the one of its mirror, and the same with fresher cosignatures.
+    const OF_A_LOG: usize = 2;
+
+    /// The cosignatures of a checkpoint of the log with this origin, verified once.
+    pub(crate) fn of(
+        &self,
+        origin: &str,
+        checkpoint: &[u8],
+        verify: impl FnOnce() -> Cosigned,
+    ) -> Cosigned {
+        let find = |seen: &Vec<Seen>| {
+            let mut seen = seen.iter();
+            let known = seen.find(|(bytes, _)| bytes == checkpoint);
+            known.map(|(_, cosigned)| cosigned.clone())
+        };
+        if let Some(known) = locked(&self.seen).get(origin).and_then(find) {
+            return known;
+        }
+        let cosigned = verify();
+        let mut all = locked(&self.seen);
+        let of_log = all.entry(origin.to_owned()).or_default();
+        of_log.truncate(Self::OF_A_LOG.saturating_sub(1));
+        of_log.insert(0, (checkpoint.to_vec(), cosigned.clone()));
+        cosigned
     }
 }
 
@@ -104,6 +142,26 @@ mod tests {
         assert!(memo.knows(&2, 150) && memo.knows(&3, 150));
         memo.remember(4, 150, 200);
         assert!(!memo.knows(&2, 150) && memo.knows(&4, 150));
+    }
+
+    #[test]
+    fn cosignatures_are_verified_once_for_each_of_the_last_two_checkpoints_of_a_log() {
+        let memo = CosignedMemo::default();
+        let verified = std::cell::Cell::new(0);
+        let of = |origin: &str, checkpoint: &[u8]| {
+            memo.of(origin, checkpoint, || {
+                verified.set(verified.get() + 1);
+                Cosigned::from([(format!("by {origin}"), verified.get())])
+            })
+        };
+        let first = of("a", b"1");
+        assert_eq!((of("a", b"1"), verified.get()), (first.clone(), 1));
+        of("a", b"2");
+        of("b", b"1");
+        assert_eq!((of("a", b"1"), verified.get()), (first, 3));
+        of("a", b"3");
+        of("a", b"1");
+        assert_eq!(verified.get(), 5);
     }
 
     #[test]

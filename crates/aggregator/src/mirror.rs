@@ -11,8 +11,8 @@ use quorix_tlog::proof::{ProveError, TileReader};
 use quorix_tlog::tile::{TILE_WIDTH, TileId};
 use quorix_trust::ports::{StoreError, TileStore};
 
-/// Bundles that a reader keeps parsed, so that neighbouring entries are read once.
-const BUNDLES_KEPT: usize = 16;
+/// Runs of neighbouring entries that a reader keeps, so that each is read once.
+const RUNS_KEPT: usize = 64;
 
 /// Reads hash tiles for provers.
 pub(crate) struct Hashes<'a>(pub(crate) &'a dyn TileStore);
@@ -64,14 +64,15 @@ pub(crate) fn unproved(error: ProveError<StoreError>) -> StoreError {
 /// Reads entries by their index.
 pub(crate) struct Entries {
     mirror: Arc<dyn TileStore>,
-    bundles: BTreeMap<u64, Vec<u8>>,
+    /// Entries in a row as a bundle, by the index of the first.
+    runs: BTreeMap<u64, Vec<u8>>,
 }
 
 impl Entries {
     pub(crate) fn new(mirror: Arc<dyn TileStore>) -> Self {
         Self {
             mirror,
-            bundles: BTreeMap::new(),
+            runs: BTreeMap::new(),
         }
     }
 
@@ -82,26 +83,24 @@ impl Entries {
 
     /// The bytes of the entry at `index`.
     pub(crate) fn entry(&mut self, index: u64) -> Result<Vec<u8>, StoreError> {
-        let width = u64::from(TILE_WIDTH);
-        let (number, position) = (index / width, index % width);
-        let id = TileId::entries(number);
-        if !self.bundles.contains_key(&number) {
-            if self.bundles.len() >= BUNDLES_KEPT {
-                self.bundles.clear();
-            }
-            let bytes = self.mirror.tile(id)?.ok_or_else(|| missing(id))?;
-            self.bundles.insert(number, bytes);
+        if let Some((first, run)) = self.runs.range(..=index).next_back()
+            && let Some(entry) = entry_of(run, *first, index)
+        {
+            return Ok(entry);
         }
-        let bytes = self
-            .bundles
-            .get(&number)
-            .map(Vec::as_slice)
-            .unwrap_or_default();
-        let count = u16::try_from(position.saturating_add(1)).unwrap_or(TILE_WIDTH);
-        let entries = bundle::prefix(bytes, count).and_then(|bytes| bundle::parse(bytes, count));
-        let entry = entries
-            .ok()
-            .and_then(|entries| entries.last().map(|entry| entry.to_vec()));
-        entry.ok_or_else(|| missing(id))
+        let id = TileId::entries(index / u64::from(TILE_WIDTH));
+        let run = self.mirror.entries_around(index)?;
+        let (first, run) = run.ok_or_else(|| missing(id))?;
+        let entry = entry_of(&run, first, index).ok_or_else(|| missing(id))?;
+        if self.runs.len() >= RUNS_KEPT {
+            self.runs.clear();
+        }
+        self.runs.insert(first, run);
+        Ok(entry)
     }
+}
+
+fn entry_of(run: &[u8], first: u64, index: u64) -> Option<Vec<u8>> {
+    let position = u16::try_from(index.checked_sub(first)?).ok()?;
+    Some(bundle::entry(run, position).ok()?.to_vec())
 }

@@ -27,9 +27,11 @@ use crate::events::{Event, Events};
 use crate::follow::Follower;
 use crate::gossip::Peer;
 use crate::logs::{self, Log};
-use crate::memo::{BlobMemo, Memo, locked};
+use crate::machine::Cores;
+use crate::memo::{BlobMemo, CosignedMemo, Memo, locked};
 use crate::metrics::Metrics;
 use crate::query;
+use crate::remembered::Remembered;
 use crate::webhook::{self, Webhook};
 
 /// The clock: POSIX seconds.
@@ -79,6 +81,10 @@ pub(crate) struct Shared {
     /// Blobs that a log, by its origin, did not have.
     pub(crate) missing_blobs: Memo<(String, BlobId)>,
     pub(crate) unlogged_blobs: BlobMemo,
+    pub(crate) cosigned: CosignedMemo,
+    pub(crate) remembered: Remembered,
+    /// For all questions.
+    pub(crate) cores: Arc<Cores>,
 }
 
 impl Aggregator {
@@ -174,7 +180,7 @@ impl Aggregator {
     ///
     /// # Errors
     /// An argument that is not understood, too much to answer, or a failed store.
-    pub async fn decide_many(&self, paths: &[String]) -> Result<Vec<Decision>, AskError> {
+    pub async fn decide_many(&self, paths: &[String]) -> Result<Vec<Arc<Decision>>, AskError> {
         let shared = self.shared();
         let config = &shared.config;
         let queries = query::parse_all(paths, &config.store_dir, config.outputs_max)?;
@@ -185,7 +191,7 @@ impl Aggregator {
     ///
     /// # Errors
     /// As [`decide_many`](Self::decide_many).
-    pub async fn decide(&self, path: &str) -> Result<Option<Decision>, AskError> {
+    pub async fn decide(&self, path: &str) -> Result<Option<Arc<Decision>>, AskError> {
         let shared = self.shared();
         let query = query::parse(path, &shared.config.store_dir, || "path".to_owned())?;
         Ok(shared.decide(vec![query]).await?.pop())
@@ -301,6 +307,9 @@ impl Shared {
             cache_absent: Memo::new(MISSES_MAX),
             missing_blobs: Memo::new(MISSING_BLOBS_MAX),
             unlogged_blobs: BlobMemo::new(UNLOGGED_BLOBS_BYTES),
+            cosigned: CosignedMemo::default(),
+            remembered: Remembered::default(),
+            cores: Arc::new(Cores::new()),
         })
     }
 
@@ -317,6 +326,7 @@ impl Shared {
         )?;
         next.logs = logs::of_policy(&next.policy, &self.logs, self.index.as_ref(), &self.fetcher)?;
         next.events = self.events.clone();
+        next.cores = self.cores.clone();
         next.cosigner = self.cosigner.clone();
         Ok(next)
     }

@@ -6,19 +6,22 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use data_encoding::HEXLOWER;
 use quorix_tlog::bundle;
 use quorix_tlog::checkpoint::{Checkpoint, CheckpointError, SignedCheckpoint};
-use quorix_tlog::hash::Hash;
 use quorix_tlog::note::VerifierKey;
 use quorix_tlog::tile::{TILE_WIDTH, TileId, TilePath, encode_hashes};
 use quorix_trust::attestation::{BlobId, Entry};
 use quorix_wire::entry;
 use quorix_wire::fetch::{Fetcher, TileClient};
 use quorix_wire::scan::{GrowError, Grown, Growth, LogSource, named_blobs};
+use tokio::time::{Instant, timeout_at};
 
 use crate::folder::{Folder, FolderError};
+use missing::{Missing, name_of};
+
+mod missing;
 
 const WIDTH: u64 = TILE_WIDTH as u64;
 
@@ -113,8 +116,8 @@ impl Exported {
     }
 }
 
-/// Missing blobs that are asked for again at once.
-const ASKED_AGAIN_MAX: usize = 256;
+/// The longest that missing blobs are asked for again at a stretch.
+const ASKING_MAX: Duration = Duration::from_secs(60);
 
 /// Copies one log into one folder.
 pub struct Exporter {
@@ -127,7 +130,7 @@ pub struct Exporter {
     /// The end of what is copied, once that was looked for.
     ended: Option<Option<Ended>>,
     /// Blobs that entries of the copy name and that could not be had, once that was looked up.
-    missing: Option<BTreeSet<String>>,
+    missing: Option<Missing>,
 }
 
 impl Exporter {
@@ -213,15 +216,20 @@ impl Exporter {
         let Some(index) = size.checked_sub(1) else {
             return Ok(None);
         };
-        let id = TileId::entries(index / WIDTH);
-        let width = id.width_at(size);
-        let bytes = self.copy.bundle(id.index, width).await;
+        let entries = self.entries(index / WIDTH, size).await?;
+        Ok(entries.last().and_then(|bytes| self.end_by(index, bytes)))
+    }
+
+    /// The entries of a bundle of this copy, which has `size` of them in all.
+    async fn entries(&self, bundle: u64, size: u64) -> Result<Vec<Vec<u8>>, ExportError> {
+        let width = TileId::entries(bundle).width_at(size);
+        let bytes = self.copy.bundle(bundle, width).await;
         let bytes = bytes.map_err(|error| ExportError::Copy {
             dir: self.folder.dir().to_path_buf(),
             source: error.into(),
         })?;
         let entries = bundle::parse(&bytes, width).unwrap_or_default();
-        Ok(entries.last().and_then(|bytes| self.end_by(index, bytes)))
+        Ok(entries.into_iter().map(<[u8]>::to_vec).collect())
     }
 
     /// The end that this entry is.
@@ -233,46 +241,87 @@ impl Exporter {
         Some(Ended { index, successor })
     }
 
-    /// Asks `source` again for blobs that could not be had before. How many of all are still missing.
+    /// True if no blob is missing that entries of the copy name.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub async fn has_all_blobs(&mut self) -> Result<bool, ExportError> {
+        Ok(self.missing().await?.is_nothing())
+    }
+
+    /// Asks `source` again for blobs that could not be had before, for a minute at most: in turn, so that those that are
+    /// nowhere are not in the way of the others. True if none is missing any more.
     ///
     /// # Errors
     /// The folder cannot be read or written. A blob that cannot be had is no error.
-    pub async fn ask_again(&mut self, source: &LogSource) -> Result<u64, ExportError> {
-        let before = self.missing().await?.clone();
-        for name in before.iter().take(ASKED_AGAIN_MAX) {
-            let hex = name.strip_prefix("blob/").unwrap_or_default();
-            let id = HEXLOWER.decode(hex.as_bytes()).ok();
-            let Some(id) = id.and_then(|id| BlobId::try_from(id).ok()) else {
-                continue;
-            };
-            match source.blob(&id).await {
-                Ok(bytes) => {
-                    self.put(vec![(name.clone(), bytes)]).await?;
-                    self.missing.get_or_insert_default().remove(name);
+    pub async fn ask_again(&mut self, source: &LogSource) -> Result<bool, ExportError> {
+        let now = Instant::now();
+        let until = now.checked_add(ASKING_MAX).unwrap_or(now);
+        let missing = self.missing().await?;
+        let mut is_changed = missing.goes_round();
+        for id in missing.next() {
+            self.missing().await?.ask(id);
+            match timeout_at(until, source.blob(&id)).await {
+                Ok(Ok(bytes)) => {
+                    self.put(vec![(name_of(&id), bytes)]).await?;
+                    self.missing().await?.remove(&id);
+                    is_changed = true;
                 }
-                Err(error) if error.is_of_the_log() => {}
+                Ok(Err(error)) if error.is_of_the_log() => {}
                 // Whoever does not answer now is not asked for all the rest.
-                Err(_) => break,
+                Ok(Err(_)) | Err(_) => break,
             }
         }
-        if *self.missing().await? != before {
+        is_changed |= self.look_through(until).await?;
+        if is_changed {
             self.note_missing().await?;
         }
-        Ok(count(self.missing().await?.len()))
+        self.has_all_blobs().await
+    }
+
+    /// Looks through the copy for missing blobs that were too many to be noted, if there is room for them by now. True if
+    /// it was.
+    async fn look_through(&mut self, until: Instant) -> Result<bool, ExportError> {
+        let Some(mut bundle) = self.missing().await?.to_look_through() else {
+            return Ok(false);
+        };
+        let copied = self.copied().await?;
+        let size = copied.map_or(0, |copied| copied.checkpoint().size);
+        while bundle < size.div_ceil(WIDTH) {
+            if self.missing().await?.is_full() || Instant::now() >= until {
+                return Ok(true);
+            }
+            let entries = self.entries(bundle, size).await?;
+            let entries = entries.iter().filter_map(|bytes| entry::decode(bytes).ok());
+            let named: BTreeSet<BlobId> = entries.flat_map(|entry| named_blobs(&entry)).collect();
+            let next = bundle.saturating_add(1);
+            self.missing().await?.looked_through_before(next);
+            for id in named {
+                if !self.folder.has(&name_of(&id)) {
+                    self.missing().await?.insert(id, bundle);
+                }
+            }
+            bundle = next;
+        }
+        self.missing().await?.ends_before(bundle);
+        Ok(true)
     }
 
     /// Blobs that entries of the copy name and that could not be had.
-    async fn missing(&mut self) -> Result<&BTreeSet<String>, ExportError> {
+    async fn missing(&mut self) -> Result<&mut Missing, ExportError> {
         if self.missing.is_none() {
             let folder = self.folder.clone();
-            self.missing = Some(blocking(move || folder.missing()).await?);
+            let mut missing = Missing::parse(&blocking(move || folder.missing()).await?);
+            missing.retain(|id| !self.folder.has(&name_of(id)));
+            self.missing = Some(missing);
         }
-        Ok(self.missing.get_or_insert_default())
+        // It is there.
+        Ok(self.missing.get_or_insert_with(|| Missing::parse(&[])))
     }
 
     async fn note_missing(&mut self) -> Result<(), ExportError> {
-        let (folder, missing) = (self.folder.clone(), self.missing().await?.clone());
-        blocking(move || folder.note_missing(&missing)).await
+        let (folder, lines) = (self.folder.clone(), self.missing().await?.lines());
+        blocking(move || folder.note_missing(&lines)).await
     }
 
     /// Reads the log from elsewhere from now on.
@@ -318,7 +367,7 @@ impl Exporter {
         if exported.missing > 0 {
             self.note_missing().await?;
         }
-        let note = seal(self.missing().await?.is_empty());
+        let note = seal(self.has_all_blobs().await?);
         if before.is_none_or(|before| before.bytes() != note) {
             let folder = self.folder.clone();
             blocking(move || folder.publish(&note)).await?;
@@ -383,8 +432,9 @@ impl Exporter {
         }
         exported.files = exported.files.saturating_add(count(files.len()));
         self.put(files).await?;
+        let first = grown.bundles.first().map_or(0, |bundle| bundle.index);
         for id in named {
-            let name = format!("blob/{}", Hash::from_bytes(id).to_hex());
+            let name = name_of(&id);
             if self.folder.has(&name) {
                 continue;
             }
@@ -393,10 +443,10 @@ impl Exporter {
                     exported.blobs = exported.blobs.saturating_add(1);
                     exported.files = exported.files.saturating_add(1);
                     self.put(vec![(name, bytes)]).await?;
+                    self.missing().await?.remove(&id);
                 }
                 Err(error) if error.is_of_the_log() => {
-                    self.missing().await?;
-                    self.missing.get_or_insert_default().insert(name.clone());
+                    self.missing().await?.insert(id, first);
                     exported.lacks(name);
                 }
                 Err(error) => return Err(GrowError::Read(error).into()),

@@ -16,7 +16,7 @@ use quorix_tlog::tile::{TILE_WIDTH, TilePath};
 const UNFINISHED: &str = ".unfinished";
 const LOCK: &str = ".lock";
 const CHECKPOINT: &str = "checkpoint";
-/// Names of files that the checkpoint's entries name and that could not be had yet, one a line.
+/// Which files could not be had yet that the checkpoint's entries name.
 const MISSING: &str = ".missing";
 
 /// The folder could not be written or read.
@@ -107,32 +107,32 @@ impl Folder {
         }
     }
 
-    /// The names that were noted as missing; a name that is there by now is not among them.
+    /// The lines in which it was noted what is missing.
     ///
     /// # Errors
     /// They cannot be read.
-    pub fn missing(&self) -> Result<BTreeSet<String>, FolderError> {
+    pub fn missing(&self) -> Result<Vec<String>, FolderError> {
         let path = self.dir.join(MISSING);
-        let names = match fs::read_to_string(&path) {
-            Ok(names) => names,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(BTreeSet::new()),
-            Err(error) => return Err(at(&path)(error)),
-        };
-        let missing = names.lines().filter(|name| !self.has(name));
-        Ok(missing.map(str::to_owned).collect())
+        match fs::read_to_string(&path) {
+            Ok(lines) => Ok(lines.lines().map(str::to_owned).collect()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(at(&path)(error)),
+        }
     }
 
-    /// Notes which names are missing. On the disk when this returns.
+    /// Notes what is missing, instead of what was noted before. On the disk when this returns.
     ///
     /// # Errors
     /// The file system refuses.
-    pub fn note_missing(&self, names: &BTreeSet<String>) -> Result<(), FolderError> {
+    pub fn note_missing(&self, lines: &[String]) -> Result<(), FolderError> {
         let path = self.dir.join(MISSING);
         let unfinished = self.dir.join(UNFINISHED).join("missing");
-        let mut file = File::create(&unfinished).map_err(at(&unfinished))?;
-        for name in names {
-            writeln!(file, "{name}").map_err(at(&unfinished))?;
+        let mut text = lines.join("\n");
+        if !text.is_empty() {
+            text.push('\n');
         }
+        let mut file = File::create(&unfinished).map_err(at(&unfinished))?;
+        file.write_all(text.as_bytes()).map_err(at(&unfinished))?;
         file.sync_all().map_err(at(&unfinished))?;
         fs::rename(&unfinished, &path).map_err(at(&path))?;
         sync(&self.dir)

@@ -236,7 +236,11 @@ impl Mirror {
             let client = TileClient::new(self.fetcher.clone(), vec![url]);
             self.exporter.read_from(LogSource::Served(client));
             match self.attempt(&mut tell).await {
-                Ok(look) => return Ok(look),
+                Ok(Look::Forked) => return Ok(Look::Forked),
+                Ok(look) => {
+                    self.complete().await?;
+                    return Ok(look);
+                }
                 Err(error) => last = Some(error),
             }
         }
@@ -247,6 +251,27 @@ impl Mirror {
         let reason = error.to_string();
         self.stands(size, Standing::Stale { reason });
         Err(error)
+    }
+
+    /// Asks for blobs that are missing, after everything else was copied. What one address did not have another may.
+    async fn complete(&mut self) -> Result<(), ExportError> {
+        if self.exporter.has_all_blobs().await? {
+            return Ok(());
+        }
+        let anywhere = TileClient::new(self.fetcher.clone(), self.log.urls.clone());
+        let anywhere = LogSource::Served(anywhere);
+        if !self.exporter.ask_again(&anywhere).await? {
+            return Ok(());
+        }
+        let (Some(seal), Some(copied)) = (self.seal.clone(), self.exporter.copied().await?) else {
+            return Ok(());
+        };
+        let note = |has_all: bool| {
+            let seal = Some(seal).filter(|_| has_all);
+            seal.map_or_else(|| copied.bytes().to_vec(), |seal| seal(&copied))
+        };
+        let sealing = self.exporter.run(copied.checkpoint(), note, |_| ());
+        sealing.await.map(|_| ())
     }
 
     /// After a look that went well.
@@ -265,16 +290,11 @@ impl Mirror {
         let shown = self.exporter.newest().await?;
         let copied = self.exporter.copied().await?;
         let goal = shown.checkpoint().clone();
-        // What one address did not have another may.
-        let anywhere = TileClient::new(self.fetcher.clone(), self.log.urls.clone());
-        let missing = self
-            .exporter
-            .ask_again(&LogSource::Served(anywhere))
-            .await?;
+        let has_all = self.exporter.has_all_blobs().await?;
         if let Some(copied) = &copied {
             let have = copied.checkpoint();
             let is_sealed =
-                self.seal.is_none() || missing > 0 || copied.bytes().len() > shown.bytes().len();
+                self.seal.is_none() || !has_all || copied.bytes().len() > shown.bytes().len();
             if is_sealed && copied.bytes().starts_with(shown.bytes()) {
                 let size = have.size;
                 self.stands_well(size).await?;

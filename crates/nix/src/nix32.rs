@@ -46,18 +46,28 @@ pub fn decode(text: &str) -> Result<Vec<u8>, Nix32Error> {
         return Err(Nix32Error::Length { found: text.len() });
     }
     let mut bytes = vec![0_u8; length];
-    for (place, value) in text.bytes().rev().filter_map(digit).enumerate() {
-        let (at, shift) = position(place);
-        let [low, high] = (u16::from(value) << shift).to_le_bytes();
-        for (offset, part) in [(0, low), (1, high)] {
-            match bytes.get_mut(at + offset) {
-                Some(byte) => *byte |= part,
-                None if part == 0 => {}
-                None => return Err(Nix32Error::Overflow),
-            }
-        }
+    if decode_checked(text.as_bytes(), &mut bytes) {
+        Ok(bytes)
+    } else {
+        Err(Nix32Error::Overflow)
     }
-    Ok(bytes)
+}
+
+/// Reads characters of the alphabet into as many bytes as they stand for. False if the number is too large for them.
+pub(crate) fn decode_checked(text: &[u8], bytes: &mut [u8]) -> bool {
+    // Eight characters are five bytes; the last ones come first.
+    let mut fits = true;
+    for (characters, bytes) in text.rchunks(8).zip(bytes.chunks_mut(5)) {
+        let number = characters.iter().fold(0_u64, |number, character| {
+            number << 5 | u64::from(digit(*character).unwrap_or(0))
+        });
+        let mut digits = number.to_le_bytes().into_iter();
+        for (into, byte) in bytes.iter_mut().zip(&mut digits) {
+            *into = byte;
+        }
+        fits &= digits.all(|byte| byte == 0);
+    }
+    fits
 }
 
 /// Why a text is not nix32.
@@ -87,7 +97,6 @@ pub(crate) fn encoded_len(bytes: usize) -> usize {
     bytes / 5 * 8 + (bytes % 5 * 8).div_ceil(5)
 }
 
-/// The value of one character of the alphabet.
 /// Whether each byte is a character of the alphabet.
 pub(crate) const IS_DIGIT: [bool; 256] = table_of(&ALPHABET);
 
@@ -108,6 +117,7 @@ pub(crate) const fn table_of(allowed: &[u8]) -> [bool; 256] {
     table
 }
 
+/// The value of one character of the alphabet.
 pub(crate) fn digit(character: u8) -> Option<u8> {
     match character {
         b'0'..=b'9' => Some(character - b'0'),
@@ -117,11 +127,6 @@ pub(crate) fn digit(character: u8) -> Option<u8> {
         b'v'..=b'z' => Some(character - b'v' + 27),
         _ => None,
     }
-}
-
-/// Byte and bit where the digit `place` (0 = least significant) begins.
-fn position(place: usize) -> (usize, usize) {
-    (place / 8 * 5 + place % 8 * 5 / 8, place % 8 * 5 % 8)
 }
 
 #[cfg(test)]

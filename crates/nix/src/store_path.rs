@@ -120,45 +120,47 @@ impl FromStr for StoreDir {
 
 /// The digest of a store path: 20 bytes, written as 32 nix32 characters. It alone names a path to a binary cache.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct HashPart(String);
+pub struct HashPart([u8; HASH_CHARS]);
 
 impl HashPart {
     /// The 32 characters.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        // Only ever made of the alphabet, which is ASCII.
+        str::from_utf8(&self.0).unwrap_or_default()
     }
 
     /// The 20 bytes.
     #[must_use]
     pub fn to_bytes(&self) -> [u8; 20] {
         let mut bytes = [0; 20];
-        // The text was checked when it was made, so that decoding gives 20 bytes.
-        for (into, byte) in bytes
-            .iter_mut()
-            .zip(nix32::decode(&self.0).unwrap_or_default())
-        {
-            *into = byte;
-        }
+        nix32::decode_checked(&self.0, &mut bytes);
         bytes
     }
 
     /// Writes a digest.
     #[must_use]
     pub fn from_bytes(bytes: &[u8; 20]) -> Self {
-        Self(nix32::encode(bytes))
+        Self::of_checked(&nix32::encode(bytes))
+    }
+
+    /// The beginning of a text that is known to begin with a hash part.
+    fn of_checked(text: &str) -> Self {
+        // Nothing else gets here; a text that is too short would be the hash part of zero.
+        let characters = text.as_bytes().first_chunk::<HASH_CHARS>();
+        Self(characters.copied().unwrap_or([b'0'; HASH_CHARS]))
     }
 }
 
 impl fmt::Display for HashPart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }
 
 impl fmt::Debug for HashPart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.0)
+        write!(f, "{:?}", self.as_str())
     }
 }
 
@@ -167,7 +169,7 @@ impl FromStr for HashPart {
 
     fn from_str(text: &str) -> Result<Self, StorePathError> {
         check_hash_part(text)?;
-        Ok(Self(text.to_owned()))
+        Ok(Self::of_checked(text))
     }
 }
 
@@ -188,7 +190,7 @@ impl StorePath {
     /// The digest.
     #[must_use]
     pub fn hash_part(&self) -> HashPart {
-        HashPart(self.0.get(..HASH_CHARS).unwrap_or_default().to_owned())
+        HashPart::of_checked(&self.0)
     }
 
     /// What follows the digest and its dash.

@@ -29,8 +29,8 @@ struct Watched {
     what: &'static str,
     files: Files,
     apply: Apply,
-    /// As of what is in use, or was refused.
-    settled: Vec<Stamp>,
+    /// As of what is in use, or was refused; `None` if that was not read at one moment.
+    settled: Option<Vec<Stamp>>,
     /// As of the last look.
     seen: Vec<Stamp>,
 }
@@ -64,7 +64,7 @@ impl Reload {
             what,
             files: Box::new(files),
             apply: Box::new(apply),
-            settled: now.clone(),
+            settled: Some(now.clone()),
             seen: now,
         });
     }
@@ -99,7 +99,7 @@ impl Reload {
             let now = stamps(&(watched.files)());
             let is_still = now == watched.seen;
             watched.seen = now;
-            if is_still && watched.seen != watched.settled {
+            if is_still && watched.settled.as_ref() != Some(&watched.seen) {
                 watched.take_up();
             }
         }
@@ -109,14 +109,12 @@ impl Reload {
 impl Watched {
     fn take_up(&mut self) {
         let before = (self.files)();
-        self.settled.clone_from(&self.seen);
+        let stamped = stamps(&before);
         let taken_up = (self.apply)();
-        // Other files than before are all of them as of this reading.
+        // What changed while it was read, or was not looked at before, is read again.
         let now = (self.files)();
-        if now != before {
-            self.seen = stamps(&now);
-            self.settled.clone_from(&self.seen);
-        }
+        self.seen = stamps(&now);
+        self.settled = Some(stamped).filter(|stamped| now == before && *stamped == self.seen);
         match taken_up {
             Ok(()) => tracing::info!("{}: read again", self.what),
             Err(reason) => tracing::warn!(
@@ -182,6 +180,51 @@ mod tests {
             2,
             "a file that is gone is a change"
         );
+    }
+
+    #[test]
+    fn what_changes_while_it_is_read_is_read_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        std::fs::write(&file, "1").unwrap();
+        let (mut reload, times) = (Reload::default(), Arc::new(AtomicUsize::new(0)));
+        let (counted, edited) = (Arc::clone(&times), file.clone());
+        reload.watch("test", vec![file.clone()], move || {
+            if counted.fetch_add(1, Ordering::SeqCst) == 0 {
+                std::fs::write(&edited, "333").unwrap();
+            }
+            Ok(())
+        });
+        std::fs::write(&file, "22").unwrap();
+        (0..2).for_each(|_| reload.look());
+        assert_eq!(times.load(Ordering::SeqCst), 1);
+        (0..3).for_each(|_| reload.look());
+        assert_eq!(
+            times.load(Ordering::SeqCst),
+            2,
+            "once more, and then no more"
+        );
+    }
+
+    #[test]
+    fn a_file_that_was_not_looked_at_before_it_was_read_is_read_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, named) = (dir.path().join("file"), dir.path().join("named"));
+        std::fs::write(&file, "1").unwrap();
+        let (mut reload, times) = (Reload::default(), Arc::new(AtomicUsize::new(0)));
+        let (counted, known) = (Arc::clone(&times), Arc::clone(&times));
+        let both = vec![file.clone(), named.clone()];
+        let files = move || match known.load(Ordering::SeqCst) {
+            0 => both.iter().take(1).cloned().collect(),
+            _ => both.clone(),
+        };
+        reload.watch_those("test", files, move || {
+            counted.fetch_add(1, Ordering::SeqCst);
+            Ok(())
+        });
+        reload.read_all();
+        (0..3).for_each(|_| reload.look());
+        assert_eq!(times.load(Ordering::SeqCst), 2);
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub mod keys;
 pub mod log;
 pub mod metrics;
 pub mod mirror;
+pub mod one_role;
 pub mod policy;
 pub mod resolver;
 #[cfg(test)]

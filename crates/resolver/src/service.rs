@@ -69,11 +69,12 @@ impl Resolver {
         })
     }
 
-    /// Goes over to another policy, that of this client. What was decided before is decided anew.
-    pub fn reload(&self, client: AggregatorClient, policy: Arc<Policy>) {
+    /// Goes over to another policy. What was decided before is decided anew; what was seen of logs stays seen, rollbacks
+    /// and contradictions among it.
+    pub fn reload(&self, policy: Arc<Policy>) {
         let old = self.decider();
         let next = Decider::new(
-            client.for_store(old.config.store_dir.clone()),
+            old.client.under(policy.clone()),
             policy,
             old.content.clone(),
             old.promises.clone(),
@@ -129,7 +130,7 @@ impl Resolver {
     pub async fn narinfo(&self, output: &HashPart) -> Result<String, NoAnswer> {
         let decider = self.decider();
         let settled = decider.settle(output).await?;
-        let facts = self.servable(&settled)?;
+        let facts = servable(&decider, &settled)?;
         // A content address is told only of a path that was seen to have it.
         let is_recomputed = settled.evidence.self_verified.contains_key(&facts.path);
         let ca = if is_recomputed {
@@ -151,7 +152,7 @@ impl Resolver {
         let decider = self.decider();
         for output in decider.promises.outputs(nar) {
             let found = match decider.settle(&output).await {
-                Ok(settled) => self.servable(&settled).cloned(),
+                Ok(settled) => servable(&decider, &settled).cloned(),
                 Err(error) => Err(error),
             };
             match found {
@@ -177,26 +178,27 @@ impl Resolver {
     pub async fn nar(&self, facts: &Fingerprint) -> Result<Verified, NoAnswer> {
         self.decider().content.nars.open(facts).await
     }
+}
 
-    fn servable<'a>(&self, settled: &'a Settled) -> Result<&'a Fingerprint, NoAnswer> {
-        let decision = &settled.decision;
-        if !decision.is_accepted() {
-            return Err(NoAnswer::Refused(decision.clone()));
-        }
-        let Some(facts) = decision.accepted_facts() else {
-            return Err(match &decision.path {
-                Some(path) => NoAnswer::NoFacts(path.clone()),
-                None => NoAnswer::Refused(decision.clone()),
-            });
-        };
-        let limit = self.decider().config.nar_limit();
-        if facts.nar_size > limit {
-            return Err(NoAnswer::TooLarge {
-                path: facts.path.clone(),
-                size: facts.nar_size,
-                limit,
-            });
-        }
-        Ok(facts)
+/// The facts of what was accepted, if a NAR of this size may be served.
+fn servable<'a>(decider: &Decider, settled: &'a Settled) -> Result<&'a Fingerprint, NoAnswer> {
+    let decision = &settled.decision;
+    if !decision.is_accepted() {
+        return Err(NoAnswer::Refused(decision.clone()));
     }
+    let Some(facts) = decision.accepted_facts() else {
+        return Err(match &decision.path {
+            Some(path) => NoAnswer::NoFacts(path.clone()),
+            None => NoAnswer::Refused(decision.clone()),
+        });
+    };
+    let limit = decider.config.nar_limit();
+    if facts.nar_size > limit {
+        return Err(NoAnswer::TooLarge {
+            path: facts.path.clone(),
+            size: facts.nar_size,
+            limit,
+        });
+    }
+    Ok(facts)
 }

@@ -23,12 +23,12 @@ use quorix_trust::ports::{
 };
 
 use crate::database::{Database, Layout, META, OpenError, Shape, corrupt};
-use crate::tree::{self, Tree, split_u64};
+use crate::tree::{self, Cut, Tree, split_u64};
 use step::Step;
 
 pub use dump::DumpError;
 
-/// `<20 bytes of the hash part>` → everything said of the output (`row.rs`).
+/// `<20 bytes of the hash part, backwards>` → everything said of the output (`row.rs`).
 const OUTPUTS: (&str, Shape) = ("outputs", Shape::Rows);
 /// `<hash part, as text>` → nothing: the outputs that disagree, in the order of their text.
 const CONTESTED: (&str, Shape) = ("contested", Shape::Sorted);
@@ -132,10 +132,12 @@ impl IndexStore for RocksIndex {
         let tree = Tree {
             database: &self.database,
             prefix: &prefix,
+            cut: Cut::Pieces,
         };
         tree.check_size(expected)?;
         tree.check_full_tiles(expected, &batch.tree)?;
         let mut step = Step::of_log(tree, origin, &batch.tree.leaves, &batch.facts);
+        step.read_ahead(&batch.statements)?;
         for statement in &batch.statements {
             step.add(statement)?;
         }
@@ -172,6 +174,7 @@ impl IndexStore for RocksIndex {
             Tree {
                 database: &self.database,
                 prefix: &prefix,
+                cut: Cut::Pieces,
             },
             "",
             &[],
@@ -326,6 +329,7 @@ impl Mirror {
         Tree {
             database: &self.database,
             prefix: &self.prefix,
+            cut: Cut::Pieces,
         }
     }
 }
@@ -337,6 +341,10 @@ impl TileStore for Mirror {
 
     fn tile(&self, id: TileId) -> Result<Option<Vec<u8>>, StoreError> {
         self.tree().tile(id)
+    }
+
+    fn entries_around(&self, index: u64) -> Result<Option<(u64, Vec<u8>)>, StoreError> {
+        self.tree().entries_around(index)
     }
 
     fn blob(&self, id: &BlobId) -> Result<Option<Vec<u8>>, StoreError> {

@@ -11,7 +11,7 @@ use quorix_trust::attestation::BlobId;
 use quorix_trust::ports::{CommitError, Head, LogBatch, LogStore, StoreError, TileStore};
 
 use crate::database::{Database, Layout, META, OpenError, Shape, TornTail, corrupt, sync_parent};
-use crate::tree::{self, Tree, split_u64};
+use crate::tree::{self, Cut, Tree, split_u64};
 
 /// `<leaf hash>` → index of the newest retraction that names it.
 const RETRACTIONS: (&str, Shape) = ("retractions", Shape::Lookup);
@@ -83,6 +83,7 @@ impl RocksLog {
         Tree {
             database: &self.database,
             prefix: b"",
+            cut: Cut::Whole,
         }
     }
 }

@@ -15,7 +15,7 @@ use quorix_trust::ports::{
 
 use crate::database::{Database, Layout, OpenError, Shape, corrupt};
 use crate::reopening::Reopening;
-use crate::tree::{self, Tree, split_u64};
+use crate::tree::{self, Cut, Tree, split_u64};
 
 /// `<bits of the prefix> <prefix>` → page.
 const PAGES: (&str, Shape) = ("pages", Shape::Lookup);
@@ -75,6 +75,7 @@ const fn tree(database: &Database) -> Tree<'_> {
     Tree {
         database,
         prefix: b"",
+        cut: Cut::Whole,
     }
 }
 

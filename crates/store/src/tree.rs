@@ -3,6 +3,7 @@
 //! The same for one's own log and for every mirror; mirrors have a prefix before each key that tells them apart. Numbers
 //! in keys are big-endian, so that neighbours lie together. Never looks into an entry.
 
+use quorix_tlog::bundle;
 use quorix_tlog::hash::Hash;
 use quorix_tlog::tile::{TILE_WIDTH, TileId, TileLevel};
 use quorix_trust::attestation::BlobId;
@@ -12,7 +13,7 @@ use crate::database::{Batch, Database, META, Shape, corrupt};
 
 /// `<prefix> <level> <index>` → 32-byte hashes.
 pub(crate) const HASHES: (&str, Shape) = ("hashes", Shape::Hashes);
-/// `<prefix> <index>` → entry bundle.
+/// `<prefix> <index>` → entry bundle. In a mirror `<prefix> <index> <piece>` → some entries of it in a row ([`Cut`]).
 pub(crate) const BUNDLES: (&str, Shape) = ("bundles", Shape::Bundles);
 /// `<prefix> <leaf hash>` → index of the newest entry with it, and in the index what else is known of it.
 pub(crate) const LEAVES: (&str, Shape) = ("leaves", Shape::Lookup);
@@ -21,11 +22,24 @@ pub(crate) const BLOBS: (&str, Shape) = ("blobs", Shape::Blobs);
 
 const HEAD: &[u8] = b"head/";
 
+/// How the entry bundles of a tree are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// Whole, as they are served.
+    Whole,
+    /// In pieces of [`PIECE`] entries, so that one entry is read without the 255 others.
+    Pieces,
+}
+
+/// Entries of one piece of a bundle.
+const PIECE: u64 = 16;
+
 /// The tree whose keys begin with `prefix`.
 #[derive(Clone, Copy)]
 pub(crate) struct Tree<'a> {
     pub(crate) database: &'a Database,
     pub(crate) prefix: &'a [u8],
+    pub(crate) cut: Cut,
 }
 
 impl Tree<'_> {
@@ -42,8 +56,42 @@ impl Tree<'_> {
 
     /// The widest version of a tile.
     pub(crate) fn tile(&self, id: TileId) -> Result<Option<Vec<u8>>, StoreError> {
+        if self.is_cut(id) {
+            return self.bundle(id);
+        }
         let (column, key) = self.tile_key(id);
-        self.database.get(column, &key, &format!("reading {id:?}"))
+        self.database.get(column, &key, "reading a tile")
+    }
+
+    /// A bundle put together from its pieces.
+    fn bundle(&self, id: TileId) -> Result<Option<Vec<u8>>, StoreError> {
+        let (column, key) = self.tile_key(id);
+        let pieces = u64::from(TILE_WIDTH).div_ceil(PIECE);
+        let keys: Vec<_> = (0..pieces).map(|piece| piece_key(&key, piece)).collect();
+        let pieces = self.database.get_many(column, &keys, "reading a bundle")?;
+        let whole = pieces.into_iter().map_while(|piece| piece);
+        let whole = whole.reduce(|mut whole, piece| {
+            whole.extend_from_slice(&piece);
+            whole
+        });
+        Ok(whole)
+    }
+
+    /// Neighbouring entries with the one at `index` among them: the index of the first, and their bundle.
+    pub(crate) fn entries_around(&self, index: u64) -> Result<Option<(u64, Vec<u8>)>, StoreError> {
+        let width = u64::from(TILE_WIDTH);
+        let (number, position) = (index / width, index % width);
+        let first = number.saturating_mul(width);
+        let id = TileId::entries(number);
+        if !self.is_cut(id) {
+            return Ok(self.tile(id)?.map(|bundle| (first, bundle)));
+        }
+        let piece = position / PIECE;
+        let (column, key) = self.tile_key(id);
+        let key = piece_key(&key, piece);
+        let entries = self.database.get(column, &key, "reading an entry")?;
+        let first = first.saturating_add(piece.saturating_mul(PIECE));
+        Ok(entries.map(|entries| (first, entries)))
     }
 
     /// The same if it is in memory.
@@ -122,7 +170,14 @@ impl Tree<'_> {
     ) -> Result<(), StoreError> {
         for (id, tile) in &tree.tiles {
             let (column, key) = self.tile_key(*id);
-            batch.put(column, &key, tile)?;
+            if !self.is_cut(*id) {
+                batch.put(column, &key, tile)?;
+                continue;
+            }
+            let entries = usize::try_from(PIECE).unwrap_or(1);
+            for (number, piece) in (0..).zip(bundle::pieces(tile, entries)) {
+                batch.put(column, &piece_key(&key, number), piece)?;
+            }
         }
         // In the order of their keys each finds its place near the one before. Of the same leaf twice the newest comes
         // last, and stays.
@@ -144,6 +199,10 @@ impl Tree<'_> {
         batch.put(META, &self.head_key(), &encode_head(&tree.head))
     }
 
+    fn is_cut(&self, id: TileId) -> bool {
+        self.cut == Cut::Pieces && id.level == TileLevel::Entries
+    }
+
     fn head_key(&self) -> Vec<u8> {
         [HEAD, self.prefix].concat()
     }
@@ -159,6 +218,13 @@ impl Tree<'_> {
             TileLevel::Entries => (BUNDLES.0, self.key(&index)),
         }
     }
+}
+
+/// The key of a piece of the bundle with this key.
+fn piece_key(bundle: &[u8], piece: u64) -> Vec<u8> {
+    // At most 256 of them.
+    let number = u8::try_from(piece).unwrap_or(u8::MAX);
+    [bundle, &[number]].concat()
 }
 
 /// How a head is stored.

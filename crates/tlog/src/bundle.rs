@@ -93,9 +93,39 @@ pub fn prefix(bundle: &[u8], count: u16) -> Result<&[u8], BundleError> {
 /// The bundle holds fewer entries or is cut.
 pub fn entry(bundle: &[u8], position: u16) -> Result<&[u8], BundleError> {
     let count = position.saturating_add(1);
-    let (entries, _) = take(bundle, count)?;
-    let last = entries.last().copied();
-    last.ok_or(BundleError::Truncated { position, count })
+    if count > TILE_WIDTH {
+        return Err(BundleError::BadCount { count });
+    }
+    let mut rest = bundle;
+    for before in 0..position {
+        let position = before;
+        (_, rest) = split_entry(rest).ok_or(BundleError::Truncated { position, count })?;
+    }
+    let (entry, _) = split_entry(rest).ok_or(BundleError::Truncated { position, count })?;
+    Ok(entry)
+}
+
+/// Cuts a bundle into pieces of `entries` entries each, the last of which has what is left: also what is no whole entry. All
+/// of them one after the other are the bundle again.
+pub fn pieces(bundle: &[u8], entries: usize) -> impl Iterator<Item = &[u8]> {
+    let mut rest = bundle;
+    std::iter::from_fn(move || {
+        let (begin, mut after) = (rest, rest);
+        let mut whole = 0;
+        while whole < entries.max(1)
+            && let Some((_, next)) = split_entry(after)
+        {
+            whole += 1;
+            after = next;
+        }
+        let length = match split_entry(after) {
+            Some(_) => begin.len().saturating_sub(after.len()),
+            None => begin.len(),
+        };
+        let (piece, next) = begin.split_at_checked(length)?;
+        rest = next;
+        (!piece.is_empty()).then_some(piece)
+    })
 }
 
 /// How many whole entries there are, at most 256; what is cut off after them is not counted.
@@ -120,13 +150,17 @@ fn take(bundle: &[u8], count: u16) -> Result<(Vec<&[u8]>, &[u8]), BundleError> {
     let mut rest = bundle;
     for position in 0..count {
         let truncated = BundleError::Truncated { position, count };
-        let (length, after) = rest.split_first_chunk::<LENGTH_BYTES>().ok_or(truncated)?;
-        let length = usize::from(u16::from_be_bytes(*length));
-        let (entry, after) = after.split_at_checked(length).ok_or(truncated)?;
+        let (entry, after) = split_entry(rest).ok_or(truncated)?;
         entries.push(entry);
         rest = after;
     }
     Ok((entries, rest))
+}
+
+/// The first entry and the bytes after it; `None` where there is no whole one.
+fn split_entry(bundle: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, after) = bundle.split_first_chunk::<LENGTH_BYTES>()?;
+    after.split_at_checked(usize::from(u16::from_be_bytes(*length)))
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use std::path::Path;
 use quorix_nix::fingerprint::FingerprintDigest;
 use quorix_nix::store_path::{HashPart, StorePath};
 use quorix_tlog::hash::Hash;
-use quorix_tlog::tile::TileId;
+use quorix_tlog::tile::{TILE_WIDTH, TileId};
 use quorix_tlog::witness::Cosigned;
 
 use crate::attestation::BlobId;
@@ -92,6 +92,19 @@ pub trait TileStore: Send + Sync + 'static {
     /// # Errors
     /// The store failed.
     fn tile(&self, id: TileId) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Some neighbouring entries, the one at `index` among them: the index of the first of them, and their bundle. Stores
+    /// that need not read a whole bundle for one entry do not. `None` where there is no such bundle; an entry beyond the
+    /// end of what is given is not there.
+    ///
+    /// # Errors
+    /// The store failed.
+    fn entries_around(&self, index: u64) -> Result<Option<(u64, Vec<u8>)>, StoreError> {
+        let width = u64::from(TILE_WIDTH);
+        let number = index.checked_div(width).unwrap_or_default();
+        let bundle = self.tile(TileId::entries(number))?;
+        Ok(bundle.map(|bundle| (number.saturating_mul(width), bundle)))
+    }
 
     /// A blob by its SHA-256.
     ///

@@ -25,6 +25,7 @@ pub use file::{
     EVIDENCE_FILE_BYTES_MAX, EvidenceFileError, read_evidence_file, write_evidence_file,
 };
 pub use logs::SeenCheckpoints;
+pub(crate) use statements::keep_what_verifies;
 
 /// Most outputs in one question or answer.
 pub const OUTPUTS_MAX: usize = 10_000;

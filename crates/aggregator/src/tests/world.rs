@@ -178,11 +178,8 @@ impl World {
 
     /// The decision about the output of this name.
     pub(crate) async fn decide(&self, name: &str) -> Decision {
-        self.aggregator
-            .decide(a_path(name).as_str())
-            .await
-            .unwrap()
-            .unwrap()
+        let decided = self.aggregator.decide(a_path(name).as_str()).await;
+        Arc::unwrap_or_clone(decided.unwrap().unwrap())
     }
 
     pub(crate) async fn outcome(&self, name: &str) -> Outcome {

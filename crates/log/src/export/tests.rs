@@ -2,12 +2,15 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
+use futures::{FutureExt as _, StreamExt as _};
 use quorix_testkit::entries::{an_attestation, log_key};
 use quorix_testkit::memory::MemoryLog;
 use quorix_testkit::tree::{Grower, blob_id};
+use quorix_tlog::hash::Hash;
 use quorix_tlog::tile::tiles_of;
 use quorix_trust::ports::{LogBatch, LogStore as _, TileStore as _};
-use quorix_wire::fetch::FetchLimits;
+use quorix_wire::fetch::{Answer, FetchError, FetchLimits, Request, Transport};
 use quorix_wire::scan::{Check, State, check};
 
 use super::*;
@@ -283,4 +286,94 @@ async fn blobs_come_along_and_one_that_the_log_lacks_is_named_and_stops_nothing(
     assert_eq!(exported.missing_blobs, [name(&withheld.blob())]);
     assert_eq!(files(&world.folder())[&name(&held.blob())], held.blob());
     assert_eq!(world.log.head().unwrap().unwrap().size, 2);
+}
+
+/// An entry that names a blob of its own, and that blob.
+pub(crate) fn naming_a_blob(number: usize) -> (Vec<u8>, Vec<u8>) {
+    let reference = format!("dependency-{number}");
+    let named = an_attestation()
+        .referring_to(&[&reference])
+        .with_references_in_a_blob();
+    (named.bytes(), named.blob())
+}
+
+/// A log that answers, slowly, that it has nothing.
+#[derive(Debug)]
+struct Slow;
+
+impl Transport for Slow {
+    fn send(&self, _: Request) -> BoxFuture<'static, Result<Answer, FetchError>> {
+        let answer = Answer {
+            status: 404,
+            length: None,
+            encoding: Vec::new(),
+            parts: futures::stream::empty().boxed(),
+        };
+        tokio::time::sleep(Duration::from_secs(1))
+            .map(|()| Ok(answer))
+            .boxed()
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_is_slow_to_say_that_it_lacks_blobs_is_asked_for_a_minute_and_then_for_the_next_ones()
+ {
+    let mut world = World::new();
+    let entries: Vec<Vec<u8>> = (0..100).map(|number| naming_a_blob(number).0).collect();
+    world.append(&entries, Vec::new());
+    let mut exporter = world.exporter();
+    let shown = exporter.newest().await.unwrap();
+    let note = |_| shown.bytes().to_vec();
+    let run = exporter.run(shown.checkpoint(), note, |_| ());
+    assert_eq!(run.await.unwrap().missing, 100);
+    let slow = Fetcher::over(Arc::new(Slow), FetchLimits::default());
+    let slow = TileClient::new(slow, vec!["http://slow.example.org".to_owned()]);
+    let slow = LogSource::Served(slow);
+
+    tokio::time::pause();
+    let begun = Instant::now();
+    assert!(!exporter.ask_again(&slow).await.unwrap());
+    // The runtime rounds to its next millisecond.
+    assert_eq!(begun.elapsed().as_secs(), ASKING_MAX.as_secs());
+    let first = exporter.missing().await.unwrap().next()[0];
+    let all: BTreeSet<BlobId> = (0..100).map(|n| blob_id(&naming_a_blob(n).1)).collect();
+    let place = all.iter().position(|id| *id == first);
+    assert!((58..=61).contains(&place.unwrap()), "{place:?}");
+}
+
+#[tokio::test]
+async fn more_missing_blobs_than_are_noted_are_found_again_in_the_copy() {
+    let mut world = World::new();
+    world.grow_to(300, "entry");
+    let named: Vec<_> = (0..600).map(naming_a_blob).collect();
+    let entries: Vec<Vec<u8>> = named.iter().map(|(entry, _)| entry.clone()).collect();
+    world.append(&entries, Vec::new());
+    let mut exporter = world.exporter();
+    exporter.missing = Some(Missing::of_at_most(200));
+    let shown = exporter.newest().await.unwrap();
+    let mut had_all = None;
+    let note = |has_all: bool| {
+        had_all = Some(has_all);
+        shown.bytes().to_vec()
+    };
+    let run = exporter.run(shown.checkpoint(), note, |_| ());
+    assert_eq!(run.await.unwrap().missing, 600);
+    assert_eq!(had_all, Some(false));
+
+    let elsewhere = tempfile::tempdir().unwrap();
+    std::fs::create_dir(elsewhere.path().join("blob")).unwrap();
+    for (_, blob) in &named {
+        let path = elsewhere.path().join(name_of(&blob_id(blob)));
+        std::fs::write(path, blob).unwrap();
+    }
+    let elsewhere = TileClient::new(fetcher(), vec![elsewhere.path().display().to_string()]);
+    let elsewhere = LogSource::Served(elsewhere);
+    let mut has_all = Vec::new();
+    for _ in 0..3 {
+        has_all.push(exporter.ask_again(&elsewhere).await.unwrap());
+    }
+    assert_eq!(has_all, [false, false, true]);
+    for (_, blob) in &named {
+        assert!(exporter.folder.has(&name_of(&blob_id(blob))));
+    }
 }

@@ -10,7 +10,7 @@ use quorix_trust::attestation::{Entry, KeyRotation};
 use tower::ServiceExt as _;
 
 use super::*;
-use crate::export::tests::{ALICE, World, fetcher, files};
+use crate::export::tests::{ALICE, World, fetcher, files, naming_a_blob};
 
 /// A log in a folder that stands for its origin, and its mirror.
 struct Mirroring {
@@ -253,6 +253,61 @@ async fn a_missing_blob_is_asked_for_again_at_every_address_and_nothing_is_seale
     let copy = files(&world.copy());
     assert_eq!(copy[&name], withheld.blob());
     assert!(copy["checkpoint"].starts_with(&shown) && copy["checkpoint"].len() > shown.len());
+}
+
+#[tokio::test]
+async fn what_is_new_is_copied_before_missing_blobs_are_asked_for_again() {
+    let mut world = Mirroring::of(255).await;
+    // The last of its bundle, which is not copied again.
+    let (entry, blob) = naming_a_blob(0);
+    world.origin.append(&[entry], Vec::new());
+    world.origin.export().await.unwrap();
+    let seal: Seal = Arc::new(|shown: &SignedCheckpoint| {
+        let line = "\u{2014} mirror.example/m AAAAAAA=\n";
+        [shown.bytes(), line.as_bytes()].concat()
+    });
+    let mut mirror = world.open(Some(seal)).await;
+    mirror.look(|_| ()).await.unwrap();
+    let name = format!("blob/{}", Hash::from_bytes(blob_id(&blob)).to_hex());
+    std::fs::create_dir_all(world.origin.folder().join("blob")).unwrap();
+    std::fs::write(world.origin.folder().join(&name), &blob).unwrap();
+    world.grow_to(600).await;
+    let found = world.copy().join(&name);
+    let mut copied = 0;
+    let look = mirror.look(|step| {
+        assert!(!found.exists());
+        copied = step.size;
+    });
+    let grown = Look::Grown {
+        from: 256,
+        to: 600,
+        missing_blobs: 0,
+    };
+    assert_eq!((look.await.unwrap(), copied), (grown, 600));
+    let copy = files(&world.copy());
+    assert_eq!(copy[&name], blob);
+    let shown = world.origin.grower.head().checkpoint;
+    assert!(copy["checkpoint"].starts_with(&shown) && copy["checkpoint"].len() > shown.len());
+}
+
+#[tokio::test]
+async fn blobs_that_are_nowhere_are_not_in_the_way_of_others() {
+    let mut world = Mirroring::of(1).await;
+    let named: BTreeMap<_, _> = (0..300)
+        .map(naming_a_blob)
+        .map(|(entry, blob)| (blob_id(&blob), (entry, blob)))
+        .collect();
+    let entries: Vec<Vec<u8>> = named.values().map(|(entry, _)| entry.clone()).collect();
+    world.origin.append(&entries, Vec::new());
+    world.origin.export().await.unwrap();
+    let mut mirror = world.open(None).await;
+    mirror.look(|_| ()).await.unwrap();
+    let (id, (_, blob)) = named.last_key_value().unwrap();
+    let name = format!("blob/{}", Hash::from_bytes(*id).to_hex());
+    std::fs::create_dir_all(world.origin.folder().join("blob")).unwrap();
+    std::fs::write(world.origin.folder().join(&name), blob).unwrap();
+    assert_eq!(mirror.look(|_| ()).await.unwrap(), Look::Same);
+    assert_eq!(files(&world.copy())[&name], *blob);
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use prometheus_client::registry::Registry;
 use quorix_aggregator::config::AggregatorConfig;
 use quorix_aggregator::service::Aggregator;
-use quorix_store::RocksIndex;
+use quorix_store::{OpenError, RocksIndex};
 use quorix_trust::policy::Policy;
 use quorix_wire::client::AggregatorClient;
 use quorix_wire::fetch::{FetchLimits, Fetcher};
@@ -34,6 +34,8 @@ const SIDE_BY_SIDE: usize = 20_000;
 const AT_ONCE: usize = 64;
 /// Longest that catching up may take.
 const PATIENCE: Duration = Duration::from_secs(3_600);
+/// Longest that an aggregator which was stopped may take to close its database.
+const LETTING_GO: Duration = Duration::from_secs(10);
 const MIB: f64 = 1_048_576.0;
 /// 10⁹ bytes.
 const GIGABYTE_MIB: f64 = 953.674;
@@ -85,7 +87,7 @@ pub async fn aggregator(bench: AggregatorBench) -> Result<Exit, Failure> {
     running.shutdown().await;
     drop(running);
     // The database lets go of its lock and writes out what it holds in memory.
-    let index = RocksIndex::open(&database).map_err(Failure::unknown)?;
+    let index = open(&database).await?;
     index.settle().map_err(Failure::unknown)?;
     let bytes = float(index.index_bytes().map_err(Failure::unknown)?);
     report.add(
@@ -111,7 +113,7 @@ pub async fn aggregator(bench: AggregatorBench) -> Result<Exit, Failure> {
 /// Starts an aggregator, and says after how many seconds it had looked at every log.
 async fn start(database: &Path, policy: &Arc<Policy>) -> Result<(Aggregator, f64), Failure> {
     let begun = Instant::now();
-    let index = RocksIndex::open(database).map_err(Failure::unknown)?;
+    let index = open(database).await?;
     let aggregator = Aggregator::start(
         Arc::new(index),
         policy.clone(),
@@ -124,6 +126,20 @@ async fn start(database: &Path, policy: &Arc<Policy>) -> Result<(Aggregator, f64
     .map_err(Failure::unknown)?;
     aggregator.looked_at_all(PATIENCE).await;
     Ok((aggregator, begun.elapsed().as_secs_f64()))
+}
+
+/// Opens the database. A thread that still reads for an aggregator that was stopped has it open for a moment.
+async fn open(database: &Path) -> Result<RocksIndex, Failure> {
+    let begun = Instant::now();
+    loop {
+        match RocksIndex::open(database) {
+            Ok(index) => return Ok(index),
+            Err(OpenError::Locked { .. }) if begun.elapsed() < LETTING_GO => {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            Err(error) => return Err(Failure::unknown(error)),
+        }
+    }
 }
 
 fn serve(aggregator: &Aggregator) -> Channel {

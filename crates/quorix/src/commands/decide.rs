@@ -6,6 +6,7 @@ pub(super) mod json;
 use std::path::Path;
 use std::str::FromStr as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use prometheus_client::registry::Registry;
 use quorix_nix::signature::SecretKey;
@@ -28,6 +29,9 @@ use crate::cli::Decide;
 use crate::config::Config;
 use crate::output::{self, Exit, Failure};
 use crate::wiring;
+
+/// The longest that a decision may take for which every log is asked itself.
+const COMPLETING_TIMEOUT: Duration = Duration::from_secs(20 * 60);
 
 pub(super) async fn decide(arguments: Decide) -> Result<Exit, Failure> {
     let asked = asked(&arguments.path)?;
@@ -110,6 +114,11 @@ async fn here(
     let sources = sources(arguments);
     let sources = sources.iter().map(|source| source.parse::<Source>());
     config.sources = sources.collect::<Result<_, _>>().map_err(Failure::wrong)?;
+    if arguments.complete {
+        config.decision_timeout = COMPLETING_TIMEOUT;
+    }
+    // Whoever typed this waits; what a resolver does for its clients goes on without them.
+    config.hold = config.decision_timeout;
 
     let fetcher = fetcher(arguments)?;
     let (clock, mut registry): (Clock, _) = (Arc::new(now_s), Registry::default());

@@ -51,6 +51,9 @@ pub(super) async fn run(arguments: Lookup) -> Result<Exit, Failure> {
         Err(error @ LookupError::NoIndex { .. }) => Err(Failure::unknown(format!(
             "the log {origin}: {error}\n  what it says can be read whole: quorix log tail --from 0"
         ))),
+        Err(error @ LookupError::TooMany { .. }) => Err(Failure::unknown(format!(
+            "the log {origin}: {error}\n  raise the limit to read them: --max-entries N"
+        ))),
         Err(error) => Err(Failure::unknown(format!("the log {origin}: {error}"))),
     }
 }
@@ -93,6 +96,7 @@ fn log_of(arguments: &Lookup) -> Result<LogLookup, Failure> {
         key,
         witnessed,
         entries_max: arguments.max_entries,
+        bytes_max: usize::MAX,
     })
 }
 

@@ -1,5 +1,5 @@
-//! The end of connections that ask for nothing: each takes a place of its listener, and a client that only answers pings
-//! would keep it for ever.
+//! The end of connections that ask for nothing, or ask and do not read: each takes a place of its listener, and a client that
+//! only answers pings would keep it for ever.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -8,21 +8,22 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::response::Response;
-use http_body_util::BodyExt as _;
+use http_body::{Frame, SizeHint};
 use quorix_log::access::Peer;
 use tokio::sync::watch;
 use tokio::time::sleep;
 use tonic::codegen::Service;
 
-/// How long a connection over HTTP may have no open request.
+/// How long a connection over HTTP may have nothing open.
 pub(super) const IDLE: Duration = Duration::from_secs(60);
 /// The same over gRPC: those who come now and then keep one connection.
 pub(super) const GRPC_IDLE: Duration = Duration::from_secs(5 * 60);
 
-/// How many requests of one connection are not answered to the end.
+/// How many requests of one connection it is our turn to go on with. One whose client does not take what was answered is not
+/// among them.
 #[derive(Clone)]
 pub(super) struct Open {
     requests: watch::Sender<usize>,
@@ -77,7 +78,7 @@ pub(super) struct Counted {
 
 impl<B> Service<axum::http::Request<B>> for Counted
 where
-    B: axum::body::HttpBody<Data = axum::body::Bytes> + Send + 'static,
+    B: axum::body::HttpBody<Data = Bytes> + Send + 'static,
     B::Error: Into<axum::BoxError>,
 {
     type Response = Response;
@@ -92,16 +93,47 @@ where
     fn call(&mut self, request: axum::http::Request<B>) -> Self::Future {
         let mut request: Request = request.map(Body::new);
         request.extensions_mut().insert(self.peer.clone());
-        let (open, answer) = (self.open.begin(), self.router.call(request));
+        let (open, answer) = (self.open.clone(), self.router.call(request));
+        let turn = open.begin();
         Box::pin(async move {
             let answer = answer.await?;
-            // Open until the last byte has left: the body has it.
-            Ok(answer.map(|body| {
-                Body::new(body.map_err(move |error| {
-                    let _ = &open;
-                    error
-                }))
-            }))
+            // Whoever sends the answer asks for its body at once.
+            drop(turn);
+            let turn = None;
+            Ok(answer.map(|body| Body::new(Answered { body, open, turn })))
         })
+    }
+}
+
+/// A body that is open while it has to be waited for, and not while nobody takes what it has.
+struct Answered {
+    body: Body,
+    open: Open,
+    turn: Option<OpenRequest>,
+}
+
+impl http_body::Body for Answered {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let Self { body, open, turn } = &mut *self;
+        turn.get_or_insert_with(|| open.begin());
+        let polled = Pin::new(body).poll_frame(context);
+        if polled.is_ready() {
+            *turn = None;
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }

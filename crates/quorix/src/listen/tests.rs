@@ -1,10 +1,12 @@
 //! Listeners with TLS and without, against clients that are honest, strange, slow or late.
 
 use std::path::PathBuf;
+use std::sync::Mutex;
 
 use axum::Router;
 use axum::routing::get;
 use futures::StreamExt as _;
+use http_body_util::BodyExt as _;
 use quorix_testkit::certificates::{Authority, Certified};
 use quorix_wire::address::Address;
 use quorix_wire::channel;
@@ -448,26 +450,75 @@ async fn a_connection_that_asks_for_nothing_is_ended_and_one_that_is_being_answe
 }
 
 #[tokio::test]
-async fn a_client_that_only_answers_pings_does_not_keep_its_place() {
+async fn an_answer_that_nobody_takes_does_not_keep_its_place_and_one_that_is_waited_for_does() {
     let open = Open::none(idle::IDLE);
+    let (sender, parts) = tokio::sync::mpsc::channel::<&str>(1);
+    let parts = Mutex::new(Some(tokio_stream::wrappers::ReceiverStream::new(parts)));
+    let parts = Arc::new(parts);
+    let answer = move || async move {
+        let parts = parts.lock().unwrap().take().unwrap();
+        axum::body::Body::from_stream(parts.map(Ok::<_, io::Error>))
+    };
     let mut counted = idle::Counted {
-        router: Router::new().route("/", get(|| async { "bytes" })),
+        router: Router::new().route("/", get(answer)),
         peer: quorix_log::access::Peer::Network { certificate: None },
         open: open.clone(),
     };
     tokio::time::pause();
-    let begun = tokio::time::Instant::now();
     let request = axum::http::Request::new(axum::body::Body::empty());
-    let answer = tonic::codegen::Service::call(&mut counted, request)
+    let answer = tonic::codegen::Service::call(&mut counted, request);
+    let mut body = answer.await.unwrap().into_body();
+    // It is waited for, so it is open for as long as that takes.
+    let idle = async || tokio::time::timeout(idle::IDLE * 5, open.idle()).await;
+    tokio::select! {
+        _ = body.frame() => panic!("nothing was sent yet"),
+        is_idle = idle() => assert!(is_idle.is_err()),
+    }
+    sender.send("bytes").await.unwrap();
+    let begun = tokio::time::Instant::now();
+    body.frame().await.unwrap().unwrap();
+    sender.send("more bytes").await.unwrap();
+    idle().await.unwrap();
+    // The runtime rounds to its next millisecond.
+    assert_eq!(begun.elapsed().as_secs(), idle::IDLE.as_secs());
+    body.frame().await.unwrap().unwrap();
+    drop(sender);
+    assert!(body.frame().await.is_none());
+}
+
+#[tokio::test]
+async fn a_client_that_asks_and_does_not_read_is_ended() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let stop = CancellationToken::new();
+    let dropped = CancellationToken::new();
+    let guard = dropped.clone();
+    let endless = move || {
+        let guard = guard.clone().drop_guard();
+        let parts = futures::stream::repeat_with(move || {
+            let _ = &guard;
+            Ok::<_, io::Error>(vec![0_u8; 1 << 16])
+        });
+        async move { axum::body::Body::from_stream(parts) }
+    };
+    let router = Router::new().route("/", get(endless));
+    let serving = tokio::spawn(serve_http(listener, router, stop.clone()));
+    let mut client = TcpStream::connect(address).await.unwrap();
+    let request = b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    client.write_all(request).await.unwrap();
+    let mut beginning = [0; 15];
+    client.read_exact(&mut beginning).await.unwrap();
+    assert_eq!(&beginning, b"HTTP/1.1 200 OK");
+
+    tokio::time::pause();
+    // The system may take some more bytes now and then until it has no room for any.
+    tokio::time::timeout(idle::IDLE * 1000, dropped.cancelled())
         .await
         .unwrap();
-    // Open until its body is gone.
-    let waiting = tokio::time::timeout(idle::IDLE * 5, open.idle()).await;
-    assert!(waiting.is_err());
-    drop(answer);
-    open.idle().await;
-    // The runtime rounds to its next millisecond.
-    assert_eq!(begun.elapsed().as_secs(), (idle::IDLE * 6).as_secs());
+    tokio::time::resume();
+    stop.cancel();
+    serving.await.unwrap().unwrap();
+    drop(client);
 }
 
 /// A connection over gRPC that answers pings, and what says that the listener ended it.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use quorix_log::mirror::{Mirror, Mirrored, Mirrors, Seal, folder_of, router};
 use quorix_tlog::cosignature::CosignerSigningKey;
 
+use super::one_role::Taken;
 use super::{Clock, Start, keys, observe};
 use crate::commands::log::export::failure;
 use crate::config::{Config, MirrorSection};
@@ -120,28 +121,7 @@ pub fn key(
         return Ok(None);
     };
     let key = keys::cosigner_key(file)?;
-    alone(config, &key)?;
-    Ok(Some(key))
-}
-
-/// Two roles with one key would each remember only what they signed themselves, and could sign two histories together.
-fn alone(config: &Config, key: &CosignerSigningKey) -> Result<(), Failure> {
     let public = key.verifier().public_bytes();
-    let refused = |role: &str| {
-        Err(Failure::wrong(format!(
-            "mirror.key: that is the key of [{role}] too, and each remembers only what it signed itself; make another one: \
-             quorix key generate --kind witness --name NAME FILE"
-        )))
-    };
-    if let Some(witness) = &config.witness
-        && keys::cosigner_key(&witness.key)?.verifier().public_bytes() == public
-    {
-        return refused("witness");
-    }
-    if let Some(log) = &config.log
-        && keys::log_key(&log.key, &log.origin)?.verifier().as_bytes()[..] == public[..]
-    {
-        return refused("log");
-    }
-    Ok(())
+    Taken::by_others(config, "[mirror]")?.check("mirror.key", "witness", &public)?;
+    Ok(Some(key))
 }

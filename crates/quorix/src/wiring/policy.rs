@@ -2,30 +2,34 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use quorix_aggregator::service::Aggregator;
 use quorix_dashboard::service::Dashboard;
 use quorix_resolver::service::Resolver;
 use quorix_trust::policy::Policy;
-use quorix_wire::client::AggregatorClient;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Channel;
 
 use super::{Start, aggregator};
 use crate::commands::read_policy_and_files;
+use crate::config::Config;
 use crate::output::Failure;
+use crate::reload::Reload;
 
 /// The roles of this process that go by the policy.
 #[derive(Default)]
 pub struct Deciders {
     /// The aggregator.
     pub aggregator: Option<Aggregator>,
-    /// The resolver, and its way to an aggregator.
-    pub resolver: Option<(Arc<Resolver>, Channel)>,
+    /// The resolver.
+    pub resolver: Option<Arc<Resolver>>,
     /// The dashboard.
     pub dashboard: Option<Dashboard>,
 }
+
+/// How long after a policy could not be taken up that is tried again.
+const RETRY: Duration = Duration::from_secs(30);
 
 /// Has the policy read again when one of its files changes, if there is one. A new one that cannot be used changes
 /// nothing, and the log says why.
@@ -33,41 +37,65 @@ pub fn start(start: &mut Start<'_>) {
     let (Some(file), Some(policy)) = (start.config.policy.clone(), start.policy.clone()) else {
         return;
     };
-    let (config, deciders) = (start.config.clone(), std::mem::take(&mut start.deciders));
-    let files = Arc::new(Mutex::new(read_policy_and_files(&file).1));
-    let (sender, receiver) = watch::channel(policy);
-    let named = Arc::clone(&files);
-    start.reload.watch_those(
-        "the policy",
-        move || locked(&named),
-        move || {
-            let (policy, named) = read_policy_and_files(&file);
-            let policy = policy.and_then(|policy| {
-                if let Some(section) = &config.aggregator {
-                    aggregator::check(&config, section, &policy)?;
-                }
-                Ok(policy)
-            });
-            // Also of one that is refused: it may be mended in any of its files.
-            *files.lock().unwrap_or_else(PoisonError::into_inner) = named;
-            let policy = policy.map_err(|error| error.to_string())?;
-            for warning in &policy.warnings {
-                tracing::warn!("policy: {warning}");
-            }
-            sender.send_replace(Arc::new(policy));
-            Ok(())
-        },
-    );
-    let running = keep_up(deciders, receiver, start.stop.clone());
+    let deciders = Arc::new(std::mem::take(&mut start.deciders));
+    let policies = watch(&mut start.reload, file, start.config.clone(), policy);
+    let take_up = move |policy| {
+        let deciders = deciders.clone();
+        async move { deciders.take_up(policy).await }
+    };
+    let running = keep_up(take_up, policies, start.stop.clone());
     start.tasks.spawn(running);
 }
 
-/// Hands each new policy to every role. The aggregator first: the others ask it.
-async fn keep_up(
-    deciders: Deciders,
+/// The policy in force, and each other one that is in its files from now on.
+fn watch(
+    reload: &mut Reload,
+    file: PathBuf,
+    config: Config,
+    in_force: Arc<Policy>,
+) -> watch::Receiver<Arc<Policy>> {
+    let files = Arc::new(Mutex::new(read_policy_and_files(&file).1));
+    let (sender, receiver) = watch::channel(in_force);
+    let named = Arc::clone(&files);
+    let read = Arc::new(move || {
+        let (policy, named) = read_policy_and_files(&file);
+        // Also of one that is refused: it may be mended in any of its files.
+        *files.lock().unwrap_or_else(PoisonError::into_inner) = named;
+        let policy = policy.map_err(|error| error.to_string())?;
+        if is_same(&policy, &sender.borrow()) {
+            return Ok(());
+        }
+        if let Some(section) = &config.aggregator {
+            let checked = aggregator::check(&config, section, &policy);
+            checked.map_err(|error| error.to_string())?;
+        }
+        for warning in &policy.warnings {
+            tracing::warn!("policy: {warning}");
+        }
+        sender.send_replace(Arc::new(policy));
+        Ok(())
+    });
+    let again = Arc::clone(&read);
+    reload.watch_those("the policy", move || locked(&named), move || again());
+    // The files are watched as of now, and the policy in force was read before: somebody may have edited it meanwhile.
+    if let Err(reason) = read() {
+        tracing::warn!("the policy: not taken up, what was in use stays: {reason}");
+    }
+    receiver
+}
+
+/// Whether two policies say the same.
+fn is_same(one: &Policy, other: &Policy) -> bool {
+    (&one.text, &one.sets) == (&other.text, &other.sets)
+}
+
+/// Hands each new policy to every role, again after a while if that failed.
+async fn keep_up<F: Future<Output = bool>>(
+    take_up: impl Fn(Arc<Policy>) -> F,
     mut policies: watch::Receiver<Arc<Policy>>,
     stop: CancellationToken,
 ) -> Result<(), Failure> {
+    let mut has_failed = false;
     loop {
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
@@ -75,27 +103,31 @@ async fn keep_up(
                 stop.cancelled().await;
                 return Ok(());
             },
+            () = tokio::time::sleep(RETRY), if has_failed => {}
         }
         let policy = policies.borrow_and_update().clone();
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            () = deciders.take_up(policy) => {}
+            is_taken_up = take_up(policy) => has_failed = !is_taken_up,
         }
     }
 }
 
 impl Deciders {
-    async fn take_up(&self, policy: Arc<Policy>) {
+    /// Whether it is in force now. The aggregator first: the others ask it.
+    async fn take_up(&self, policy: Arc<Policy>) -> bool {
         if let Some(aggregator) = &self.aggregator {
             let taken_up = aggregator.reload(policy.clone(), aggregator::FIRST_LOOK);
             if let Err(error) = taken_up.await {
-                tracing::error!("the policy: not taken up, the one in force stays: {error}");
-                return;
+                tracing::error!(
+                    "the policy: not taken up, the one in force stays, and it is tried again in {} s: {error}",
+                    RETRY.as_secs()
+                );
+                return false;
             }
         }
-        if let Some((resolver, channel)) = &self.resolver {
-            let client = AggregatorClient::new(channel.clone(), policy.clone());
-            resolver.reload(client, policy.clone());
+        if let Some(resolver) = &self.resolver {
+            resolver.reload(policy.clone());
         }
         if let Some(dashboard) = &self.dashboard {
             dashboard.show_policy(policy.text.clone());
@@ -104,6 +136,7 @@ impl Deciders {
             "the policy is in force, with {} logs",
             policy.builders.len()
         );
+        true
     }
 }
 
@@ -111,3 +144,6 @@ fn locked(files: &Mutex<Vec<PathBuf>>) -> Vec<PathBuf> {
     let files = files.lock().unwrap_or_else(PoisonError::into_inner);
     files.clone()
 }
+
+#[cfg(test)]
+mod tests;

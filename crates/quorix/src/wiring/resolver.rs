@@ -74,7 +74,7 @@ pub async fn start(
             ));
         }
     };
-    let client = AggregatorClient::new(channel.clone(), policy.clone());
+    let client = AggregatorClient::new(channel, policy.clone());
     let key = checker.config.key.public_key();
     let Checker { config, content } = checker;
     let resolver = Resolver::new(
@@ -87,7 +87,7 @@ pub async fn start(
     );
     let resolver = Arc::new(resolver.map_err(Failure::unknown)?);
     tracing::info!("resolver: {}, key {key}", section.listen);
-    start.deciders.resolver = Some((resolver.clone(), channel));
+    start.deciders.resolver = Some(resolver.clone());
     let router = observe(quorix_resolver::routes::router(resolver));
     for bound in bound {
         let router = router.clone();

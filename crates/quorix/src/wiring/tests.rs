@@ -258,6 +258,7 @@ async fn a_look_up_verifies_and_an_altered_answer_is_refused() {
         key: builder.vkey().clone(),
         witnessed: None,
         entries_max: quorix_wire::index::ENTRIES_MAX,
+        bytes_max: usize::MAX,
     };
     let dir = "/nix/store".parse().unwrap();
     let asked = a_path("hello");
@@ -314,6 +315,7 @@ async fn an_output_with_more_entries_than_a_page_of_its_list_is_looked_up_whole(
         key: builder.vkey().clone(),
         witnessed: None,
         entries_max: ENTRIES_MAX,
+        bytes_max: usize::MAX,
     };
     let (dir, path) = ("/nix/store".parse().unwrap(), a_path("hello"));
     let refused = lookup(&log, &dir, &path, None).await.unwrap_err();
@@ -352,6 +354,7 @@ async fn a_log_starts_whatever_is_wrong_with_its_index_and_says_so() {
         key: builder.vkey().clone(),
         witnessed: None,
         entries_max: quorix_wire::index::ENTRIES_MAX,
+        bytes_max: usize::MAX,
     };
     let ask = async || lookup(&log, &"/nix/store".parse().unwrap(), &a_path("hello"), None).await;
     let no_answer = ask().await.unwrap_err();

@@ -54,6 +54,22 @@ async fn an_accepted_output_is_described_by_its_voted_facts_and_signed_by_the_re
 }
 
 #[tokio::test]
+async fn another_policy_forgets_nothing_of_what_logs_have_shown() {
+    let world = World::new(&[]);
+    let hello = output("hello-2.12", "hello\n");
+    world.attest(&hello, &["alice", "bob", "carol"]);
+    world.attest(&output("later-1", "later\n"), &["alice", "bob"]);
+    world.narinfo(&hello).await.narinfo();
+    world.aggregator.go_back(&origin("alice"));
+    world.aggregator.go_back(&origin("bob"));
+
+    world.resolver.reload(policy(TWO_OF_THREE).into());
+    let answer = world.narinfo(&hello).await;
+    assert_eq!(answer.status, StatusCode::NOT_FOUND, "{}", answer.text());
+    assert!(answer.text().contains("rollback"), "{}", answer.text());
+}
+
+#[tokio::test]
 async fn every_refusal_is_a_404_that_says_why() {
     let world = World::new(&[]);
     let lonely = output("lonely-1", "lonely\n");

@@ -61,6 +61,12 @@ impl FakeAggregator {
             .push(entry);
     }
 
+    /// Forgets the newest entry of a log.
+    pub(crate) fn go_back(&self, origin: &str) {
+        let mut aggregator = self.0.lock().unwrap();
+        aggregator.logs.get_mut(origin).unwrap().0.pop();
+    }
+
     pub(crate) fn observe(&self, entry: Vec<u8>) {
         self.0.lock().unwrap().observations.push(entry);
     }

@@ -2,9 +2,9 @@
 
 use std::io::{self, Write};
 
-use quorix_nix::store_path::HashPart;
 use quorix_trust::ports::{IndexedStatement, Place, StoreError};
 
+use super::step::output_of;
 use super::{
     CHECKPOINTS, CONTESTED, COUNTS, FACETS, NAMES, OPAQUE, OUTPUTS, RocksIndex, TALLIES, row,
 };
@@ -71,7 +71,7 @@ impl RocksIndex {
     ) -> Result<(), StoreError> {
         for row in self.database.scan(OUTPUTS.0, b"", OPERATION)? {
             let (key, value) = row?;
-            let output = key.first_chunk::<20>().map(HashPart::from_bytes);
+            let output = output_of(&key);
             let rows = output.and_then(|output| row::decode(&value, &output));
             let rows = rows.ok_or_else(|| corrupt(OPERATION, "a stored row is damaged"))?;
             for row in rows {

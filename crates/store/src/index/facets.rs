@@ -39,11 +39,11 @@ fn prefix_of(facet: &Facet) -> Vec<u8> {
     }
 }
 
-/// The keys under which an output is found by these facts.
-pub(super) fn facet_keys(facts: &Facts, output: &HashPart) -> Vec<Vec<u8>> {
+/// The keys under which an output is found by these facts, without its system where it is found by that already.
+pub(super) fn facet_keys(facts: &Facts, output: &HashPart, knows_system: bool) -> Vec<Vec<u8>> {
     let mut facets = vec![Facet::NarHash(facts.nar_hash)];
     facets.extend(facts.drv.clone().map(Facet::Derivation));
-    if !facts.system.is_empty() {
+    if !knows_system && !facts.system.is_empty() {
         facets.push(Facet::System(facts.system.clone()));
     }
     facets

@@ -4,7 +4,7 @@ use quorix_trust::ports::{Equivocation, Lift, StoreError, StoredCheckpoint, thin
 
 use super::{CHECKPOINTS, RocksIndex, decode_equivocation, encode_equivocation, prefix_of};
 use crate::database::{META, corrupt};
-use crate::tree::{Tree, split_u64};
+use crate::tree::{Cut, Tree, split_u64};
 
 mod all;
 
@@ -216,7 +216,13 @@ impl RocksIndex {
 
     fn mirrored(&self, prefix: &[u8]) -> Result<u64, StoreError> {
         let database = &self.database;
-        let head = Tree { database, prefix }.head()?;
+        let cut = Cut::Pieces;
+        let tree = Tree {
+            database,
+            prefix,
+            cut,
+        };
+        let head = tree.head()?;
         Ok(head.map_or(0, |head| head.size))
     }
 

@@ -3,7 +3,7 @@
 //! Each touched row is read once and written once, however much a step says of it. Nothing is written but by
 //! [`Step::write`], into a batch.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use quorix_nix::store_path::HashPart;
 use quorix_tlog::hash::Hash;
@@ -18,31 +18,76 @@ use super::{CONTESTED, COUNTS, FACETS, NAMES, OUTPUTS, TALLIES, encode_counts, n
 use crate::database::{Batch, Database, META, corrupt};
 use crate::tree::Tree;
 
+const READING: &str = "reading what was said of an output";
+
+/// Where the one with this index is among those that ascend by it.
+fn position_of<T>(all: &[T], index: u64, index_of: impl Fn(&T) -> u64) -> Option<usize> {
+    // Mostly one for each index.
+    let first = all.first().map(&index_of)?;
+    let near = usize::try_from(index.checked_sub(first)?).ok()?;
+    if all.get(near).is_some_and(|one| index_of(one) == index) {
+        return Some(near);
+    }
+    all.binary_search_by_key(&index, index_of).ok()
+}
+
+/// The key of an output's row: the bytes of its hash part backwards, so that keys are in the order of the texts.
+pub(super) fn row_key(output: &HashPart) -> [u8; 20] {
+    let mut key = output.to_bytes();
+    key.reverse();
+    key
+}
+
+/// The output that a row with this key is of.
+pub(super) fn output_of(row_key: &[u8]) -> Option<HashPart> {
+    let mut bytes: [u8; 20] = row_key.try_into().ok()?;
+    bytes.reverse();
+    Some(HashPart::from_bytes(&bytes))
+}
+
+/// Everything kept of what was said of these outputs, in their order.
+fn read_many(database: &Database, outputs: &[HashPart]) -> Result<Vec<Vec<Row>>, StoreError> {
+    let keys: Vec<_> = outputs
+        .iter()
+        .map(|output| row_key(output).to_vec())
+        .collect();
+    let found = database.get_many(OUTPUTS.0, &keys, READING)?;
+    let rows = outputs.iter().zip(found);
+    let rows = rows.map(|(output, bytes)| match bytes {
+        Some(bytes) => decode(&bytes, output),
+        None => Ok(Vec::new()),
+    });
+    rows.collect()
+}
+
 /// Everything kept of what was said of an output.
 pub(super) fn read_rows(database: &Database, output: &HashPart) -> Result<Vec<Row>, StoreError> {
-    const OPERATION: &str = "reading what was said of an output";
-    let Some(bytes) = database.get(OUTPUTS.0, &output.to_bytes(), OPERATION)? else {
+    let Some(bytes) = database.get(OUTPUTS.0, &row_key(output), READING)? else {
         return Ok(Vec::new());
     };
+    decode(&bytes, output)
+}
+
+fn decode(bytes: &[u8], output: &HashPart) -> Result<Vec<Row>, StoreError> {
     let not_a_row = || {
-        corrupt(
-            OPERATION,
-            format!("the stored row of {output} is damaged: rebuild the index"),
-        )
+        let reason = format!("the stored row of {output} is damaged: rebuild the index");
+        corrupt(READING, reason)
     };
-    row::decode(&bytes, output).ok_or_else(not_a_row)
+    row::decode(bytes, output).ok_or_else(not_a_row)
 }
 
 /// The rows that one step touches.
 pub(super) struct Step<'a> {
     tree: Tree<'a>,
     origin: &'a str,
-    /// Of the new leaves.
-    leaf_at: HashMap<u64, Hash>,
-    /// Which outputs the new leaves speak of.
-    output_at: HashMap<u64, HashPart>,
-    output_of: HashMap<LeafTag, HashPart>,
-    facts_at: HashMap<u64, &'a Facts>,
+    /// The new leaves, by ascending index.
+    leaves: &'a [(Hash, u64)],
+    /// Which output each of them speaks of.
+    outputs: Vec<Option<HashPart>>,
+    /// The same by leaf, made when the first of them is withdrawn.
+    output_of: Option<HashMap<LeafTag, HashPart>>,
+    /// What the new leaves are found by, by ascending index.
+    facts: &'a [Facts],
     touched: BTreeMap<HashPart, Touched>,
 }
 
@@ -57,22 +102,35 @@ struct Touched {
 }
 
 impl<'a> Step<'a> {
-    /// A step of following the log with this origin, which adds these leaves.
+    /// A step of following the log with this origin, which adds these leaves. Leaves and facts ascend by index.
     pub(super) fn of_log(
         tree: Tree<'a>,
         origin: &'a str,
-        leaves: &[(Hash, u64)],
+        leaves: &'a [(Hash, u64)],
         facts: &'a [Facts],
     ) -> Self {
         Self {
-            facts_at: facts.iter().map(|facts| (facts.index, facts)).collect(),
             tree,
             origin,
-            leaf_at: leaves.iter().map(|(leaf, index)| (*index, *leaf)).collect(),
-            output_at: HashMap::new(),
-            output_of: HashMap::new(),
+            leaves,
+            outputs: vec![None; leaves.len()],
+            output_of: None,
+            facts,
             touched: BTreeMap::new(),
         }
+    }
+
+    /// Reads the rows of all outputs that these statements speak of, together.
+    pub(super) fn read_ahead(&mut self, statements: &[IndexedStatement]) -> Result<(), StoreError> {
+        let outputs = statements
+            .iter()
+            .map(|statement| statement.path.hash_part());
+        let outputs: BTreeSet<HashPart> = outputs.collect();
+        let outputs: Vec<HashPart> = outputs.into_iter().collect();
+        for (output, rows) in outputs.iter().zip(read_many(self.tree.database, &outputs)?) {
+            self.touched.insert(output.clone(), Touched::of(rows));
+        }
+        Ok(())
     }
 
     /// Adds a statement, if it is new and there is room for it.
@@ -80,17 +138,19 @@ impl<'a> Step<'a> {
         let output = statement.path.hash_part();
         let leaf = match &statement.place {
             Place::Leaf { origin, index } if origin == self.origin => {
-                self.leaf_at.get(index).map(|leaf| {
-                    self.output_at.insert(*index, output.clone());
-                    self.output_of.insert(tag_of(leaf), output.clone());
-                    tag_of(leaf)
-                })
+                let position = position_of(self.leaves, *index, |(_, index)| *index);
+                if let Some(place) = position.and_then(|at| self.outputs.get_mut(at)) {
+                    *place = Some(output.clone());
+                }
+                let leaf = position.and_then(|at| self.leaves.get(at));
+                leaf.map(|(leaf, _)| tag_of(leaf))
             }
             _ => None,
         };
         let facts = match &statement.place {
             Place::Leaf { origin, index } if origin == self.origin => {
-                self.facts_at.get(index).copied()
+                let position = position_of(self.facts, *index, |facts| facts.index);
+                position.and_then(|at| self.facts.get(at))
             }
             _ => None,
         };
@@ -100,10 +160,12 @@ impl<'a> Step<'a> {
             at: facts.map(|facts| (facts.day, facts.system.clone())),
         };
         let touched = self.touch(&output)?;
+        let knows_system = touched.knows_system(&new);
         if touched.add(new)
             && let Some(facts) = facts
         {
-            touched.new_facets.extend(facet_keys(facts, &output));
+            let keys = facet_keys(facts, &output, knows_system);
+            touched.new_facets.extend(keys);
         }
         Ok(())
     }
@@ -111,8 +173,8 @@ impl<'a> Step<'a> {
     /// Withdraws the statements of this log with this leaf hash and an index below `by`.
     pub(super) fn withdraw(&mut self, leaf: &Hash, by: u64) -> Result<(), StoreError> {
         let tag = tag_of(leaf);
-        let output = match self.output_of.get(&tag) {
-            Some(output) => Some(output.clone()),
+        let output = match self.new_output_of(&tag) {
+            Some(output) => Some(output),
             None => self.stored_output_of(leaf)?,
         };
         let Some(output) = output else { return Ok(()) };
@@ -134,9 +196,9 @@ impl<'a> Step<'a> {
 
     /// What is kept behind the index of a leaf: the output that it speaks of.
     pub(super) fn beside_leaf(&self, index: u64) -> Vec<u8> {
-        self.output_at
-            .get(&index)
-            .map_or_else(Vec::new, |output| output.to_bytes().to_vec())
+        let position = position_of(self.leaves, index, |(_, index)| *index);
+        let output = position.and_then(|at| self.outputs.get(at)?.as_ref());
+        output.map_or_else(Vec::new, |output| output.to_bytes().to_vec())
     }
 
     /// Whether there is anything to write.
@@ -151,6 +213,8 @@ impl<'a> Step<'a> {
         mut counts: Counts,
     ) -> Result<Vec<StandingChange>, StoreError> {
         let mut changes = Vec::new();
+        // Written in the order of their keys, each near the one before.
+        let (mut names, mut facets) = (Vec::new(), Vec::new());
         let mut moved: BTreeMap<TallyKey, Vec<(Standing, bool)>> = BTreeMap::new();
         let database = self.tree.database;
         for (output, touched) in self
@@ -165,13 +229,9 @@ impl<'a> Step<'a> {
                 )
             };
             let bytes = row::encode(&touched.rows).ok_or_else(too_large)?;
-            batch.put(OUTPUTS.0, &output.to_bytes(), &bytes)?;
-            for key in &touched.new_names {
-                batch.put(NAMES.0, key, b"")?;
-            }
-            for key in &touched.new_facets {
-                batch.put(FACETS.0, key, b"")?;
-            }
+            batch.put(OUTPUTS.0, &row_key(&output), &bytes)?;
+            names.extend(touched.new_names);
+            facets.extend(touched.new_facets);
             let now = tallies_of(&touched.rows);
             if now != touched.tallied {
                 for (key, standing) in touched.tallied {
@@ -203,6 +263,13 @@ impl<'a> Step<'a> {
                 });
             }
         }
+        for (column, mut keys) in [(NAMES.0, names), (FACETS.0, facets)] {
+            keys.sort_unstable();
+            keys.dedup();
+            for key in keys {
+                batch.put(column, &key, b"")?;
+            }
+        }
         move_tallies(database, batch, moved)?;
         batch.put(META, COUNTS, &encode_counts(&counts))?;
         Ok(changes)
@@ -216,6 +283,17 @@ impl<'a> Step<'a> {
                 Ok(place.insert(Touched::of(read_rows(self.tree.database, output)?)))
             }
         }
+    }
+
+    fn new_output_of(&mut self, tag: &LeafTag) -> Option<HashPart> {
+        let (leaves, outputs) = (self.leaves, &self.outputs);
+        let by_leaf = self.output_of.get_or_insert_with(|| {
+            let leaves = leaves.iter().map(|(leaf, _)| tag_of(leaf));
+            let spoken_of = leaves.zip(outputs);
+            let spoken_of = spoken_of.filter_map(|(tag, output)| Some((tag, output.clone()?)));
+            spoken_of.collect()
+        });
+        by_leaf.get(tag).cloned()
     }
 
     fn stored_output_of(&self, leaf: &Hash) -> Result<Option<HashPart>, StoreError> {
@@ -238,6 +316,12 @@ impl Touched {
             new_names: Vec::new(),
             new_facets: Vec::new(),
         }
+    }
+
+    /// Whether the output is found by the system of a new row already.
+    fn knows_system(&self, new: &Row) -> bool {
+        let system = |row: &Row| row.at.as_ref().map(|(_, system)| system.clone());
+        self.rows.iter().any(|row| system(row) == system(new))
     }
 
     /// True if it is kept.

@@ -131,7 +131,7 @@ fn a_damaged_row_is_an_error_that_says_what_to_do() {
     let output = a_path("hello").hash_part();
     let mut batch = index.database.batch();
     batch
-        .put(OUTPUTS.0, &output.to_bytes(), b"\x02\0\0\0\x05")
+        .put(OUTPUTS.0, &step::row_key(&output), b"\x02\0\0\0\x05")
         .unwrap();
     batch.put(META, COUNTS, b"short").unwrap();
     batch

@@ -49,6 +49,16 @@ impl AggregatorClient {
         }
     }
 
+    /// The same aggregator under another policy. What was seen of logs stays seen: neither a rollback nor a quarantine is
+    /// forgotten by it.
+    #[must_use]
+    pub fn under(&self, policy: Arc<Policy>) -> Self {
+        Self {
+            policy,
+            ..self.clone()
+        }
+    }
+
     /// The same, but all evidence is completed by asking the logs themselves what they say, by their verifiable indexes:
     /// what the aggregator left out is added, and a log that does not show that it is complete adds no votes. Logs are
     /// asked by whole paths: `asked` is the one that questions are about.

@@ -9,29 +9,31 @@
 //! keeps its index as its entries are: `quorix log audit-index` makes it again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
 
-use futures::{StreamExt as _, stream};
-use quorix_nix::store_path::{HashPart, StoreDir, StorePath};
-use quorix_tlog::checkpoint::{Checkpoint, SignedCheckpoint};
-use quorix_tlog::hash::{EMPTY_ROOT, Hash, leaf_hash};
-use quorix_tlog::index::answer::Known;
-use quorix_tlog::index::proven::ProvenEntry;
-use quorix_tlog::note::VerifierKey;
-use quorix_trust::attestation::{BlobId, Claim, Entry, References};
+use futures::FutureExt as _;
+use futures::future::join_all;
+use quorix_nix::store_path::{HashPart, StorePath};
 use quorix_trust::decision::reached;
 use quorix_trust::evidence::Evidence;
 use quorix_trust::policy::{Builder, Policy};
+use tokio::time::Instant;
 
 use super::ClientError;
-use crate::evidence::{OUTPUTS_MAX, Question, SeenCheckpoints, verify_evidence};
-use crate::fetch::{Fetcher, TileClient};
-use crate::index::{ENTRIES_MAX, LogLookup, LookupError, Said, entries_at, lookup};
-use crate::{entry, pb};
+use crate::evidence::{OUTPUTS_MAX, Question, STATEMENTS_MAX, SeenCheckpoints, verify_evidence};
+use crate::fetch::Fetcher;
+use crate::pb;
+use log::{Asked, Round};
 
+mod log;
 mod patch;
 
-/// Look-ups under way at once, of each log.
-const LOOKUPS_AT_ONCE: usize = 8;
+/// The longest that one answer is completed. A log that has not said everything by then adds no votes.
+const COMPLETING_MAX: Duration = Duration::from_secs(10 * 60);
+
+/// How often at most what was added may lead to paths that were not asked about.
+const ROUNDS_MAX: usize = 64;
 
 /// Whether an answer is complete, and what was left out of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -87,38 +89,32 @@ pub(super) struct Completer {
     pub(super) asked: StorePath,
 }
 
-/// One log of the policy, while an answer is completed.
-struct Asked<'a> {
-    builder: &'a Builder,
-    /// The checkpoint of the answer, if it verifies.
-    given: Option<SignedCheckpoint>,
-    /// What it said of each path.
-    said: BTreeMap<StorePath, Said>,
-    /// The address that answered, and the largest checkpoint that it showed.
-    newest: Option<(LogLookup, SignedCheckpoint)>,
-    failed: Option<String>,
-}
-
 impl Completer {
-    /// The same answer with what was left out of it.
+    /// The same answer with what was left out of it, and without what does not verify of the logs that are asked.
     pub(super) async fn complete(
         &self,
-        policy: &Policy,
+        policy: &Arc<Policy>,
         question: &Question,
-        mut answer: pb::GetEvidenceResponse,
-        seen: &SeenCheckpoints,
+        answer: pb::GetEvidenceResponse,
+        seen: &Arc<SeenCheckpoints>,
     ) -> Result<(pb::GetEvidenceResponse, Completeness), ClientError> {
-        let mut completeness = Completeness::default();
-        let mut logs: Vec<Asked<'_>> = depended_on(policy)
-            .map(|builder| Asked::of(builder, &answer))
-            .collect();
+        let deadline = Instant::now().checked_add(COMPLETING_MAX);
+        let deadline = deadline.unwrap_or_else(Instant::now);
+        let mut left_out = BTreeSet::new();
+        let (mut answer, mut logs) = sifted(policy.clone(), answer).await?;
         let mut done = BTreeSet::new();
-        loop {
-            let verified = verify_evidence(policy, question, answer.clone(), seen);
-            let evidence = verified
-                .map_err(|error| ClientError::InvalidAnswer(error.to_string()))?
-                .evidence;
-            let Wanted { paths, nameless } = self.wanted(policy, question, &evidence);
+        for rounds_left in (0..=ROUNDS_MAX).rev() {
+            let (verified, evidence, wanted) = self
+                .verified(policy.clone(), question.clone(), answer, seen.clone())
+                .await?;
+            answer = verified;
+            logs.iter_mut().for_each(|log| log.check(&evidence));
+            let Wanted { paths, nameless } = wanted;
+            if let Some(output) = nameless {
+                let reason =
+                    format!("nobody says the whole path of {output}, by which logs are asked");
+                fail_all(&mut logs, &reason);
+            }
             let new: Vec<StorePath> = paths.difference(&done).cloned().collect();
             if done.len().saturating_add(new.len()) > OUTPUTS_MAX {
                 let message = format!(
@@ -126,38 +122,127 @@ impl Completer {
                 );
                 return Err(ClientError::ResourceExhausted(message));
             }
-            if let Some(output) = nameless {
-                let reason =
-                    format!("nobody says the whole path of {output}, by which logs are asked");
-                for log in &mut logs {
-                    log.failed.get_or_insert_with(|| reason.clone());
-                }
-            }
-            for log in &mut logs {
-                log.ask(&self.fetcher, &question.store_dir, &new).await;
-                log.add(policy, &mut answer, &mut completeness.left_out)
-                    .await;
-            }
             if new.is_empty() {
                 break;
             }
+            let time_left = deadline.saturating_duration_since(Instant::now());
+            if rounds_left == 0 || time_left.is_zero() {
+                let reason =
+                    "what it says leads to ever more paths: not all of them were asked about";
+                fail_all(&mut logs, reason);
+                break;
+            }
+            let round = Round {
+                fetcher: &self.fetcher,
+                dir: &question.store_dir,
+                policy,
+                paths: &new,
+                // Each may say its part of what an answer holds, and the aggregator that of the rest.
+                entries_max: STATEMENTS_MAX / logs.len().saturating_add(1),
+                // Who takes its time has others wait, but not for all of theirs.
+                patience: time_left / 2,
+            };
+            round.ask(&mut logs, &mut answer, &mut left_out).await;
             done.extend(new);
         }
+        let mut completeness = Completeness {
+            left_out,
+            ..Completeness::default()
+        };
         for log in &logs {
-            if let Some(reason) = &log.failed {
-                patch::make_stale(&mut answer, log.builder.origin(), reason);
-            }
-            let origin = log.builder.origin().to_owned();
-            completeness.logs.insert(origin, log.shown());
+            log.end(&mut answer);
+            completeness
+                .logs
+                .insert(log.origin().to_owned(), log.shown());
         }
         Ok((answer, completeness))
     }
 
+    /// What verifies of an answer, and the paths that a decision on it can depend on. Many signatures and proofs take a
+    /// while.
+    async fn verified(
+        &self,
+        policy: Arc<Policy>,
+        question: Question,
+        answer: pb::GetEvidenceResponse,
+        seen: Arc<SeenCheckpoints>,
+    ) -> Result<(pb::GetEvidenceResponse, Evidence, Wanted), ClientError> {
+        let asked = self.asked.clone();
+        blocking(move || {
+            let verified = verify_evidence(&policy, &question, answer.clone(), &seen);
+            let evidence = verified
+                .map_err(|error| ClientError::InvalidAnswer(error.to_string()))?
+                .evidence;
+            let wanted = Wanted::by(&asked, &policy, &question, &evidence);
+            Ok((answer, evidence, wanted))
+        })
+        .await?
+    }
+}
+
+/// The answer without what does not verify of the logs that rules depend on, and these logs. What stays is what is compared
+/// with their own words: an entry whose proof was broken on the way is left out as much as one that is not there.
+async fn sifted(
+    policy: Arc<Policy>,
+    mut answer: pb::GetEvidenceResponse,
+) -> Result<(pb::GetEvidenceResponse, Vec<Asked>), ClientError> {
+    blocking(move || {
+        let mut logs = Vec::new();
+        for builder in depended_on(&policy) {
+            logs.push(Asked::of(builder.clone(), &mut answer));
+        }
+        (answer, logs)
+    })
+    .await
+}
+
+fn fail_all(logs: &mut [Asked], reason: &str) {
+    for log in logs {
+        log.fail(reason);
+    }
+}
+
+impl Round<'_> {
+    /// Asks all logs at once, so that one that is silent has nobody wait but its own votes, and adds what they say.
+    async fn ask(
+        &self,
+        logs: &mut [Asked],
+        answer: &mut pb::GetEvidenceResponse,
+        left_out: &mut BTreeSet<LeftOut>,
+    ) {
+        let mut asking = Vec::new();
+        for log in logs.iter_mut() {
+            asking.push(log.hear(self, answer).boxed());
+        }
+        let heard = join_all(asking).await;
+        for (log, heard) in logs.iter_mut().zip(heard) {
+            if let Some(heard) = heard {
+                log.add(heard, answer, left_out);
+            }
+        }
+    }
+}
+
+/// Runs work that takes its time on a thread of its own.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ClientError> {
+    let broken = |_| ClientError::Other("verifying the evidence failed".to_owned());
+    tokio::task::spawn_blocking(work).await.map_err(broken)
+}
+
+struct Wanted {
+    paths: BTreeSet<StorePath>,
+    /// An output that was asked about and of which only the hash part is known.
+    nameless: Option<HashPart>,
+}
+
+impl Wanted {
     /// The paths that a decision on this evidence can depend on.
-    fn wanted(&self, policy: &Policy, question: &Question, evidence: &Evidence) -> Wanted {
+    fn by(asked: &StorePath, policy: &Policy, question: &Question, evidence: &Evidence) -> Self {
         let mut names: BTreeMap<HashPart, BTreeSet<&StorePath>> = BTreeMap::new();
         let statements = evidence.outputs.values().flatten();
-        let mut mentioned: Vec<&StorePath> = vec![&self.asked];
+        let mut mentioned: Vec<&StorePath> = vec![asked];
         for statement in statements {
             mentioned.push(statement.path());
             mentioned.extend(statement.facts.iter().flat_map(|facts| &facts.references));
@@ -177,14 +262,8 @@ impl Completer {
         let paths = named.flatten().map(|path| (*path).clone()).collect();
         let mut asked = question.outputs.iter();
         let nameless = asked.find(|output| !names.contains_key(*output)).cloned();
-        Wanted { paths, nameless }
+        Self { paths, nameless }
     }
-}
-
-struct Wanted {
-    paths: BTreeSet<StorePath>,
-    /// An output that was asked about and of which only the hash part is known.
-    nameless: Option<HashPart>,
 }
 
 /// The builders on whose operators a rule depends.
@@ -200,250 +279,60 @@ fn depended_on(policy: &Policy) -> impl Iterator<Item = &Builder> {
     builders.filter(move |builder| operators.contains(builder.operator.as_str()))
 }
 
-impl<'a> Asked<'a> {
-    fn of(builder: &'a Builder, answer: &pb::GetEvidenceResponse) -> Self {
-        let mut logs = answer.logs.iter();
-        let given = logs.find(|log| log.origin == builder.origin());
-        let given = given.and_then(|log| {
-            SignedCheckpoint::open(&log.checkpoint, &builder.key, builder.origin()).ok()
+#[cfg(test)]
+mod tests {
+    use futures::future::BoxFuture;
+    use quorix_testkit::entries::{a_path, log_key};
+
+    use super::*;
+    use crate::fetch::{Answer, FetchError, FetchLimits, Request, Transport};
+
+    /// Takes every request and never answers.
+    #[derive(Debug)]
+    struct Silent;
+
+    impl Transport for Silent {
+        fn send(&self, _: Request) -> BoxFuture<'static, Result<Answer, FetchError>> {
+            std::future::pending().boxed()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn logs_that_are_silent_are_waited_for_at_once_and_add_no_votes() {
+        let names = ["alice", "bob", "carol"];
+        let origins = names.map(|name| format!("logs.example.org/{name}"));
+        let lines = names.map(|name| {
+            let origin = format!("logs.example.org/{name}");
+            let key = log_key(&origin);
+            format!(
+                "builder {name} {} https://{origin} operator={name}\n",
+                key.verifier()
+            )
         });
-        Self {
-            builder,
-            given,
-            said: BTreeMap::new(),
-            newest: None,
-            failed: None,
-        }
-    }
-
-    /// Asks for what it says of these paths.
-    async fn ask(&mut self, fetcher: &Fetcher, dir: &StoreDir, paths: &[StorePath]) {
-        if self.failed.is_some() {
-            return;
-        }
-        let known = self.given.as_ref().map(|given| Known {
-            log: given.checkpoint().clone(),
-            index: Checkpoint {
-                origin: String::new(),
-                size: 0,
-                root: EMPTY_ROOT,
-                extensions: Vec::new(),
-            },
-        });
-        // Everything is owned: the compiler cannot tell that such a stream of borrows may be sent.
-        let asker = Asker {
-            fetcher: fetcher.clone(),
-            dir: dir.clone(),
-            urls: self.builder.urls.clone(),
-            key: self.builder.key.clone(),
-            known,
+        let rest = "quorum none\nvoters one any alice bob carol\nrule main quorum=one level=path\ndefault main\n";
+        let policy = Policy::parse(&(lines.concat() + rest)).unwrap();
+        let limits = FetchLimits::default();
+        let waited = limits.first_byte_timeout;
+        let completer = Completer {
+            fetcher: Fetcher::over(Arc::new(Silent), limits),
+            asked: a_path("hello"),
         };
-        let mut answers = stream::iter(paths.to_vec())
-            .map(move |path| asker.clone().ask(path))
-            .buffer_unordered(LOOKUPS_AT_ONCE);
-        while let Some((path, answered)) = answers.next().await {
-            match answered {
-                Ok((at, said)) => {
-                    let shown = &said.proven.checkpoint;
-                    let newest = self.newest.as_ref().map(|(_, newest)| newest.checkpoint());
-                    if newest.is_none_or(|newest| newest.size < shown.checkpoint().size) {
-                        self.newest = Some((at, shown.clone()));
-                    }
-                    self.said.insert(path, said);
-                }
-                Err(error) => {
-                    let reason = format!("nothing shows that all of it is there: {error}");
-                    self.failed.get_or_insert(reason);
-                }
-            }
-        }
-    }
-
-    /// Adds to the answer what is missing of it.
-    async fn add(
-        &mut self,
-        policy: &Policy,
-        answer: &mut pb::GetEvidenceResponse,
-        left_out: &mut BTreeSet<LeftOut>,
-    ) {
-        let origin = self.builder.origin();
-        let Some((at, newest)) = self.newest.clone().filter(|_| self.failed.is_none()) else {
-            return;
+        let question = Question {
+            outputs: [a_path("hello").hash_part()].into(),
+            ..Question::default()
         };
-        let size = self.given.as_ref().map(|given| given.checkpoint().size);
-        let said = self.said.iter();
-        let missing = said
-            .flat_map(|(path, said)| patch::missing(policy, answer, origin, path, &said.entries));
-        let missing: BTreeSet<LeftOut> = missing.collect();
-        if missing.is_empty() && size.is_some() {
-            return;
+        let nothing = pb::GetEvidenceResponse::default();
+        let begun = Instant::now();
+        let (answer, completeness) = completer
+            .complete(&policy.into(), &question, nothing, &Arc::default())
+            .await
+            .unwrap();
+        assert_eq!(begun.elapsed().as_secs(), waited.as_secs());
+        for origin in &origins {
+            let shown = &completeness.logs[origin];
+            assert!(matches!(shown, Shown::Not { .. }), "{shown:?}");
         }
-        let is_newer = size.is_none_or(|size| missing.iter().any(|one| one.index >= size));
-        let under = if is_newer {
-            &newest
-        } else {
-            self.given.as_ref().unwrap_or(&newest)
-        };
-        let mut indices: BTreeSet<u64> = missing.iter().map(|one| one.index).collect();
-        if is_newer {
-            indices.extend(patch::indices(answer, origin));
-        }
-        let tree = under.checkpoint();
-        match fetch_all(&at, tree.size, &tree.root, &indices).await {
-            Ok(entries) => {
-                if is_newer {
-                    patch::move_to(answer, origin, under, &entries);
-                    if size.is_none() {
-                        let reason = "the aggregator has no checkpoint of it that verifies";
-                        patch::make_stale(answer, origin, reason);
-                    }
-                    self.given = Some(under.clone());
-                }
-                for one in &missing {
-                    patch::add(answer, origin, one, &entries);
-                }
-                self.fetch_blobs(&at, &entries, answer).await;
-                // What was said after the answer's checkpoint was not there to be left out.
-                let size = size.unwrap_or(u64::MAX);
-                left_out.extend(missing.into_iter().filter(|one| one.index < size));
-            }
-            Err(error) => {
-                let reason = format!("what was left out of the answer cannot be read: {error}");
-                self.failed = Some(reason);
-            }
-        }
+        let states = answer.logs.iter().map(pb::LogEvidence::state);
+        assert_eq!(states.collect::<Vec<_>>(), [pb::LogState::Stale; 3]);
     }
-
-    /// Fetches the lists that added entries name. One that is missing only ever leads to a refusal.
-    async fn fetch_blobs(
-        &self,
-        at: &LogLookup,
-        entries: &BTreeMap<u64, ProvenEntry>,
-        answer: &mut pb::GetEvidenceResponse,
-    ) {
-        let client = TileClient::new(at.fetcher.clone(), vec![at.url.clone()]);
-        let ids: BTreeSet<BlobId> = entries
-            .values()
-            .flat_map(|one| blobs_of(&one.entry))
-            .collect();
-        for id in ids {
-            match client.blob(&id).await {
-                Ok(blob) if !answer.blobs.contains(&blob) => answer.blobs.push(blob),
-                Ok(_) => {}
-                Err(error) => tracing::debug!(%error, "a blob of an added entry is missing"),
-            }
-        }
-    }
-
-    fn shown(&self) -> Shown {
-        match &self.failed {
-            Some(reason) => Shown::Not {
-                reason: reason.clone(),
-            },
-            None => {
-                let said = self.said.values();
-                let sizes = said.map(|said| said.proven.checkpoint.checkpoint().size);
-                let size = sizes.min().unwrap_or_default();
-                Shown::Complete { size }
-            }
-        }
-    }
-}
-
-/// Asks the addresses of one log.
-#[derive(Clone)]
-struct Asker {
-    fetcher: Fetcher,
-    dir: StoreDir,
-    urls: Vec<String>,
-    key: VerifierKey,
-    known: Option<Known>,
-}
-
-impl Asker {
-    /// What the log says of a path, from the first of its addresses that gives an answer that verifies.
-    async fn ask(self, path: StorePath) -> (StorePath, Result<(LogLookup, Said), LookupError>) {
-        let mut first = None;
-        for url in self.urls {
-            let log = LogLookup {
-                fetcher: self.fetcher.clone(),
-                url,
-                key: self.key.clone(),
-                witnessed: None,
-                entries_max: ENTRIES_MAX,
-            };
-            match lookup(&log, &self.dir, &path, self.known.as_ref()).await {
-                Ok(said) => return (path, Ok((log, said))),
-                Err(error) => {
-                    first.get_or_insert(error);
-                }
-            }
-        }
-        let error = first.unwrap_or_else(|| LookupError::NoIndex {
-            url: self.key.name().to_string(),
-        });
-        (path, Err(error))
-    }
-}
-
-/// These entries with their proofs in the tree of this size and root.
-async fn fetch_all(
-    log: &LogLookup,
-    size: u64,
-    root: &Hash,
-    indices: &BTreeSet<u64>,
-) -> Result<BTreeMap<u64, ProvenEntry>, LookupError> {
-    let wanted: Vec<u64> = indices.iter().copied().collect();
-    let mut entries = BTreeMap::new();
-    while let Some(rest) = wanted.get(entries.len()..).filter(|rest| !rest.is_empty()) {
-        let part = entries_at(log, size, root, rest).await?;
-        entries.extend(part.into_iter().map(|one| (one.index, one)));
-    }
-    Ok(entries)
-}
-
-/// The blobs that an entry names.
-fn blobs_of(bytes: &[u8]) -> Vec<BlobId> {
-    let listed = |claim: &Claim| match &claim.references {
-        References::Blob(id) => Some(*id),
-        References::Inline(_) => None,
-    };
-    match entry::decode(bytes) {
-        Ok(Entry::Build(build)) => {
-            let listed = listed(&build.claim);
-            listed.into_iter().chain(build.inputs_blob).collect()
-        }
-        Ok(Entry::Observation(seen)) => listed(&seen.claim).into_iter().collect(),
-        _ => Vec::new(),
-    }
-}
-
-/// Whether an aggregator has to tell of an entry: of a build or a signature of one of the policy's caches, which votes for
-/// the facts that it states.
-fn counts(policy: &Policy, bytes: &[u8]) -> bool {
-    let holds = |claim: &Claim| match &claim.references {
-        References::Inline(references) => claim.check(references).is_ok(),
-        References::Blob(_) => true,
-    };
-    match entry::decode(bytes) {
-        Ok(Entry::Build(build)) => holds(&build.claim),
-        Ok(Entry::Observation(seen)) => {
-            let mut keys = policy.caches.iter().map(|cache| cache.key.as_bytes());
-            holds(&seen.claim) && keys.any(|key| key == seen.public_key.as_bytes())
-        }
-        _ => false,
-    }
-}
-
-/// The leaf hashes that an entry withdraws.
-fn withdrawn(bytes: &[u8]) -> BTreeSet<Hash> {
-    match entry::decode(bytes) {
-        Ok(Entry::Retraction(retraction)) => retraction.leaf_hashes,
-        _ => BTreeSet::new(),
-    }
-}
-
-/// Whether the entry is withdrawn by the retraction.
-fn withdraws(retraction: &[u8], entry: &[u8]) -> bool {
-    withdrawn(retraction).contains(&leaf_hash(entry))
 }

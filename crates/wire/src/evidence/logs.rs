@@ -22,8 +22,8 @@ use crate::pb;
 /// Longest reason that is taken over from an aggregator, in characters.
 const REASON_MAX: usize = 200;
 
-/// The newest verified checkpoint of each log, and proof of equivocation where it was ever seen. Never forgets
-/// while the process runs.
+/// The newest verified checkpoint of each log, and proof of equivocation where it was ever seen. Forgets nothing as long as
+/// it lives; clients of an aggregator share one, also [under another policy](crate::client::AggregatorClient::under).
 #[derive(Debug, Default)]
 pub struct SeenCheckpoints {
     logs: Mutex<BTreeMap<String, SeenLog>>,

@@ -91,7 +91,7 @@ impl<'a> Verifier<'a> {
             self.dropped = self.dropped.saturating_add(1);
             return None;
         };
-        let said = match verify_entry(log, output, &one) {
+        let said = match verify_entry(log.tree(), output, &one) {
             Ok(said) => said?,
             Err(reason) => {
                 log.does_not_verify(&format!("entry {}: {reason}", one.index));
@@ -102,7 +102,7 @@ impl<'a> Verifier<'a> {
         let withdrawn = match one
             .retraction
             .as_ref()
-            .map(|retraction| verify_retraction(log, &one, retraction))
+            .map(|retraction| verify_retraction(log.tree(), &one, retraction))
         {
             None => false,
             Some(Ok(())) => true,
@@ -166,13 +166,27 @@ impl<'a> Verifier<'a> {
     }
 }
 
+/// Size and root against which inclusion is proved.
+type Tree = Option<(u64, Hash)>;
+
+/// Whether an entry of an answer verifies and says something that counts. A retraction of it that does not verify is taken
+/// away.
+pub(crate) fn keep_what_verifies(tree: Tree, output: &HashPart, one: &mut pb::LoggedEntry) -> bool {
+    if !matches!(verify_entry(tree, output, one), Ok(Some(_))) {
+        return false;
+    }
+    let retraction = one.retraction.take();
+    one.retraction = retraction.filter(|by| verify_retraction(tree, one, by).is_ok());
+    true
+}
+
 /// What a proved entry says of the output; `None` if it is of a kind that says nothing that counts.
 fn verify_entry(
-    log: &Judged,
+    tree: Tree,
     output: &HashPart,
     one: &pb::LoggedEntry,
 ) -> Result<Option<Said>, String> {
-    verify_leaf(log, one.index, &one.entry, &one.inclusion_proof)?;
+    verify_leaf(tree, one.index, &one.entry, &one.inclusion_proof)?;
     let entry = entry::decode(&one.entry).map_err(|error| error.to_string())?;
     match entry.output() {
         Some((_, path)) if path.hash_part() == *output => {}
@@ -187,7 +201,7 @@ fn verify_entry(
 }
 
 fn verify_retraction(
-    log: &Judged,
+    tree: Tree,
     one: &pb::LoggedEntry,
     retraction: &pb::LoggedRetraction,
 ) -> Result<(), String> {
@@ -195,7 +209,7 @@ fn verify_retraction(
         return Err(format!("index {} is not after it", retraction.index));
     }
     verify_leaf(
-        log,
+        tree,
         retraction.index,
         &retraction.entry,
         &retraction.inclusion_proof,
@@ -212,10 +226,8 @@ fn verify_retraction(
 }
 
 /// Checks that these bytes are the leaf at this index of the log.
-fn verify_leaf(log: &Judged, index: u64, entry: &[u8], proof: &[Vec<u8>]) -> Result<(), String> {
-    let (size, root) = log
-        .tree()
-        .ok_or("there is no checkpoint to verify it against")?;
+fn verify_leaf(tree: Tree, index: u64, entry: &[u8], proof: &[Vec<u8>]) -> Result<(), String> {
+    let (size, root) = tree.ok_or("there is no checkpoint to verify it against")?;
     if proof.len() > MAX_PROOF_LENGTH {
         return Err(format!(
             "its proof has {} hashes, more than any tree needs",

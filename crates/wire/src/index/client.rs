@@ -41,6 +41,8 @@ pub struct LogLookup {
     pub witnessed: Option<Witnessed>,
     /// Most entries that are fetched; what concerns an output is in memory as a whole.
     pub entries_max: usize,
+    /// Most bytes of entries that are fetched.
+    pub bytes_max: usize,
 }
 
 /// What is asked of witnesses.
@@ -98,7 +100,7 @@ impl Said {
 #[derive(Debug, thiserror::Error)]
 pub enum LookupError {
     /// The log keeps no index, so nothing can be known of what it leaves out.
-    #[error("{url} serves no index, so what it does not say cannot be known")]
+    #[error("there is no index at {url}, so what the log does not say cannot be known")]
     NoIndex {
         /// Where it was asked for.
         url: String,
@@ -148,10 +150,14 @@ pub enum LookupError {
         covered: u64,
     },
     /// Too many entries.
-    #[error(
-        "more than {most} entries concern this output, and no more are read: raise the limit to read them (--max-entries)"
-    )]
+    #[error("more than {most} entries concern this output, and no more are read")]
     TooMany {
+        /// The limit.
+        most: usize,
+    },
+    /// Too many bytes of entries.
+    #[error("more than {most} bytes of entries concern this output, and no more are read")]
+    TooLarge {
         /// The limit.
         most: usize,
     },
@@ -202,10 +208,18 @@ pub async fn lookup(
         return Err(LookupError::TooMany { most });
     }
     let mut entries = Vec::with_capacity(wanted.len());
+    let mut bytes = 0_usize;
     while let Some(rest) = wanted.get(entries.len()..).filter(|rest| !rest.is_empty()) {
         let part = rest.get(..MAX_ENTRIES).unwrap_or(rest);
         // At least one of them, or an error.
-        entries.append(&mut fetch(log, &proven, part).await?);
+        let mut fetched = fetch(log, &proven, part).await?;
+        let lengths = fetched.iter().map(|(_, entry)| entry.len());
+        bytes = lengths.fold(bytes, usize::saturating_add);
+        if bytes > log.bytes_max {
+            let most = log.bytes_max;
+            return Err(LookupError::TooLarge { most });
+        }
+        entries.append(&mut fetched);
     }
     let entries = about(&key, covered, entries)?;
     Ok(Said {

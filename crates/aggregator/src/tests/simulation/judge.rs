@@ -4,6 +4,8 @@
 //! aggregator it takes only how much of each log it has: that has to be a beginning of a history that the log signed,
 //! and its votes count only if that checkpoint was shown lately and the log was never found out.
 
+use std::sync::Arc;
+
 use quorix_tlog::checkpoint::SignedCheckpoint;
 use quorix_tlog::tile::TileId;
 use quorix_trust::decision::{Decision, decide};
@@ -45,7 +47,12 @@ impl World {
 
     /// Checks the answers about all outputs, and everything that must hold at any moment. `held` is what the aggregator
     /// had when it was asked.
-    pub(super) fn judge(&mut self, aggregator: &Aggregator, held: &Held, answers: &[Decision]) {
+    pub(super) fn judge(
+        &mut self,
+        aggregator: &Aggregator,
+        held: &Held,
+        answers: &[Arc<Decision>],
+    ) {
         self.judge_quarantines(aggregator);
         let (evidence, everything) = (self.evidence(held), self.everything());
         for (output, answer) in OUTPUTS.iter().zip(answers) {
@@ -166,7 +173,7 @@ impl World {
 
     /// After all faults: whether the aggregator says exactly what is true, and every log that showed it two histories
     /// is quarantined. Says what is missing.
-    pub(super) fn at_rest(&mut self, answers: &[Decision]) -> Result<(), String> {
+    pub(super) fn at_rest(&mut self, answers: &[Arc<Decision>]) -> Result<(), String> {
         let held = self.held();
         let mut states = Vec::new();
         for (log, held) in held.iter().enumerate() {

@@ -1,53 +1,123 @@
-//! What is missing of an aggregator's answer, and putting it there. Nothing is verified here: the answer is, afterwards, as
-//! if the aggregator had given all of it.
+//! What is missing of an aggregator's answer, and putting it there. What is added is not verified here: the answer is,
+//! afterwards, as if the aggregator had given all of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use quorix_nix::store_path::StorePath;
-use quorix_tlog::checkpoint::SignedCheckpoint;
+use quorix_nix::store_path::{HashPart, StorePath};
+use quorix_tlog::checkpoint::{Checkpoint, SignedCheckpoint};
 use quorix_tlog::hash::{Hash, leaf_hash};
 use quorix_tlog::index::proven::ProvenEntry;
+use quorix_trust::attestation::{Claim, Entry, References};
 use quorix_trust::policy::Policy;
 
-use super::{LeftOut, counts, withdrawn, withdraws};
-use crate::pb;
+use super::LeftOut;
+use crate::evidence::keep_what_verifies;
+use crate::{entry, pb};
 
-/// Which of the entries that a log has about a path are not in the answer.
-pub(super) fn missing(
+/// Takes away what does not verify of a log against this tree; all of it, if there is none.
+pub(super) fn sift(answer: &mut pb::GetEvidenceResponse, origin: &str, tree: Option<&Checkpoint>) {
+    let tree = tree.map(|tree| (tree.size, tree.root));
+    for output in &mut answer.outputs {
+        let hash_part: Option<HashPart> = output.hash_part.parse().ok();
+        output.entries.retain_mut(|one| {
+            one.origin != origin
+                || hash_part
+                    .as_ref()
+                    .is_some_and(|output| keep_what_verifies(tree, output, one))
+        });
+    }
+}
+
+/// The entries of a log in an answer by index, and whether they are withdrawn there.
+pub(super) type There<'a> = BTreeMap<u64, (&'a [u8], bool)>;
+
+/// What a [sifted](sift) answer has of a log.
+pub(super) fn there<'a>(answer: &'a pb::GetEvidenceResponse, origin: &str) -> There<'a> {
+    let mut there = There::new();
+    let entries = answer.outputs.iter().flat_map(|output| &output.entries);
+    for one in entries.filter(|one| one.origin == origin) {
+        let found = there.entry(one.index).or_insert((&one.entry, false));
+        found.1 |= one.retraction.is_some();
+    }
+    there
+}
+
+/// What a log says of a path, beside what an answer has of it.
+#[derive(Default)]
+pub(super) struct Compared {
+    /// What the answer lacks, with the leaf hashes of it.
+    pub(super) missing: BTreeMap<LeftOut, Hash>,
+    /// Which entries count, and whether they are withdrawn.
+    pub(super) expected: BTreeMap<u64, bool>,
+}
+
+/// Compares all entries that a log has about a path, in their order, with what the answer has of the log.
+pub(super) fn compare(
     policy: &Policy,
-    answer: &pb::GetEvidenceResponse,
+    there: &There<'_>,
     origin: &str,
     path: &StorePath,
     entries: &[(u64, Vec<u8>)],
-) -> Vec<LeftOut> {
-    let there: BTreeMap<u64, &pb::LoggedEntry> = of_path(answer, path)
-        .filter(|one| one.origin == origin)
-        .map(|one| (one.index, one))
-        .collect();
+) -> Compared {
     let left_out = |index: u64, is_retraction: bool| LeftOut {
         origin: origin.to_owned(),
         index,
         path: path.clone(),
         is_retraction,
     };
-    let mut missing = Vec::new();
-    for (position, (index, bytes)) in entries.iter().enumerate() {
-        if !counts(policy, bytes) {
+    let mut compared = Compared::default();
+    // From the end, so that what withdraws an entry is known before it: the first that comes after it.
+    let mut withdrawn_by: BTreeMap<Hash, (u64, Hash)> = BTreeMap::new();
+    for (index, bytes) in entries.iter().rev() {
+        let Ok(entry) = entry::decode(bytes) else {
+            continue;
+        };
+        let leaf = leaf_hash(bytes);
+        if let Entry::Retraction(retraction) = &entry {
+            let hashes = retraction.leaf_hashes.iter();
+            withdrawn_by.extend(hashes.map(|hash| (*hash, (*index, leaf))));
+        }
+        if !counts(policy, &entry) {
             continue;
         }
-        let found = there.get(index).filter(|one| one.entry == *bytes);
+        let by = withdrawn_by.get(&leaf);
+        compared.expected.insert(*index, by.is_some());
+        let found = there.get(index).filter(|(there, _)| there == bytes);
         if found.is_none() {
-            missing.push(left_out(*index, false));
+            compared.missing.insert(left_out(*index, false), leaf);
         }
-        if found.is_some_and(|one| one.retraction.is_some()) {
-            continue;
-        }
-        let mut later = entries.iter().skip(position.saturating_add(1));
-        if let Some((by, _)) = later.find(|(_, later)| withdraws(later, bytes)) {
-            missing.push(left_out(*by, true));
+        if let Some((by, leaf)) = by
+            && found.is_none_or(|(_, withdrawn)| !withdrawn)
+        {
+            compared.missing.insert(left_out(*by, true), *leaf);
         }
     }
-    missing
+    compared
+}
+
+/// Whether an aggregator has to tell of an entry: of a build or a signature of one of the policy's caches, which votes for
+/// the facts that it states.
+fn counts(policy: &Policy, entry: &Entry) -> bool {
+    let holds = |claim: &Claim| match &claim.references {
+        References::Inline(references) => claim.check(references).is_ok(),
+        References::Blob(_) => true,
+    };
+    match entry {
+        Entry::Build(build) => holds(&build.claim),
+        Entry::Observation(seen) => {
+            let mut keys = policy.caches.iter().map(|cache| cache.key.as_bytes());
+            holds(&seen.claim) && keys.any(|key| key == seen.public_key.as_bytes())
+        }
+        _ => false,
+    }
+}
+
+/// The leaf hashes that an entry withdraws.
+fn withdrawn(bytes: &[u8]) -> BTreeSet<Hash> {
+    match entry::decode(bytes) {
+        Ok(Entry::Retraction(retraction)) => retraction.leaf_hashes,
+        _ => BTreeSet::new(),
+    }
 }
 
 /// Indices of all entries and retractions of a log in the answer.
@@ -89,45 +159,90 @@ pub(super) fn move_to(
     }
 }
 
-/// Adds one entry that was left out.
+/// Adds what was left out of what a log says.
 pub(super) fn add(
     answer: &mut pb::GetEvidenceResponse,
     origin: &str,
-    one: &LeftOut,
+    missing: &BTreeSet<LeftOut>,
     entries: &BTreeMap<u64, ProvenEntry>,
 ) {
-    let Some(proven) = entries.get(&one.index) else {
-        return;
-    };
-    let Some(output) = output_of(answer, &one.path) else {
-        return;
-    };
-    if one.is_retraction {
-        let hashes = withdrawn(&proven.entry);
-        for earlier in &mut output.entries {
-            let leaf = leaf_hash(&earlier.entry);
-            let is_meant = earlier.origin == origin && earlier.index < one.index;
-            if is_meant && earlier.retraction.is_none() && hashes.contains(&leaf) {
-                earlier.retraction = Some(pb::LoggedRetraction {
-                    index: one.index,
-                    entry: proven.entry.clone(),
-                    inclusion_proof: raw(&proven.inclusion),
-                });
-            }
-        }
-        return;
+    let mut by_path: BTreeMap<&StorePath, Vec<&LeftOut>> = BTreeMap::new();
+    for one in missing {
+        by_path.entry(&one.path).or_default().push(one);
     }
-    // What the answer has instead at this place is not what the log has there.
-    output
-        .entries
-        .retain(|there| there.origin != origin || there.index != one.index);
-    output.entries.push(pb::LoggedEntry {
+    let places = answer.outputs.iter().zip(0..);
+    let mut places: BTreeMap<String, usize> = places
+        .map(|(output, place)| (output.hash_part.clone(), place))
+        .collect();
+    for (path, missing) in by_path {
+        let hash_part = path.hash_part().to_string();
+        let outputs = &mut answer.outputs;
+        let place = *places.entry(hash_part.clone()).or_insert_with(|| {
+            outputs.push(pb::OutputEvidence {
+                hash_part,
+                ..pb::OutputEvidence::default()
+            });
+            outputs.len().saturating_sub(1)
+        });
+        if let Some(output) = outputs.get_mut(place) {
+            add_entries(output, origin, &missing, entries);
+            add_retractions(output, origin, &missing, entries);
+        }
+    }
+}
+
+fn add_entries(
+    output: &mut pb::OutputEvidence,
+    origin: &str,
+    missing: &[&LeftOut],
+    entries: &BTreeMap<u64, ProvenEntry>,
+) {
+    let missing = missing.iter().filter(|one| !one.is_retraction);
+    let proven: BTreeMap<u64, &ProvenEntry> = missing
+        .filter_map(|one| Some((one.index, entries.get(&one.index)?)))
+        .collect();
+    // What the answer has instead at these places is not what the log has there.
+    let stays =
+        |there: &pb::LoggedEntry| there.origin != origin || !proven.contains_key(&there.index);
+    output.entries.retain(stays);
+    let added = proven.into_values().map(|proven| pb::LoggedEntry {
         origin: origin.to_owned(),
-        index: one.index,
+        index: proven.index,
         entry: proven.entry.clone(),
         inclusion_proof: raw(&proven.inclusion),
         retraction: None,
     });
+    output.entries.extend(added);
+}
+
+fn add_retractions(
+    output: &mut pb::OutputEvidence,
+    origin: &str,
+    missing: &[&LeftOut],
+    entries: &BTreeMap<u64, ProvenEntry>,
+) {
+    // They are in their order: the last one that withdraws an entry comes after it, if any does.
+    let mut by: BTreeMap<Hash, &ProvenEntry> = BTreeMap::new();
+    for one in missing.iter().filter(|one| one.is_retraction) {
+        if let Some(proven) = entries.get(&one.index) {
+            let hashes = withdrawn(&proven.entry).into_iter();
+            by.extend(hashes.map(|hash| (hash, proven)));
+        }
+    }
+    if by.is_empty() {
+        return;
+    }
+    for earlier in output.entries.iter_mut().filter(|one| one.origin == origin) {
+        let proven = by.get(&leaf_hash(&earlier.entry));
+        if let Some(proven) = proven.filter(|proven| earlier.index < proven.index) {
+            // What is there instead was not found to verify, or is as good.
+            earlier.retraction = Some(pb::LoggedRetraction {
+                index: proven.index,
+                entry: proven.entry.clone(),
+                inclusion_proof: raw(&proven.inclusion),
+            });
+        }
+    }
 }
 
 /// Makes a log add no votes, for this reason. Proof of equivocation stays what it is.
@@ -139,34 +254,6 @@ pub(super) fn make_stale(answer: &mut pb::GetEvidenceResponse, origin: &str, rea
         log.set_state(pb::LogState::Stale);
         reason.clone_into(&mut log.reason);
     }
-}
-
-fn of_path<'a>(
-    answer: &'a pb::GetEvidenceResponse,
-    path: &StorePath,
-) -> impl Iterator<Item = &'a pb::LoggedEntry> {
-    let output = path.hash_part().to_string();
-    let outputs = answer.outputs.iter();
-    outputs
-        .filter(move |one| one.hash_part == output)
-        .flat_map(|one| &one.entries)
-}
-
-/// The answer's part about an output, made where there is none.
-fn output_of<'a>(
-    answer: &'a mut pb::GetEvidenceResponse,
-    path: &StorePath,
-) -> Option<&'a mut pb::OutputEvidence> {
-    let hash_part = path.hash_part().to_string();
-    let mut outputs = answer.outputs.iter();
-    if !outputs.any(|one| one.hash_part == hash_part) {
-        answer.outputs.push(pb::OutputEvidence {
-            hash_part: hash_part.clone(),
-            ..pb::OutputEvidence::default()
-        });
-    }
-    let mut outputs = answer.outputs.iter_mut();
-    outputs.find(|one| one.hash_part == hash_part)
 }
 
 /// The answer's part about a log, made where there is none.
@@ -192,6 +279,7 @@ mod tests {
     use quorix_testkit::entries::{
         a_path, a_retraction_of, an_attestation, bytes_of, log_key, nix_key,
     };
+    use quorix_testkit::tree::Grower;
 
     use super::*;
 
@@ -238,8 +326,9 @@ mod tests {
         answer: &pb::GetEvidenceResponse,
         entries: &[(u64, Vec<u8>)],
     ) -> Vec<(u64, bool)> {
-        let missing = missing(&policy(), answer, ALICE, &a_path("hello"), entries);
-        let missing = missing.into_iter();
+        let there = there(answer, ALICE);
+        let compared = compare(&policy(), &there, ALICE, &a_path("hello"), entries);
+        let missing = compared.missing.into_keys();
         missing.map(|one| (one.index, one.is_retraction)).collect()
     }
 
@@ -280,7 +369,7 @@ mod tests {
         add(
             &mut hidden,
             ALICE,
-            &left_out,
+            &[left_out].into(),
             &[proven(9, retraction)].into(),
         );
         let by = |index: usize| {
@@ -289,6 +378,67 @@ mod tests {
         };
         assert_eq!((by(0), by(1)), (Some(9), None));
         assert_eq!(missing_of(&hidden, &entries), []);
+    }
+
+    #[test]
+    fn a_retraction_takes_the_place_of_another_that_is_there() {
+        let retraction = bytes_of(&a_retraction_of(&[said("A")]));
+        let mut altered = answer(vec![logged(3, &said("A"))]);
+        altered.outputs[0].entries[0].retraction = Some(pb::LoggedRetraction {
+            index: 7,
+            ..pb::LoggedRetraction::default()
+        });
+        let left_out = LeftOut {
+            origin: ALICE.to_owned(),
+            index: 9,
+            path: a_path("hello"),
+            is_retraction: true,
+        };
+        let entries = [proven(9, retraction)].into();
+        add(&mut altered, ALICE, &[left_out].into(), &entries);
+        let added = altered.outputs[0].entries[0].retraction.as_ref().unwrap();
+        assert_eq!(added.index, 9);
+    }
+
+    #[test]
+    fn nothing_stays_that_does_not_verify_and_a_good_entry_stays_without_a_bad_retraction() {
+        let entries = [said("A"), said("B"), said("C")];
+        let mut grower = Grower::new(ALICE);
+        grower.grow(&entries);
+        let head =
+            SignedCheckpoint::open(&grower.head().checkpoint, log_key(ALICE).verifier(), ALICE)
+                .unwrap();
+        let leaves: Vec<Hash> = entries.iter().map(|entry| leaf_hash(entry)).collect();
+        let pair = quorix_tlog::hash::node_hash(&leaves[0], &leaves[1]);
+        let with = |index: u64, entry: &[u8], proof: &[Hash]| pb::LoggedEntry {
+            inclusion_proof: raw(proof),
+            ..logged(index, entry)
+        };
+        let mut first = with(0, &entries[0], &[leaves[1], leaves[2]]);
+        first.retraction = Some(pb::LoggedRetraction {
+            index: 2,
+            entry: bytes_of(&a_retraction_of(&[&entries[0]])),
+            inclusion_proof: Vec::new(),
+        });
+        let strange = pb::LoggedEntry {
+            origin: "logs.example.org/bob".to_owned(),
+            ..logged(1 << 40, b"junk")
+        };
+        let mut given = answer(vec![
+            first.clone(),
+            with(1, &entries[1], &[]),
+            with(1 << 40, &entries[1], &[leaves[0], leaves[2]]),
+            with(2, &entries[2], &[pair]),
+            strange.clone(),
+        ]);
+        let unchanged = given.clone();
+        sift(&mut given, ALICE, Some(head.checkpoint()));
+        first.retraction = None;
+        let good = [first, with(2, &entries[2], &[pair]), strange.clone()];
+        assert_eq!(given.outputs[0].entries, good);
+        let mut given = unchanged;
+        sift(&mut given, ALICE, None);
+        assert_eq!(given.outputs[0].entries, [strange]);
     }
 
     #[test]
@@ -303,7 +453,7 @@ mod tests {
         add(
             &mut altered,
             ALICE,
-            &left_out,
+            &[left_out].into(),
             &[proven(5, said("B"))].into(),
         );
         assert_eq!(altered.outputs[0].entries, [logged(5, &said("B"))]);
