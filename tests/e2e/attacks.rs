@@ -3,14 +3,20 @@
 
 #[path = "attacks/answers.rs"]
 mod answers;
+#[path = "attacks/asked.rs"]
+mod asked;
 #[path = "attacks/caches.rs"]
 mod caches;
 #[path = "attacks/claims.rs"]
 mod claims;
 #[path = "attacks/closures.rs"]
 mod closures;
+#[path = "attacks/damage.rs"]
+mod damage;
 #[path = "attacks/forks.rs"]
 mod forks;
+#[path = "attacks/indexes.rs"]
+mod indexes;
 #[path = "attacks/mirrored.rs"]
 mod mirrored;
 #[path = "attacks/scene.rs"]
@@ -19,6 +25,8 @@ mod scene;
 mod serving;
 #[path = "attacks/site.rs"]
 mod site;
+#[path = "attacks/sources.rs"]
+mod sources;
 #[path = "attacks/starting.rs"]
 mod starting;
 #[path = "attacks/submitting.rs"]

@@ -33,6 +33,7 @@ struct Files {
     files: BTreeMap<String, Vec<u8>>,
     instead: BTreeMap<String, Answer>,
     everything: Option<Answer>,
+    asked: Vec<String>,
 }
 
 /// A web site of static files.
@@ -71,6 +72,11 @@ impl Site {
         self.files.lock().unwrap().everything = Some(answer);
     }
 
+    /// What it was asked for until now.
+    pub(super) fn asked(&self) -> Vec<String> {
+        self.files.lock().unwrap().asked.clone()
+    }
+
     /// Answers with its files again.
     pub(super) fn heal(&self) {
         let mut site = self.files.lock().unwrap();
@@ -81,7 +87,8 @@ impl Site {
 
 async fn serve(State(files): State<Arc<Mutex<Files>>>, Path(path): Path<String>) -> Response {
     let answer = {
-        let site = files.lock().unwrap();
+        let mut site = files.lock().unwrap();
+        site.asked.push(path.clone());
         let file = || site.files.get(&path).cloned();
         let honest = || file().map_or(Answer::Missing, Answer::Bytes);
         let told = site.instead.get(&path).or(site.everything.as_ref());

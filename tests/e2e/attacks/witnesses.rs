@@ -27,7 +27,7 @@ use crate::world::{checkpoint_of, get, run, submit, text, unwrapped};
 
 /// How a witness of the test answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
+pub(super) enum Way {
     /// As it should.
     Good,
     /// As it should, with lines by others before and after its own.
@@ -56,14 +56,14 @@ struct Memory {
 
 /// A witness of the test.
 #[derive(Clone)]
-struct Witness {
+pub(super) struct Witness {
     name: String,
     url: String,
     memory: Arc<Mutex<Memory>>,
 }
 
 impl Witness {
-    async fn start(name: &str, way: Way) -> Self {
+    pub(super) async fn start(name: &str, way: Way) -> Self {
         let memory = Memory {
             way,
             asked: Vec::new(),
@@ -93,7 +93,7 @@ impl Witness {
         self.memory.lock().unwrap().asked.contains(&size)
     }
 
-    fn line(&self) -> String {
+    pub(super) fn line(&self) -> String {
         let (name, url) = (&self.name, &self.url);
         format!("witness {name} {} {url}\n", key(name).verifier())
     }
