@@ -1,8 +1,11 @@
 //! Who would have a running log take what it should not: strangers, thieves of its token file, men in the middle, and
 //! submitters that send too much.
 
+use std::convert::Infallible;
 use std::fs;
 
+use futures::StreamExt as _;
+use quorix::demo::client::until;
 use quorix::demo::world::BuilderHost;
 use quorix_testkit::certificates::Authority;
 use quorix_testkit::entries::a_small_entry;
@@ -11,6 +14,7 @@ use quorix_wire::pb;
 use quorix_wire::pb::log_service_client::LogServiceClient;
 use quorix_wire::pb::{LogCondition, LogState};
 use quorix_wire::token::{AUTHORIZATION, Challenge, Token, body_digest};
+use tonic::codegen::{Service as _, http};
 use tonic::metadata::MetadataValue;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
@@ -50,7 +54,7 @@ async fn behind(
     dir: &std::path::Path,
     authority: &Authority,
     grants: &str,
-) -> (BuilderHost, Channel) {
+) -> (BuilderHost, Channel, String) {
     let mut alice = BuilderHost::create(dir, "alice", &quorix(), None).unwrap();
     let home = dir.join("alice");
     fs::write(home.join("tokens"), grants).unwrap();
@@ -62,7 +66,7 @@ async fn behind(
     let submit = behind_tls(&alice, authority, &home.join("token"));
     alice.start().await.unwrap();
     let channel = over_tls(authority, &submit);
-    (alice, channel)
+    (alice, channel, submit)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -80,7 +84,7 @@ async fn strangers_thieves_and_men_in_the_middle_get_nothing_into_a_running_log(
         small.grant(),
         slow.grant()
     );
-    let (mut alice, channel) = behind(dir.path(), &authority, &grants).await;
+    let (mut alice, channel, _) = behind(dir.path(), &authority, &grants).await;
     let size = async || LogClient::new(channel.clone()).status().await.unwrap().size;
     let entries = vec![a_small_entry(1)];
 
@@ -195,4 +199,64 @@ async fn a_running_aggregator_follows_no_log_whose_certificate_is_expired_or_of_
             log.reason
         );
     }
+}
+
+/// Begins a submission, sends a few bytes of it, and leaves it there.
+async fn begin(mut channel: Channel, with: Vec<u8>) {
+    let value = MetadataValue::from_bytes(&with);
+    let bytes = axum::body::Bytes::from_static(&[0, 0, 0, 16, 0, 10]);
+    let first = futures::stream::iter([Ok::<_, Infallible>(bytes)]);
+    let body = axum::body::Body::from_stream(first.chain(futures::stream::pending()));
+    let request = http::Request::post("http://log/quorix.v1.LogService/Submit")
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .header(AUTHORIZATION, value.as_encoded_bytes())
+        .body(tonic::body::Body::new(body))
+        .unwrap();
+    std::future::poll_fn(|context| channel.poll_ready(context))
+        .await
+        .unwrap();
+    let _ = channel.call(request).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_submitter_has_so_many_requests_open_and_others_submit_meanwhile() {
+    const LOG: &str = "alice.example/log";
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let dir = tempfile::tempdir().unwrap();
+    let authority = Authority::new("a house of builders");
+    let (mallory, ci) = (token(LOG, "mallory", 7), token(LOG, "ci", 1));
+    let grants = format!("{}\n{}\n", mallory.grant(), ci.grant());
+    let (mut alice, channel, submit) = behind(dir.path(), &authority, &grants).await;
+    let entries = vec![a_small_entry(1)];
+    let mut open = Vec::new();
+    let mut another = over_tls(&authority, &submit);
+    for number in 0..64 {
+        if number % 8 == 0 {
+            another = over_tls(&authority, &submit);
+        }
+        let with = authorized(&channel, &mallory, &entries).await.unwrap();
+        open.push(tokio::spawn(begin(another.clone(), with)));
+    }
+    let refused = until("all of them are open", async || {
+        let with = authorized(&channel, &mallory, &entries).await;
+        send(&channel, entries.clone(), with).await.err()
+    })
+    .await
+    .unwrap();
+    assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
+    assert!(open.iter().all(|one| !one.is_finished()));
+    let with = authorized(&channel, &ci, &entries).await;
+    send(&channel, entries.clone(), with).await.unwrap();
+    // Let go of, they leave room.
+    for one in &open {
+        one.abort();
+    }
+    until("there is room again", async || {
+        let with = authorized(&channel, &mallory, &entries).await;
+        send(&channel, entries.clone(), with).await.ok()
+    })
+    .await
+    .unwrap();
+    alice.stop().await.unwrap();
 }
