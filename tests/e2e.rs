@@ -14,6 +14,8 @@
 mod access;
 #[path = "e2e/agreement.rs"]
 mod agreement;
+#[path = "e2e/attacks.rs"]
+mod attacks;
 #[path = "e2e/auditing.rs"]
 mod auditing;
 #[path = "e2e/bad_input.rs"]

@@ -22,7 +22,7 @@ use crate::stage::{ATTRIBUTES, quorix};
 use crate::world::World;
 
 /// Moves a builder's log behind TLS; the builder itself goes there with a token. Returns where it submits.
-fn behind_tls(builder: &BuilderHost, authority: &Authority, token: &Path) -> String {
+pub(crate) fn behind_tls(builder: &BuilderHost, authority: &Authority, token: &Path) -> String {
     let home = builder.config.parent().unwrap();
     let certified = authority.server();
     fs::write(home.join("cert.pem"), certified.cert).unwrap();
@@ -58,7 +58,7 @@ fn behind_tls(builder: &BuilderHost, authority: &Authority, token: &Path) -> Str
     submit.to_string()
 }
 
-fn over_tls(authority: &Authority, submit: &str) -> Channel {
+pub(crate) fn over_tls(authority: &Authority, submit: &str) -> Channel {
     let ca = certificates(authority.pem().as_bytes()).unwrap();
     let address: Address = format!("https://{submit}").parse().unwrap();
     channel::connect_with(&address, Some(&ClientTls::new(&ca, None).unwrap())).unwrap()

@@ -143,6 +143,36 @@ async fn an_audit_names_other_bytes_disagreement_and_what_blocks() {
 }
 
 #[tokio::test]
+async fn a_content_addressed_path_whose_file_was_altered_in_the_store_is_named_by_an_audit() {
+    let world = World::with_user().await;
+    let client = world.nix_client();
+    let ran = world.install(&client, &["manual"]).await;
+    assert!(ran.is_success, "{}", ran.err);
+    let manual = world.absolute("manual");
+    let audit = async || {
+        world
+            .audit(&["path", &manual], &client.store, &["--json"])
+            .await
+    };
+    let whole = audit().await;
+    assert_eq!(whole.code, 0, "{}{}", whole.out, whole.err);
+    let whole = whole.json();
+    let mut paths = whole["paths"].as_array().unwrap().iter();
+    let notes = paths.find(|one| one["state"] == "self-verifying").unwrap();
+    let notes = notes["path"].as_str().unwrap();
+    assert!(notes.ends_with("-notes.txt"), "{notes}");
+
+    let file = client.store.join(notes.trim_start_matches('/'));
+    let other = "A file that is named after its content needs ONE vote.\n";
+    client.nix.alter(&file, other).await.unwrap();
+    let altered = audit().await;
+    assert_eq!(altered.code, 1, "{}{}", altered.out, altered.err);
+    let altered = altered.json();
+    assert_eq!(state(&altered, notes), "other-bytes", "{altered}");
+    assert_eq!(altered["ok"], false);
+}
+
+#[tokio::test]
 async fn what_was_taken_back_is_revoked_and_an_audit_without_a_network_says_the_same() {
     let mut world = World::with_user().await;
     let manual = world.absolute("manual");

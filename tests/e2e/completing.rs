@@ -20,7 +20,7 @@ use crate::stage::{folder, quorix};
 use crate::world::{Answer as Ran, covered, run, submit, text};
 
 /// Alters an honest answer.
-type Lie = fn(&mut pb::GetEvidenceResponse);
+pub(crate) type Lie = fn(&mut pb::GetEvidenceResponse);
 
 /// An aggregator that answers as the honest one does, and lies.
 struct Hostile {
@@ -101,7 +101,7 @@ impl AggregatorService for Hostile {
 }
 
 /// Starts a hostile aggregator before an honest one, and gives its address.
-async fn hostile(honest: &UserHost, lie: Lie) -> String {
+pub(crate) async fn hostile(honest: &UserHost, lie: Lie) -> String {
     let channel = channel::connect(&honest.aggregator.to_string().parse().unwrap()).unwrap();
     let honest = AggregatorServiceClient::new(channel);
     let address = free_port().unwrap();
@@ -139,7 +139,7 @@ async fn builders(dir: &Path) -> [BuilderHost; 2] {
 }
 
 /// `quorix decide` here, under the user's policy, with what an aggregator answers.
-async fn decide(user: &UserHost, aggregator: &str, name: &str, more: &[&str]) -> Ran {
+pub(crate) async fn decide(user: &UserHost, aggregator: &str, name: &str, more: &[&str]) -> Ran {
     decide_under(user, &user.policy, aggregator, name, more).await
 }
 

@@ -23,9 +23,11 @@ use crate::world::{get, run, text, unwrapped};
 
 /// A log that somebody publishes as a folder of files.
 pub(crate) struct FolderLog {
-    name: String,
+    /// Its name, and its operator's.
+    pub(crate) name: String,
     dir: PathBuf,
-    grower: Grower,
+    /// What it has.
+    pub(crate) grower: Grower,
 }
 
 impl FolderLog {
@@ -42,18 +44,30 @@ impl FolderLog {
 
     /// Appends entries; the checkpoint comes last, and at once.
     pub(crate) fn append(&mut self, entries: &[Vec<u8>]) {
+        let checkpoint = self.grow_unseen(entries);
+        self.put("checkpoint.new", &checkpoint);
+        self.publish_new();
+    }
+
+    /// Appends entries without showing a checkpoint over them, which it gives.
+    pub(crate) fn grow_unseen(&mut self, entries: &[Vec<u8>]) -> Vec<u8> {
         let batch = self.grower.grow(entries);
         let size = batch.head.size;
         for (id, bytes) in &batch.tiles {
             let width = id.width_at(size);
             self.put(&TilePath { id: *id, width }.to_string(), bytes);
         }
-        self.put("checkpoint.new", &batch.head.checkpoint);
+        batch.head.checkpoint
+    }
+
+    /// Shows at once what was put as `checkpoint.new`.
+    pub(crate) fn publish_new(&self) {
         let checkpoint = self.dir.join("checkpoint");
         fs::rename(self.dir.join("checkpoint.new"), checkpoint).unwrap();
     }
 
-    fn put(&self, name: &str, bytes: &[u8]) {
+    /// Puts a file into its folder.
+    pub(crate) fn put(&self, name: &str, bytes: &[u8]) {
         let file = self.dir.join(name);
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         fs::write(file, bytes).unwrap();
@@ -65,7 +79,8 @@ impl FolderLog {
         format!("builder {name} {vkey} file://{dir} operator={name}\n")
     }
 
-    fn vkey(&self) -> String {
+    /// Its public key.
+    pub(crate) fn vkey(&self) -> String {
         log_key(&format!("{}.example/log", self.name))
             .verifier()
             .to_string()
@@ -88,13 +103,15 @@ pub(crate) fn machine(dir: &Path, name: &str, policy: &str, more: &str, tables: 
     host
 }
 
-fn client_of(host: &UserHost) -> Client {
+/// A client of a machine.
+pub(crate) fn client_of(host: &UserHost) -> Client {
     // A second installation fails, and is the same one.
     let _ = rustls::crypto::ring::default_provider().install_default();
     Client::new(host.aggregator, &host.substituter()).unwrap()
 }
 
-async fn log_of(host: &UserHost, name: &str) -> Option<LogStatus> {
+/// How a log stands with an aggregator.
+pub(crate) async fn log_of(host: &UserHost, name: &str) -> Option<LogStatus> {
     let logs = client_of(host).logs().await.ok()?;
     logs.into_iter().find(|log| log.name == name)
 }
@@ -127,7 +144,7 @@ fn two_views(dir: &Path, here: u64, there: u64) -> [FolderLog; 2] {
 }
 
 /// Two aggregators of which the first asks the second, each looking at another folder of alice's.
-async fn two_machines(dir: &Path, logs: &[FolderLog; 2]) -> [UserHost; 2] {
+pub(crate) async fn two_machines(dir: &Path, logs: &[FolderLog; 2]) -> [UserHost; 2] {
     let policy = |log: &FolderLog| policy(&log.line(), "alice");
     let mut other = machine(dir, "other", &policy(&logs[1]), "", "");
     let peer = format!(
@@ -427,21 +444,7 @@ async fn an_index_that_is_built_anew_is_the_same_to_the_byte() {
         "{}",
         twice.err
     );
-    // Cut off between two renames: nobody begins an empty database then.
-    let data = host.config.with_file_name("data");
-    let (dir, kept) = (data.join("aggregator"), data.join("aggregator.old"));
-    fs::rename(&dir, data.join("aside")).unwrap();
-    for arguments in [&["serve"][..], &["aggregator", "reindex"]] {
-        let refused = run(&[arguments, &["--config", text(&config)]].concat()).await;
-        assert_eq!(refused.code, 2, "{}{}", refused.out, refused.err);
-        assert!(
-            unwrapped(&refused.err).contains("building the index anew was cut off"),
-            "{}",
-            refused.err
-        );
-    }
-    fs::rename(data.join("aside"), &dir).unwrap();
-    fs::remove_dir_all(kept).unwrap();
+    a_rename_that_was_cut_off(&host).await;
     let answer = reindex(&["--check"]).await;
     assert_eq!(
         (answer.code, answer.out.as_str()),
@@ -459,6 +462,24 @@ async fn an_index_that_is_built_anew_is_the_same_to_the_byte() {
     assert!(client.decide(&a_path("hello")).await.unwrap().is_accepted());
     assert!(!client.decide(&a_path("lib")).await.unwrap().is_accepted());
     assert!(!client.decide(&a_path("app")).await.unwrap().is_accepted());
+}
+
+/// Building an index anew that was cut off between two renames: nobody begins an empty database then.
+async fn a_rename_that_was_cut_off(host: &UserHost) {
+    let data = host.config.with_file_name("data");
+    let (dir, kept) = (data.join("aggregator"), data.join("aggregator.old"));
+    fs::rename(&dir, data.join("aside")).unwrap();
+    for arguments in [&["serve"][..], &["aggregator", "reindex"]] {
+        let refused = run(&[arguments, &["--config", text(&host.config)]].concat()).await;
+        assert_eq!(refused.code, 2, "{}{}", refused.out, refused.err);
+        assert!(
+            unwrapped(&refused.err).contains("building the index anew was cut off"),
+            "{}",
+            refused.err
+        );
+    }
+    fs::rename(data.join("aside"), &dir).unwrap();
+    fs::remove_dir_all(kept).unwrap();
 }
 
 #[tokio::test]

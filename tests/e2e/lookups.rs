@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use quorix::demo::world::BuilderHost;
 use quorix_nix::store_path::StoreDir;
@@ -14,25 +15,35 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::stage::{folder, quorix};
 use crate::world::{Answer as Ran, covered, run, submit, text};
 
-/// What a lying log leaves out of its answer: the entry at this index.
-#[derive(Clone, Copy)]
-struct Hides(u64);
+/// What is done to an answer of a log, by its path.
+pub(crate) type Alter = Arc<dyn Fn(&str, Vec<u8>) -> Vec<u8> + Send + Sync>;
 
-/// Serves a log as it is, but for look-ups, of which it leaves something out: as good as the log itself doing so, which
-/// needs its key for none of it.
-async fn a_log_that(hides: Hides, log: String) -> String {
+/// Leaves the entry at this index out of what is answered about an output.
+fn hides(hidden: u64) -> Alter {
+    Arc::new(move |path, body| {
+        if !path.starts_with("/index/lookup/") {
+            return body;
+        }
+        let mut answer = Answer::parse(&body).unwrap();
+        answer.indices.retain(|index| *index != hidden);
+        answer.to_bytes()
+    })
+}
+
+/// Serves a log as it is, but for what is altered: as good as the log itself doing so, which needs its key for none of it.
+pub(crate) async fn a_log_that(alters: Alter, log: String) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
-            tokio::spawn(serve(stream, hides, log.clone()));
+            tokio::spawn(serve(stream, alters.clone(), log.clone()));
         }
     });
     url
 }
 
-async fn serve(mut stream: TcpStream, hides: Hides, log: String) {
+async fn serve(mut stream: TcpStream, alters: Alter, log: String) {
     let mut request = Vec::new();
     while !request.windows(4).any(|end| end == b"\r\n\r\n") {
         let mut part = [0; 1024];
@@ -45,10 +56,8 @@ async fn serve(mut stream: TcpStream, hides: Hides, log: String) {
     let answer = reqwest::get(format!("{log}{path}")).await.unwrap();
     let status = answer.status().as_u16();
     let mut body = answer.bytes().await.unwrap().to_vec();
-    if path.starts_with("/index/lookup/") && status == 200 {
-        let mut answer = Answer::parse(&body).unwrap();
-        answer.indices.retain(|index| *index != hides.0);
-        body = answer.to_bytes();
+    if status == 200 {
+        body = alters(path, body);
     }
     let head = format!(
         "HTTP/1.1 {status} .\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
@@ -60,7 +69,7 @@ async fn serve(mut stream: TcpStream, hides: Hides, log: String) {
         .unwrap();
 }
 
-async fn lookup(name: &str, more: &[&str]) -> Ran {
+pub(crate) async fn lookup(name: &str, more: &[&str]) -> Ran {
     let path = StoreDir::default().join(&a_path(name));
     run(&[&["log", "lookup", path.as_str()], more].concat()).await
 }
@@ -121,10 +130,10 @@ async fn a_log_that_hides_an_entry_or_a_retraction_from_who_asks_is_caught() {
 
     let vkey = host.vkey().to_string();
     for hidden in [0, 11, 12] {
-        let url = a_log_that(Hides(hidden), host.url()).await;
+        let url = a_log_that(hides(hidden), host.url()).await;
         refused(&lookup("hello", &["--log", &vkey, "--url", &url]).await);
     }
-    let honest = a_log_that(Hides(5), host.url()).await;
+    let honest = a_log_that(hides(5), host.url()).await;
     assert_eq!(
         lookup("hello", &["--log", &vkey, "--url", &honest])
             .await
