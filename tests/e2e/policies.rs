@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use serde_json::json;
+
 use crate::world::{Answer, TWO_OF_THREE, World, run, text, unwrapped};
 
 const BY_PATH: &str =
@@ -134,6 +136,25 @@ async fn what_another_policy_would_change_is_told_before_it_is_in_force() {
         same.out,
         "0 of 1 path would be accepted. 0 answers would change; nothing that is accepted now would be lost.\n"
     );
+    let everything = run(&[
+        "policy",
+        "try",
+        "--config",
+        text(&config),
+        text(&dir.path().join("policy")),
+        "--all",
+        "--json",
+    ])
+    .await;
+    assert_eq!(everything.code, 0, "{}", everything.err);
+    let told: serde_json::Value = serde_json::from_str(&everything.out).unwrap();
+    let found = run(&["aggregator", "find", "--config", text(&config), "--all"]).await;
+    assert_eq!(found.code, 0, "{}", found.err);
+    assert_eq!(told["paths"], found.out.lines().count());
+    assert_eq!((&told["lost"], &told["untried"]), (&0.into(), &json!([])));
+    let clock = format!("disagree    {}", world.absolute("clock"));
+    assert!(found.out.lines().any(|line| line == clock), "{}", found.out);
+
     let stricter = try_on("manual", NOTHING).await;
     assert_eq!(stricter.code, 1, "{}", stricter.err);
     let now = format!(

@@ -47,7 +47,7 @@ impl Default for AggregatorConfig {
             poll_interval: Duration::from_secs(10),
             stale_after: Duration::from_secs(60),
             request_timeout: Duration::from_secs(20),
-            batch_entries: 16_384,
+            batch_entries: 8_192,
             batch_bytes: 16 * 1024 * 1024,
             cache_budget: Duration::from_secs(5),
             cache_concurrency: 16,

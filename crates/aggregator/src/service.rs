@@ -85,6 +85,8 @@ pub(crate) struct Shared {
     pub(crate) remembered: Remembered,
     /// For all questions.
     pub(crate) cores: Arc<Cores>,
+    /// For taking in what logs grew by, of all logs: none of it keeps a question waiting.
+    pub(crate) catching_up: Arc<Cores>,
 }
 
 impl Aggregator {
@@ -310,6 +312,7 @@ impl Shared {
             cosigned: CosignedMemo::default(),
             remembered: Remembered::default(),
             cores: Arc::new(Cores::new()),
+            catching_up: Arc::new(Cores::new()),
         })
     }
 
@@ -327,6 +330,7 @@ impl Shared {
         next.logs = logs::of_policy(&next.policy, &self.logs, self.index.as_ref(), &self.fetcher)?;
         next.events = self.events.clone();
         next.cores = self.cores.clone();
+        next.catching_up = self.catching_up.clone();
         next.cosigner = self.cosigner.clone();
         Ok(next)
     }

@@ -246,6 +246,19 @@ impl IndexStore for RocksIndex {
         self.read_lifts(origin)
     }
 
+    fn outputs(&self, after: Option<&HashPart>, limit: usize) -> Result<Vec<HashPart>, StoreError> {
+        const OPERATION: &str = "listing outputs";
+        let from = after.map_or_else(Vec::new, |after| {
+            [step::row_key(after).as_slice(), b"\0"].concat()
+        });
+        let rows = self.database.scan(OUTPUTS.0, &from, OPERATION)?.take(limit);
+        rows.map(|row| {
+            step::output_of(&row?.0)
+                .ok_or_else(|| corrupt(OPERATION, "a stored key is no hash part"))
+        })
+        .collect()
+    }
+
     fn find(
         &self,
         facet: &Facet,

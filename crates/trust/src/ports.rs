@@ -518,6 +518,12 @@ pub trait IndexStore: Send + Sync + 'static {
     /// The store failed.
     fn lifts(&self, origin: &str) -> Result<Vec<Lift>, StoreError>;
 
+    /// Outputs of which something was said, ascending by their text: at most `limit`, those after `after` where it is given.
+    ///
+    /// # Errors
+    /// The store failed.
+    fn outputs(&self, after: Option<&HashPart>, limit: usize) -> Result<Vec<HashPart>, StoreError>;
+
     /// Outputs with something said of them that has this facet, ascending, from after `after`; at most `limit`.
     ///
     /// # Errors

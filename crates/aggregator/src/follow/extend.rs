@@ -228,11 +228,12 @@ impl Follower {
         let (key, index) = (self.log.key.clone(), self.shared.index.clone());
         let policy = self.shared.policy.clone();
         let now_s = (self.shared.clock)();
-        let grown = blocking("reading fetched entries", move || {
+        let read = move || {
             let (index, caches) = (index.as_ref(), policy.caches.as_slice());
             grow(edge, chunk, &key, index, caches, now_s, Compared::Yes)
-        });
-        Ok(grown.await?)
+        };
+        let cores = &self.shared.catching_up;
+        Ok(cores.run("reading fetched entries", read).await?)
     }
 
     /// Checks that the grown tree is the signed one, or the beginning of it.
@@ -271,7 +272,7 @@ impl Follower {
         let (log, shared) = (self.log.clone(), self.shared.clone());
         let one_at_a_time = log.commit.clone().lock_owned().await;
         // A conflict is no failure of the store, but that of the batch.
-        let committed = blocking("committing to a mirror", move || {
+        let commit = move || {
             // Here, so that what is written is locked until it is, and is told, also if nobody waits for it any more.
             let _one_at_a_time = one_at_a_time;
             let changes = match shared.index.advance(&log.origin, expected, &batch) {
@@ -280,8 +281,9 @@ impl Follower {
             };
             tell(&shared, &log, expected, &batch, &changes);
             Ok(Ok(()))
-        });
-        Ok(committed.await??)
+        };
+        let cores = &self.shared.catching_up;
+        Ok(cores.run("committing to a mirror", commit).await??)
     }
 }
 

@@ -18,13 +18,16 @@ const DAYS_MAX: usize = 10_000;
 const PAIRS_MAX: usize = 10_000;
 
 impl Shared {
-    /// Outputs by derivation, NAR hash or system.
+    /// Outputs by derivation, NAR hash or system, or all of them.
     pub(crate) async fn find_outputs(
         self: &Arc<Self>,
         request: pb::FindOutputsRequest,
     ) -> Result<pb::FindOutputsResponse, AskError> {
         let page = page(request.page_size, "page_size")?;
-        let facet = self.facet(request.by)?;
+        let facet = match request.by {
+            Some(By::Everything(true)) => None,
+            by => Some(self.facet(by)?),
+        };
         let after = match request.page_token.as_str() {
             "" => None,
             token => Some(token.parse().map_err(|_| AskError::Argument {
@@ -34,7 +37,10 @@ impl Shared {
         };
         let shared = self.clone();
         let found = blocking("finding outputs", move || {
-            let hash_parts = shared.index.find(&facet, after.as_ref(), page)?;
+            let hash_parts = match &facet {
+                Some(facet) => shared.index.find(facet, after.as_ref(), page)?,
+                None => shared.index.outputs(after.as_ref(), page)?,
+            };
             let next = hash_parts.last().filter(|_| hash_parts.len() >= page);
             let next_page_token = next.map(ToString::to_string).unwrap_or_default();
             let mut outputs = Vec::new();
@@ -74,7 +80,10 @@ impl Shared {
                 }
                 Ok(Facet::System(system))
             }
-            None => Err(wrong("by", "say a derivation, a NAR hash or a system")),
+            Some(By::Everything(_)) | None => Err(wrong(
+                "by",
+                "say a derivation, a NAR hash or a system, or `everything`",
+            )),
         }
     }
 

@@ -18,6 +18,8 @@ pub enum AggregatorCommand {
     Quarantine(QuarantineCommand),
     /// Build the index anew from the mirrored logs, while the aggregator is stopped.
     Reindex(Reindex),
+    /// Find outputs by derivation, NAR hash or system, or list all of them.
+    Find(Find),
     /// How many outputs stand how: by day and system, and by pairs of builders.
     Tallies(Tallies),
 }
@@ -89,6 +91,46 @@ pub struct Tallies {
     #[arg(long, value_name = "ADDRESS")]
     pub aggregator: Option<Address>,
     /// Print as JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub config: ConfigFile,
+}
+
+/// `aggregator find`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  quorix aggregator find --derivation /nix/store/…-hello-2.12.drv
+  quorix aggregator find --nar-hash sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=
+  quorix aggregator find --system aarch64-linux --limit 1000
+  quorix aggregator find --all --json | jq -r 'select(.standing == \"disagree\").path'
+
+One line an output, ascending by hash part: how it stands and its path. With --json one object a line.
+
+Exit code 0: there are some; 1: there are none; 2: wrong use; 3: the aggregator could not be asked.")]
+#[command(group(clap::ArgGroup::new("by").required(true).args(["derivation", "nar_hash", "system", "all"])))]
+pub struct Find {
+    /// Outputs that were said to be of this derivation: its path, base name or hash part.
+    #[arg(long, value_name = "PATH")]
+    pub derivation: Option<String>,
+    /// Outputs that were said to have this NAR: its SHA-256 as Nix writes it (`sha256-…` or `sha256:…`).
+    #[arg(long, value_name = "HASH")]
+    pub nar_hash: Option<String>,
+    /// Outputs that were said to be built for this system.
+    #[arg(long, value_name = "SYSTEM")]
+    pub system: Option<String>,
+    /// Every output of which something was said.
+    #[arg(long)]
+    pub all: bool,
+    /// The most outputs that are listed.
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+    /// Where the aggregator answers, instead of what the configuration says.
+    #[arg(long, value_name = "ADDRESS")]
+    pub aggregator: Option<Address>,
+    /// Print as JSON, one object a line.
     #[arg(long)]
     pub json: bool,
     /// Where the configuration is.

@@ -40,17 +40,25 @@ pub struct Init {
 /// `policy try`
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Example:
+Examples:
   quorix policy try stricter-policy --closure /nix/store/…-nixos-system
+  quorix policy try stricter-policy --all
 
-Only logs and caches that the aggregator's own policy names are heard. Exit code 0: everything that is accepted stays so; 1: something does not.")]
+Only logs and caches that the aggregator's own policy names are heard.
+
+Exit code 0: everything that is accepted stays so; 1: something does not, or could not be tried;
+2: wrong use; 3: the aggregator could not be asked.")]
+#[command(group(clap::ArgGroup::new("what").required(true).args(["closure", "all"])))]
 pub struct Try {
     /// The policy to try.
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
     /// The store path to try it on, with everything that it refers to.
     #[arg(long, value_name = "PATH")]
-    pub closure: String,
+    pub closure: Option<String>,
+    /// Try it on every output that the aggregator knows.
+    #[arg(long)]
+    pub all: bool,
     /// Where the aggregator answers, instead of what the configuration says.
     #[arg(long, value_name = "ADDRESS")]
     pub aggregator: Option<Address>,

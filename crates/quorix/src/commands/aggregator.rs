@@ -1,5 +1,7 @@
 //! `quorix aggregator …`: what an operator does about an aggregator, mostly while it is stopped.
 
+mod find;
+
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
@@ -30,6 +32,7 @@ pub(super) async fn run(command: AggregatorCommand) -> Result<Exit, Failure> {
         AggregatorCommand::ImportObservations(arguments) => import::import(arguments).await,
         AggregatorCommand::Quarantine(QuarantineCommand::Lift(arguments)) => lift(&arguments),
         AggregatorCommand::Reindex(arguments) => reindex(&arguments),
+        AggregatorCommand::Find(arguments) => find::run(arguments).await,
         AggregatorCommand::Tallies(arguments) => tallies(arguments).await,
     }
 }

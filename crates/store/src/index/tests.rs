@@ -102,6 +102,11 @@ fn what_is_kept_up_is_what_would_be_computed_anew() {
         );
         assert_eq!(rocks.by_name("p1", 100), memory.by_name("p1", 100));
         assert_eq!(rocks.tallies(999, 999), memory.tallies(999, 999));
+        let outputs = rocks.outputs(None, 100).unwrap();
+        assert_eq!(memory.outputs(None, 100).unwrap(), outputs);
+        assert!(outputs.is_sorted());
+        let after = outputs.first();
+        assert_eq!(rocks.outputs(after, 3), memory.outputs(after, 3));
         for facet in [
             Facet::System("aarch64-linux".to_owned()),
             Facet::NarHash([0; 32]),

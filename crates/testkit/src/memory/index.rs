@@ -324,6 +324,13 @@ impl IndexStore for MemoryIndex {
         Ok(mirror.map_or_else(Vec::new, |mirror| mirror.lifts.clone()))
     }
 
+    fn outputs(&self, after: Option<&HashPart>, limit: usize) -> Result<Vec<HashPart>, StoreError> {
+        let state = self.state();
+        let outputs = state.outputs.keys();
+        let beyond = outputs.filter(|output| after.is_none_or(|after| *output > after));
+        Ok(beyond.take(limit).cloned().collect())
+    }
+
     fn find(
         &self,
         facet: &Facet,

@@ -200,7 +200,7 @@ pub struct FindOutputsRequest {
     /// From the answer before, or empty.
     #[prost(string, tag = "5")]
     pub page_token: ::prost::alloc::string::String,
-    #[prost(oneof = "find_outputs_request::By", tags = "1, 2, 3")]
+    #[prost(oneof = "find_outputs_request::By", tags = "1, 2, 3, 6")]
     pub by: ::core::option::Option<find_outputs_request::By>,
 }
 /// Nested message and enum types in `FindOutputsRequest`.
@@ -216,6 +216,9 @@ pub mod find_outputs_request {
         /// As Nix writes it, e.g. `x86_64-linux`.
         #[prost(string, tag = "3")]
         System(::prost::alloc::string::String),
+        /// True: every output of which something was said.
+        #[prost(bool, tag = "6")]
+        Everything(bool),
     }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]

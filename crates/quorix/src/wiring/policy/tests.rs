@@ -49,6 +49,8 @@ async fn a_policy_that_could_not_be_taken_up_is_tried_again_until_it_is() {
         }
     };
     sender.send_replace(policy(AFTER));
-    keep_up(take_up, policies, stop).await.unwrap();
+    let kept_up = keep_up(take_up, policies, stop);
+    let kept_up = tokio::time::timeout(RETRY.saturating_mul(100), kept_up).await;
+    kept_up.unwrap().unwrap();
     assert_eq!(times.load(Ordering::SeqCst), 3);
 }
