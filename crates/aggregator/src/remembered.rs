@@ -97,14 +97,22 @@ impl Remembered {
 
 #[cfg(test)]
 mod tests {
+    use quorix_testkit::entries::log_key;
+
     use super::*;
+    use crate::tests::world::policy;
 
     fn moment(size: u8) -> Moment {
         Moment(vec![(LogState::Live, Some(vec![size]))])
     }
 
     fn decided(output: &HashPart, valid_until_s: Option<u64>) -> Vec<Arc<Decision>> {
-        let policy = quorix_trust::policy::Policy::parse("quorum none\n").unwrap();
+        let key = log_key("logs.example.org/alice");
+        let line = format!(
+            "builder alice {} https://a.example operator=alice\n",
+            key.verifier()
+        );
+        let policy = policy(&line, 1, "alice", "path");
         let mut decision =
             quorix_trust::decision::decide(&policy, &Default::default(), output, 100);
         decision.valid_until_s = valid_until_s;
