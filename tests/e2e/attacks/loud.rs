@@ -1,26 +1,32 @@
-//! A log that says more of one output than an answer of a running aggregator holds.
+//! A log that says more of one output than an answer of a running aggregator holds, and somebody who has a log read
+//! more at once than it should.
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use quorix::demo::client::until;
+use quorix::demo::world::BuilderHost;
 use quorix_testkit::entries::an_attestation;
+use quorix_tlog::index::proven;
 use quorix_trust::decision::{OperatorState, Outcome};
 
 use super::scene::{Scene, operator, rule};
 use crate::completing;
+use crate::stage::quorix;
+use crate::world::{covered, submit};
 
-/// More than 48 MiB of statements of one value: 55 kB each, of the long names that they refer to.
-fn endless(name: &str) -> Vec<Vec<u8>> {
+/// So many statements of one value, of 55 kB each by the long names that they refer to.
+fn at_length(name: &str, count: u64) -> Vec<Vec<u8>> {
     let names: Vec<String> = (0..300).map(|number| format!("{number:0>150}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let one = an_attestation().of(name).saying("B").referring_to(&names);
     let statement = |number: u64| one.clone().finished_at(1_767_000_000 + number).bytes();
-    (0..930).map(statement).collect()
+    (0..count).map(statement).collect()
 }
 
 #[tokio::test]
 async fn a_log_that_says_more_than_an_answer_holds_silences_nobody_and_opens_no_fallback() {
-    let flood = endless("hello");
+    let flood = at_length("hello", 930);
     let bytes: usize = flood.iter().map(Vec::len).sum();
     assert!(bytes > 48 << 20, "{bytes}");
     let hello = vec![an_attestation().bytes()];
@@ -75,4 +81,41 @@ async fn a_log_that_says_more_than_an_answer_holds_silences_nobody_and_opens_no_
     );
     in_force(&fallback, Outcome::Conflict).await;
     scene.assert("hello", Outcome::Conflict, "hello").await;
+}
+
+#[tokio::test]
+async fn sixty_four_entries_of_large_bundles_are_answered_in_parts_by_a_running_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut alice = BuilderHost::create(dir.path(), "alice", &quorix(), None).unwrap();
+    alice.start().await.unwrap();
+    let all = at_length("hello", 976);
+    let bytes: usize = all.iter().map(Vec::len).sum();
+    assert!(
+        bytes > 48 << 20,
+        "four bundles, of which one request reads 32 MiB and what it has begun: {bytes}"
+    );
+    for part in all.chunks(176) {
+        submit(&alice, part.to_vec()).await;
+    }
+    covered(&alice, 976).await;
+    // From all four bundles in turn, as somebody would ask who wants each of them read often.
+    let mut wanted: BTreeSet<u64> = (0..64).map(|number| number % 4 * 256 + number).collect();
+    assert_eq!(wanted.len(), 64);
+    let mut asked = 0;
+    while !wanted.is_empty() {
+        let list: Vec<String> = wanted.iter().map(u64::to_string).collect();
+        let url = format!("{}/index/entries/976/{}", alice.url(), list.join(","));
+        let answer = reqwest::get(url).await.unwrap();
+        assert_eq!(answer.status(), 200);
+        let given = proven::parse(&answer.bytes().await.unwrap()).unwrap();
+        assert!(!given.is_empty() && given.len() <= wanted.len());
+        for one in given {
+            let at = usize::try_from(one.index).unwrap();
+            assert_eq!(one.entry, all[at]);
+            assert!(wanted.remove(&one.index), "{} was asked for", one.index);
+        }
+        asked += 1;
+    }
+    assert_eq!(asked, 2, "each bundle was read once, and not all at once");
+    alice.stop().await.unwrap();
 }
