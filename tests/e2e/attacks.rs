@@ -17,6 +17,8 @@ mod damage;
 mod forks;
 #[path = "attacks/indexes.rs"]
 mod indexes;
+#[path = "attacks/loud.rs"]
+mod loud;
 #[path = "attacks/mirrored.rs"]
 mod mirrored;
 #[path = "attacks/scene.rs"]

@@ -9,23 +9,16 @@ use std::sync::{Arc, Mutex};
 use quorix::demo::world::BuilderHost;
 use quorix_testkit::entries::{a_small_entry, an_attestation};
 
+use super::scene::history;
 use super::witnesses::{Way, Witness};
 use crate::lookups::{Alter, a_log_that, lookup};
 use crate::stage::quorix;
 use crate::world::{Answer as Ran, covered, get, run, submit, text, unwrapped};
 
-/// So many entries of which the first says `hello`.
-fn entries(value: &str, size: u64) -> Vec<Vec<u8>> {
-    let first = an_attestation().saying(value).bytes();
-    std::iter::once(first)
-        .chain((1..size).map(a_small_entry))
-        .collect()
-}
-
 async fn alice(dir: &Path) -> BuilderHost {
     let mut alice = BuilderHost::create(dir, "alice", &quorix(), None).unwrap();
     alice.start().await.unwrap();
-    submit(&alice, entries("A", 16)).await;
+    submit(&alice, history("A", 16)).await;
     covered(&alice, 16).await;
     alice
 }
@@ -160,9 +153,9 @@ async fn another_index_than_a_logs_entries_give_is_named_by_an_audit_and_refused
     fs::write(&alice.config, config.replacen("[builder]", &log, 1)).unwrap();
     alice.start().await.unwrap();
     liar.start().await.unwrap();
-    submit(&alice, entries("A", 16)).await;
+    submit(&alice, history("A", 16)).await;
     // The same, but for what it says of `hello`.
-    let mut without = entries("A", 16);
+    let mut without = history("A", 16);
     without[0] = a_small_entry(77);
     submit(&liar, without).await;
     covered(&alice, 16).await;

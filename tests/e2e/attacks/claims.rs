@@ -9,12 +9,8 @@ use quorix_testkit::entries::{Attestation, a_path, an_attestation, bytes_of};
 use quorix_trust::attestation::{Build, Entry, Environment, References};
 use quorix_trust::decision::Outcome;
 
-use super::scene::{Scene, rule};
+use super::scene::{Scene, rule, says};
 use crate::world::{run, text, unwrapped};
-
-fn says(name: &str, value: &str) -> Vec<u8> {
-    an_attestation().of(name).saying(value).bytes()
-}
 
 /// A build that is altered before it is signed.
 fn altered(attested: &Attestation, alter: impl FnOnce(&mut Build)) -> Vec<u8> {

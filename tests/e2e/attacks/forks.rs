@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 
 use quorix::demo::world::free_port;
-use quorix_testkit::entries::{a_small_entry, an_attestation};
+use quorix_testkit::entries::an_attestation;
 use quorix_testkit::tree::Grower;
 use quorix_tlog::hash::leaf_hash;
 use quorix_trust::decision::{OperatorState, Outcome};
@@ -14,17 +14,9 @@ use quorix_wire::pb::{LogCondition, LogState};
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 
-use super::scene::operator;
+use super::scene::{history, operator};
 use super::site::{Answer, SiteLog};
 use crate::following::{FolderLog, becomes, client_of, machine, policy, two_machines};
-
-/// A history of so many entries, and another one.
-fn history(value: &str, size: u64) -> Vec<Vec<u8>> {
-    let first = an_attestation().saying(value).bytes();
-    std::iter::once(first)
-        .chain((1..size).map(a_small_entry))
-        .collect()
-}
 
 /// The last bundle of a log of 700 entries.
 const LAST: &str = "tile/entries/002.p/188";

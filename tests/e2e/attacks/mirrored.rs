@@ -10,6 +10,7 @@ use quorix_testkit::tree::{Grower, naive_bundle};
 use quorix_trust::attestation::{Entry, KeyRotation};
 use quorix_wire::pb::{LogCondition, LogState};
 
+use super::scene::history;
 use super::site::{Answer, SiteLog};
 use crate::following::{becomes, log_of, machine, policy};
 use crate::world::{Answer as Ran, run, text, unwrapped};
@@ -52,13 +53,6 @@ async fn mirror(log: &SiteLog, dir: &Path) -> Ran {
         "--once",
     ])
     .await
-}
-
-fn history(value: &str, size: u64) -> Vec<Vec<u8>> {
-    let first = an_attestation().saying(value).bytes();
-    std::iter::once(first)
-        .chain((1..size).map(a_small_entry))
-        .collect()
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::fs;
 
 use quorix::demo::world::UserHost;
 use quorix_nix::store_path::StorePath;
-use quorix_testkit::entries::a_path;
+use quorix_testkit::entries::{a_path, a_small_entry, an_attestation};
 use quorix_trust::decision::{Decision, OperatorState, OperatorView, Outcome};
 use quorix_wire::pb::LogState;
 use tempfile::TempDir;
@@ -99,4 +99,16 @@ pub(super) fn states(decision: &Decision) -> Vec<OperatorState> {
 /// A rule for the output of this name alone.
 pub(super) fn rule(output: &str, says: &str) -> String {
     format!("rule {output} path=/nix/store/{} {says}\n", a_path(output))
+}
+
+/// The attestation of the output of this name with this value.
+pub(super) fn says(name: &str, value: &str) -> Vec<u8> {
+    an_attestation().of(name).saying(value).bytes()
+}
+
+/// A history of so many entries, of which the first gives `hello` this value.
+pub(super) fn history(value: &str, size: u64) -> Vec<Vec<u8>> {
+    std::iter::once(says("hello", value))
+        .chain((1..size).map(a_small_entry))
+        .collect()
 }

@@ -9,6 +9,7 @@ use quorix_tlog::hash::leaf_hash;
 use quorix_trust::decision::Outcome;
 use quorix_wire::pb::{LogCondition, LogState};
 
+use super::scene::history;
 use super::site::{Answer, Site, SiteLog};
 use crate::following::{becomes, client_of, log_of, machine};
 
@@ -223,9 +224,7 @@ const CASES: &[(&str, Tamper, LogCondition, &str)] = &[
 
 /// A log of five entries, the first of which says `hello`.
 async fn five(name: &str) -> SiteLog {
-    let mut entries = vec![an_attestation().bytes()];
-    entries.extend((1..5).map(a_small_entry));
-    SiteLog::publish(name, &entries).await
+    SiteLog::publish(name, &history("A", 5)).await
 }
 
 /// A machine that follows these logs, each of which is enough for an acceptance.

@@ -1,4 +1,4 @@
-//! A log on a web site of the test, which answers what it is told to: other bytes, nothing, or for ever.
+//! A log or a cache on a web site of the test, which answers what it is told to: other bytes, nothing, or for ever.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -11,6 +11,10 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_ENCODING;
 use axum::response::{IntoResponse as _, Response};
 use futures::StreamExt as _;
+use quorix_nix::fingerprint::Fingerprint;
+use quorix_nix::narinfo::{Compression, NarInfo};
+use quorix_nix::signature::Signature;
+use quorix_nix::store_path::StoreDir;
 use quorix_testkit::entries::log_key;
 use quorix_testkit::tree::Grower;
 use quorix_tlog::tile::TilePath;
@@ -177,4 +181,23 @@ impl SiteLog {
             urls.join(" ")
         )
     }
+}
+
+/// What a cache answers for these facts: where its file is, and who signed.
+pub(super) fn narinfo(facts: &Fingerprint, url: &str, signatures: Vec<Signature>) -> String {
+    let narinfo = NarInfo {
+        store_path: facts.path.clone(),
+        url: url.to_owned(),
+        compression: Compression::None,
+        file_hash: None,
+        file_size: None,
+        nar_hash: facts.nar_hash,
+        nar_size: facts.nar_size,
+        references: facts.references.clone(),
+        deriver: None,
+        signatures,
+        malformed_signatures: 0,
+        ca: None,
+    };
+    narinfo.print(&StoreDir::default())
 }

@@ -4,16 +4,14 @@ use std::fs;
 
 use quorix::demo::client::until;
 use quorix::demo::world::UserHost;
-use quorix_nix::fingerprint::Fingerprint;
 use quorix_nix::hash::NarHash;
-use quorix_nix::narinfo::{Compression, NarInfo};
 use quorix_nix::signature::SecretKey;
 use quorix_nix::store_path::StoreDir;
 use quorix_testkit::entries::{Attestation, a_path, an_attestation, bytes_of, nix_key};
 use quorix_trust::attestation::Entry;
 use quorix_wire::pb::LogState;
 
-use super::site::{Answer, Site};
+use super::site::{Answer, Site, narinfo};
 use crate::following::{FolderLog, becomes, client_of, machine, policy};
 use crate::stage::quorix;
 use crate::world::{get, run, text};
@@ -35,28 +33,6 @@ fn nar(contents: &str) -> Vec<u8> {
         nar.resize(nar.len().next_multiple_of(8), 0);
     }
     nar
-}
-
-fn narinfo(
-    facts: &Fingerprint,
-    url: &str,
-    signatures: Vec<quorix_nix::signature::Signature>,
-) -> String {
-    let narinfo = NarInfo {
-        store_path: facts.path.clone(),
-        url: url.to_owned(),
-        compression: Compression::None,
-        file_hash: None,
-        file_size: None,
-        nar_hash: facts.nar_hash,
-        nar_size: facts.nar_size,
-        references: facts.references.clone(),
-        deriver: None,
-        signatures,
-        malformed_signatures: 0,
-        ca: None,
-    };
-    narinfo.print(&StoreDir::default())
 }
 
 #[tokio::test]

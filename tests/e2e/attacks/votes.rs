@@ -6,12 +6,8 @@ use quorix_testkit::entries::{a_retraction_of, an_attestation, bytes_of};
 use quorix_tlog::note::SigningKey;
 use quorix_trust::decision::{OperatorState, Outcome};
 
-use super::scene::{Scene, operator, rule, states};
+use super::scene::{Scene, operator, rule, says, states};
 use crate::world::{run, text, unwrapped};
-
-fn says(name: &str, value: &str) -> Vec<u8> {
-    an_attestation().of(name).saying(value).bytes()
-}
 
 #[tokio::test]
 async fn nobody_gets_a_second_vote_and_no_tie_is_broken_by_the_running_program() {

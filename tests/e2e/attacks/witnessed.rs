@@ -13,6 +13,7 @@ use quorix_wire::pb;
 use quorix_wire::pb::LogState;
 
 use super::scene::{Scene, operator};
+use super::witnesses::witness_key;
 use crate::completing::{decide, hostile};
 use crate::following::{FolderLog, becomes};
 use crate::world::{run, text, unwrapped};
@@ -23,12 +24,6 @@ const HOUR_S: u64 = 3_600;
 fn now_s() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.unwrap().as_secs()
-}
-
-fn witness(name: &str) -> CosignerSigningKey {
-    let seed = [name.as_bytes()[0]; 32];
-    let name = format!("{name}.example/witness").parse().unwrap();
-    CosignerSigningKey::from_seed(name, Algorithm::Ed25519, seed)
 }
 
 fn checkpoint_of(log: &FolderLog) -> Checkpoint {
@@ -48,7 +43,7 @@ fn publish(log: &FolderLog, lines: Vec<NoteSignature>) {
 /// Publishes what a log has, cosigned by both witnesses at this time.
 fn publish_at(log: &FolderLog, at_s: u64) {
     let shown = checkpoint_of(log);
-    let by = |name: &str| witness(name).cosign(&shown, at_s).unwrap();
+    let by = |name: &str| witness_key(name).cosign(&shown, at_s).unwrap();
     publish(log, vec![by("victor"), by("walter")]);
 }
 
@@ -57,8 +52,8 @@ fn witnesses() -> String {
     format!(
         "witness v {} https://v.example\nwitness w {} https://w.example operator=walter\n\
          group both all v w\nquorum both\n",
-        witness("victor").verifier(),
-        witness("walter").verifier(),
+        witness_key("victor").verifier(),
+        witness_key("walter").verifier(),
     )
 }
 
@@ -112,7 +107,7 @@ async fn without_honest_and_fresh_cosignatures_of_others_no_log_of_the_running_p
     let now = now_s();
     for log in &scene.logs {
         let shown = checkpoint_of(log);
-        let by = |name: &str, at_s| witness(name).cosign(&shown, at_s).unwrap();
+        let by = |name: &str, at_s| witness_key(name).cosign(&shown, at_s).unwrap();
         let other = Checkpoint {
             size: shown.size + 1,
             ..shown.clone()
@@ -125,7 +120,7 @@ async fn without_honest_and_fresh_cosignatures_of_others_no_log_of_the_running_p
                 log,
                 vec![
                     by("victor", now),
-                    witness("walter").cosign(&other, now).unwrap(),
+                    witness_key("walter").cosign(&other, now).unwrap(),
                 ],
             ),
             "stranger" => publish(log, vec![by("victor", now), by("xaver", now)]),
@@ -224,7 +219,7 @@ fn forges_dates(answer: &mut pb::GetEvidenceResponse) {
 
 /// By the witnesses themselves, which shows that the dates are what is decided by.
 fn has_the_witnesses_keys(answer: &mut pb::GetEvidenceResponse) {
-    date_back(answer, &[witness("victor"), witness("walter")]);
+    date_back(answer, &[witness_key("victor"), witness_key("walter")]);
 }
 
 #[tokio::test]

@@ -95,11 +95,12 @@ impl Witness {
 
     pub(super) fn line(&self) -> String {
         let (name, url) = (&self.name, &self.url);
-        format!("witness {name} {} {url}\n", key(name).verifier())
+        format!("witness {name} {} {url}\n", witness_key(name).verifier())
     }
 }
 
-fn key(name: &str) -> CosignerSigningKey {
+/// The key of the witness of this name.
+pub(super) fn witness_key(name: &str) -> CosignerSigningKey {
     let mut seed = [0; 32];
     seed[..name.len()].copy_from_slice(name.as_bytes());
     let name = format!("{name}.example/witness").parse().unwrap();
@@ -123,7 +124,7 @@ async fn add_checkpoint(State((name, memory)): Shared, body: Bytes) -> (StatusCo
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let now = now.unwrap().as_secs();
     let line = |name: &str, checkpoint: &Checkpoint, at_s| {
-        format!("{}\n", key(name).cosign(checkpoint, at_s).unwrap())
+        format!("{}\n", witness_key(name).cosign(checkpoint, at_s).unwrap())
     };
     let other = Checkpoint {
         root: leaf_hash(b"another"),
@@ -296,7 +297,7 @@ async fn of_many_histories_that_a_log_shows_a_running_witness_at_once_it_cosigns
     let _ = rustls::crypto::ring::default_provider().install_default();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("witness.key");
-    fs::write(&file, key("real").to_text() + "\n").unwrap();
+    fs::write(&file, witness_key("real").to_text() + "\n").unwrap();
     let address = free_port().unwrap();
     let config = dir.path().join("quorix.toml");
     let home = dir.path().display();
