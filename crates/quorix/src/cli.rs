@@ -48,6 +48,13 @@ pub enum LogFormat {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the roles that the configuration switches on, until stopped.
+    #[command(after_help = "\
+Examples:
+  quorix serve
+  quorix serve --config alice.toml --log-format json
+
+Says on standard error what it listens on and when all roles run. SIGTERM and Ctrl-C end it in order.
+`quorix config check` says beforehand what would keep it from starting.")]
     Serve(ConfigFile),
     /// May this store path be used under the policy, and why.
     Decide(Decide),
@@ -88,11 +95,19 @@ pub enum Command {
     #[command(subcommand)]
     Hook(HookCommand),
     /// Print completions for a shell.
+    #[command(after_help = "\
+Examples:
+  quorix completions bash > /etc/bash_completion.d/quorix
+  quorix completions fish > ~/.config/fish/completions/quorix.fish")]
     Completions {
         /// Which shell.
         shell: clap_complete::Shell,
     },
     /// Print the manual page, or write one for each command.
+    #[command(after_help = "\
+Examples:
+  quorix man | man -l -
+  quorix man --dir /usr/local/share/man/man1")]
     Man {
         /// Write the pages of all commands into this folder.
         #[arg(long, value_name = "FOLDER")]
@@ -156,6 +171,13 @@ pub struct Decide {
 
 /// `demo`
 #[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  quorix demo                    tell the story, and keep the dashboard open until Ctrl-C
+  quorix demo --check            check every step and stop
+  quorix demo --samples          where Nix is not installed
+
+Exit code 0: all of it went as told; 1: something did not; 3: it could not be played.")]
 pub struct Demo {
     /// Check every step, stop everything, and exit 0 only if all of it is as told.
     #[arg(long)]
@@ -223,6 +245,12 @@ Examples:
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
     /// Read the configuration, its keys and its policy, and say what is wrong.
+    #[command(after_help = "\
+Examples:
+  quorix config check
+  quorix config check --config alice.toml
+
+Exit code 0: it is good; 2: something is wrong, and where.")]
     Check(ConfigFile),
 }
 
@@ -230,6 +258,12 @@ pub enum ConfigCommand {
 #[derive(Debug, Subcommand)]
 pub enum PolicyCommand {
     /// Read a policy and say what is wrong or worth knowing.
+    #[command(after_help = "\
+Examples:
+  quorix policy check /etc/quorix/policy
+  quorix policy check --json my-policy | jq .rules
+
+Exit code 0: it is good, whatever is worth knowing; 2: it has a mistake, and where.")]
     Check {
         /// The policy file.
         #[arg(value_name = "FILE")]
@@ -295,6 +329,10 @@ Exit code 0: the log has ended; 1: not confirmed; 2: wrong use; 3: the log could
         config: ConfigFile,
     },
     /// Print the public key of a secret key file.
+    #[command(after_help = "\
+Examples:
+  quorix key show /etc/quorix/log.key             what a policy names
+  quorix key show --index /etc/quorix/log.key     what a witness is told beside it")]
     Show {
         /// The secret key file.
         #[arg(value_name = "FILE")]
@@ -356,6 +394,10 @@ pub enum LogCommand {
     /// Print the newest entries of a log, verified.
     Tail(operate::Tail),
     /// The logs that the aggregator follows and their health; or this machine's own log.
+    #[command(after_help = "\
+Examples:
+  quorix log status
+  quorix log status --aggregator 127.0.0.1:8481 --json")]
     Status {
         /// Where the aggregator answers, instead of what the configuration says.
         #[arg(long, value_name = "ADDRESS")]
@@ -435,8 +477,17 @@ pub struct Attest {
 #[derive(Debug, Subcommand)]
 pub enum HookCommand {
     /// Nix's `post-build-hook`: note what was built, at once and without ever failing the build.
+    #[command(after_help = "\
+Example, in /etc/nix/nix.conf, where the hook is a script that calls this:
+  post-build-hook = /etc/quorix/post-build-hook
+
+Nix tells by OUT_PATHS and DRV_PATH what was built. It is noted in the outbox, and submitted by `quorix serve`.")]
     PostBuild(ConfigFile),
     /// What the outbox holds.
+    #[command(after_help = "\
+Examples:
+  quorix hook status
+  quorix hook status --json")]
     Status {
         /// Print as JSON.
         #[arg(long)]
@@ -445,4 +496,35 @@ pub enum HookCommand {
         #[command(flatten)]
         config: ConfigFile,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Command, CommandFactory as _};
+
+    use super::*;
+
+    fn without_example(command: &Command, name: &str, found: &mut Vec<String>) {
+        let mut below = command.get_subcommands().peekable();
+        let help = command.get_after_help().map(ToString::to_string);
+        let has_one = help.is_some_and(|help| help.contains("Example"));
+        if below.peek().is_none() && !has_one {
+            found.push(name.to_owned());
+        }
+        for command in below {
+            without_example(command, &format!("{name} {}", command.get_name()), found);
+        }
+    }
+
+    #[test]
+    fn every_command_shows_an_example() {
+        let mut found = Vec::new();
+        without_example(&Cli::command(), "quorix", &mut found);
+        assert_eq!(found, Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_arguments_of_all_commands_fit_together() {
+        Cli::command().debug_assert();
+    }
 }

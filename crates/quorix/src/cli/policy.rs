@@ -98,6 +98,9 @@ In the policy: rule odd set=odd.set set-key=VKEY quorum=VOTERS")]
         path: String,
     },
     /// Take out everything that has ended, and sign the set again.
+    #[command(after_help = "\
+Example:
+  quorix policy exempt prune --key set.key odd.set")]
     Prune {
         /// The key that signs the set.
         #[arg(long, value_name = "FILE")]
@@ -107,6 +110,10 @@ In the policy: rule odd set=odd.set set-key=VKEY quorum=VOTERS")]
         set: PathBuf,
     },
     /// Show a set. Exit code 1 if something in it has ended.
+    #[command(after_help = "\
+Examples:
+  quorix policy exempt list --vkey odd.example.org+4f3a…+AaX… odd.set
+  quorix policy exempt list --vkey odd.example.org+4f3a…+AaX… --json odd.set")]
     List {
         /// The vkey that it must be signed by.
         #[arg(long, value_name = "VKEY")]
