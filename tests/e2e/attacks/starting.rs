@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use quorix::demo::client::PATIENCE;
 use quorix::demo::world::{BuilderHost, free_port};
 use quorix_testkit::entries::{a_path, an_attestation, bytes_of};
 use quorix_tlog::cosignature::{Algorithm, CosignerSigningKey};
@@ -25,7 +26,9 @@ fn alice(dir: &Path) -> BuilderHost {
 /// Alters a configuration, and gives what `quorix serve` says instead of starting.
 async fn refused(host: &BuilderHost, config: &str) -> String {
     fs::write(&host.config, config).unwrap();
-    let ran = run(&["serve", "--config", text(&host.config)]).await;
+    let serve = ["serve", "--config", text(&host.config)];
+    let ran = tokio::time::timeout(PATIENCE, run(&serve)).await;
+    let ran = ran.expect("it ends instead of starting");
     assert!([2, 3].contains(&ran.code), "{}{}", ran.out, ran.err);
     unwrapped(&ran.err)
 }
@@ -165,10 +168,9 @@ async fn connections_that_are_opened_and_left_are_let_go_and_others_are_served_m
         crowd.push(TcpStream::connect(alice.public).await.unwrap());
     }
     assert_eq!(get(&url).await.0, 200);
-    let patience = std::time::Duration::from_secs(60);
     for stream in left.iter_mut().chain(&mut crowd) {
         let mut said = Vec::new();
-        let ended = tokio::time::timeout(patience, stream.read_to_end(&mut said)).await;
+        let ended = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut said)).await;
         let _ = ended.expect("it is let go");
         assert!(!String::from_utf8_lossy(&said).contains(" 200"), "{said:?}");
     }

@@ -9,7 +9,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{get as on_get, post};
-use quorix::demo::client::until;
+use quorix::demo::client::{PATIENCE, until};
 use quorix::demo::process::Process;
 use quorix::demo::world::{BuilderHost, free_port};
 use quorix_testkit::entries::{a_small_entry, log_key};
@@ -262,7 +262,9 @@ async fn what_a_witness_shows_is_believed_by_a_starting_log_only_with_its_own_si
     alice.stop().await.unwrap();
 
     let refused = async || {
-        let ran = run(&["serve", "--config", text(&alice.config)]).await;
+        let serve = ["serve", "--config", text(&alice.config)];
+        let ran = tokio::time::timeout(PATIENCE, run(&serve)).await;
+        let ran = ran.expect("it ends instead of starting");
         assert_eq!(ran.code, 3, "{}", ran.err);
         unwrapped(&ran.err)
     };
