@@ -146,7 +146,7 @@ async fn what_another_policy_would_change_is_told_before_it_is_in_force() {
         "--json",
     ])
     .await;
-    assert_eq!(everything.code, 0, "{}", everything.err);
+    assert_eq!(everything.code, 0, "{}{}", everything.out, everything.err);
     let told: serde_json::Value = serde_json::from_str(&everything.out).unwrap();
     let found = run(&["aggregator", "find", "--config", text(&config), "--all"]).await;
     assert_eq!(found.code, 0, "{}", found.err);

@@ -59,6 +59,9 @@ pub struct Try {
     /// Try it on every output that the aggregator knows.
     #[arg(long)]
     pub all: bool,
+    /// Where bytes of content-addressed paths may come from, instead of what the configuration says.
+    #[arg(long = "source", value_name = "URL")]
+    pub sources: Vec<String>,
     /// Where the aggregator answers, instead of what the configuration says.
     #[arg(long, value_name = "ADDRESS")]
     pub aggregator: Option<Address>,

@@ -2,19 +2,14 @@
 
 mod complete;
 pub(super) mod json;
+pub(super) mod local;
 
 use std::path::Path;
 use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use prometheus_client::registry::Registry;
-use quorix_nix::signature::SecretKey;
 use quorix_nix::store_path::{HashPart, StoreDir, StorePath};
-use quorix_resolver::config::ResolverConfig;
-use quorix_resolver::content::ContentChecker;
-use quorix_resolver::service::{Clock, Resolver};
-use quorix_resolver::sources::Source;
 use quorix_trust::decision::Decision;
 use quorix_trust::explain;
 use quorix_trust::policy::Policy;
@@ -24,11 +19,12 @@ use quorix_wire::pb;
 use quorix_wire::pb::aggregator_service_client::AggregatorServiceClient;
 use tonic::transport::Channel;
 
-use super::{aggregator_address, channel_to, now_s, read_policy, receipt};
+use super::{aggregator_address, channel_to, read_policy, receipt};
 use crate::cli::Decide;
 use crate::config::Config;
 use crate::output::{self, Exit, Failure};
 use crate::wiring;
+use local::LocalResolver;
 
 /// The longest that a decision may take for which every log is asked itself.
 const COMPLETING_TIMEOUT: Duration = Duration::from_secs(20 * 60);
@@ -108,37 +104,15 @@ async fn here(
     asked: &HashPart,
 ) -> Result<(Decision, Option<Completeness>), Failure> {
     let policy = Arc::new(read_policy(file)?);
-    let spool = tempfile::tempdir().map_err(Failure::unknown)?;
-    let key = SecretKey::from_seed("unused-1".parse().map_err(Failure::unknown)?, [0; 32]);
-    let mut config = ResolverConfig::new(key, spool.path().into());
-    let sources = sources(arguments);
-    let sources = sources.iter().map(|source| source.parse::<Source>());
-    config.sources = sources.collect::<Result<_, _>>().map_err(Failure::wrong)?;
-    if arguments.complete {
-        config.decision_timeout = COMPLETING_TIMEOUT;
-    }
-    // Whoever typed this waits; what a resolver does for its clients goes on without them.
-    config.hold = config.decision_timeout;
-
-    let fetcher = fetcher(arguments)?;
-    let (clock, mut registry): (Clock, _) = (Arc::new(now_s), Registry::default());
-    let content = ContentChecker::new(&config, &fetcher, clock.clone(), &mut registry)
-        .map_err(Failure::unknown)?;
-    let client = client(channel, policy.clone(), arguments)?;
-    let resolver = Resolver::new(
+    let client = client(channel, policy, arguments)?;
+    let resolver = LocalResolver::new(
         client.clone(),
-        policy,
-        config,
-        content,
-        clock,
-        &mut registry,
-    )
-    .map_err(Failure::unknown)?;
-    let decision = resolver
-        .decide(asked)
-        .await
-        .map_err(|error| Failure::unknown(error.explained()))?;
-    Ok(((*decision).clone(), client.completeness()))
+        &sources(&arguments.sources, &arguments.config.config),
+        fetcher(&arguments.config.config)?,
+        arguments.complete.then_some(COMPLETING_TIMEOUT),
+    )?;
+    let decision = resolver.decide(asked).await?;
+    Ok((decision, client.completeness()))
 }
 
 /// A client of the aggregator that completes its answers, if that is asked for.
@@ -158,22 +132,23 @@ pub(super) fn client(
             arguments.path
         ))
     })?;
-    Ok(client.completing(fetcher(arguments)?, asked))
+    Ok(client.completing(fetcher(&arguments.config.config)?, asked))
 }
 
-fn fetcher(arguments: &Decide) -> Result<Fetcher, Failure> {
-    let tls = Config::read(&arguments.config.config)
+/// What fetches from logs and sources, with the configuration's certificates where there is one.
+pub(super) fn fetcher(config: &Path) -> Result<Fetcher, Failure> {
+    let tls = Config::read(config)
         .map(|config| config.tls)
         .unwrap_or_default();
     Fetcher::with_tls(FetchLimits::default(), &wiring::tls::client(&tls)?).map_err(Failure::unknown)
 }
 
 /// Where bytes may come from: what was typed, else what the configuration says, else nowhere.
-fn sources(arguments: &Decide) -> Vec<String> {
-    if !arguments.sources.is_empty() {
-        return arguments.sources.clone();
+pub(super) fn sources(typed: &[String], config: &Path) -> Vec<String> {
+    if !typed.is_empty() {
+        return typed.to_vec();
     }
-    let config = Config::read(&arguments.config.config).ok();
+    let config = Config::read(config).ok();
     config
         .and_then(|config| config.resolver)
         .map(|resolver| resolver.sources)

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use quorix_nix::store_path::{HashPart, StorePath};
 use quorix_trust::decision::{Decision, decide_many};
 use quorix_trust::evidence::Evidence;
@@ -11,7 +12,8 @@ use quorix_wire::pb;
 use quorix_wire::pb::find_outputs_request::By;
 use serde_json::{Value, json};
 
-use super::decide::asked;
+use super::decide::local::LocalResolver;
+use super::decide::{asked, fetcher, sources};
 use super::progress::{self, counted};
 use super::{aggregator_address, channel_to, now_s, read_policy};
 use crate::cli::policy::Try;
@@ -21,6 +23,8 @@ use crate::output::{self, Exit, Failure};
 const AT_ONCE: usize = 1_000;
 /// Outputs that are tried together with everything that they refer to.
 const TRIED_AT_ONCE: usize = 64;
+/// Answers for which content-addressed paths are fetched side by side.
+const FETCHED_AT_ONCE: usize = 8;
 /// Outputs in one page of all of them.
 const PAGE: u32 = 500;
 
@@ -31,6 +35,9 @@ pub(super) async fn try_on(arguments: Try) -> Result<Exit, Failure> {
     let address = aggregator_address(arguments.aggregator.clone(), &arguments.config.config)?;
     let channel = channel_to(&address, &arguments.config.config)?;
     let client = AggregatorClient::new(channel, policy.clone());
+    let config = &arguments.config.config;
+    let sources = sources(&arguments.sources, config);
+    let resolver = LocalResolver::new(client.clone(), &sources, fetcher(config)?, None)?;
     let mut trial = Trial {
         client,
         policy,
@@ -41,7 +48,10 @@ pub(super) async fn try_on(arguments: Try) -> Result<Exit, Failure> {
         None => trial.on_everything().await,
     }
     .map_err(Failure::unknown)?;
-    let tally = trial.tally;
+    let mut tally = trial.tally;
+    if !sources.is_empty() {
+        tally.fetch_lost(&resolver).await?;
+    }
     if arguments.json {
         output::answer(format_args!("{:#}", tally.as_json()));
     } else {
@@ -154,6 +164,30 @@ impl Tally {
         if (old.outcome, old.accepted) != (new.outcome, new.accepted) {
             self.changes.push((old, new.clone()));
         }
+    }
+
+    /// Decides anew, with content-addressed paths fetched and recomputed, what would no longer be accepted: it may need no
+    /// votes, or be blocked only by what needs none.
+    async fn fetch_lost(&mut self, resolver: &LocalResolver) -> Result<(), Failure> {
+        let changes = std::mem::take(&mut self.changes);
+        let decided = stream::iter(changes).map(|(old, new)| async move {
+            let may_be_fetched = old.is_accepted() && !new.is_accepted();
+            let anew = match may_be_fetched {
+                true => resolver.decide(&new.asked).await?,
+                false => new.clone(),
+            };
+            Ok::<_, Failure>((old, new, anew))
+        });
+        let mut decided = decided.buffered(FETCHED_AT_ONCE);
+        while let Some((old, new, anew)) = decided.try_next().await? {
+            if anew.is_accepted() && !new.is_accepted() {
+                self.accepted = self.accepted.saturating_add(1);
+            }
+            if (old.outcome, old.accepted) != (anew.outcome, anew.accepted) {
+                self.changes.push((old, anew));
+            }
+        }
+        Ok(())
     }
 
     /// Answers that would no longer be accepted, or with other bytes.
