@@ -93,6 +93,7 @@ const KNOWN_ONLY_TO: &[(&str, &[&str])] = &[
     ("clap_complete", &["quorix"]),
     ("clap_mangen", &["quorix"]),
     ("indicatif", &["quorix"]),
+    ("tikv-jemallocator", &["quorix"]),
     // TLS: the program serves it, wire is the client; no service knows of it
     ("rustls", &["quorix", "quorix-wire"]),
     ("rustls-native-certs", &["quorix-wire"]),
