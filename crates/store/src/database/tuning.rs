@@ -104,8 +104,8 @@ pub(super) fn column(shape: Shape, caches: &Caches) -> Options {
         table.set_optimize_filters_for_memory(true);
     }
     if shape == Shape::Lookup {
-        // Each entry is looked up in all files. Their filters and indexes are held whole, 1.4 bytes an entry: cut into blocks
-        // and cached they cost half as much time again at ten million entries, for looking up each block.
+        // Each entry is looked up in all files. Their filters and indexes are held whole, some bytes an entry: cut into blocks,
+        // each look-up would first look for a block in the cache.
         table.set_cache_index_and_filter_blocks(false);
     } else {
         // Those of a billion keys do not fit into memory: they are cut into blocks and cached like data.
