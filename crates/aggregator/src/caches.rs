@@ -301,16 +301,8 @@ pub(crate) fn observation(
             Refusal::Unsigned
         });
     };
-    let claim = Claim {
-        store_dir: store_dir.clone(),
-        path: facts.path.clone(),
-        fingerprint: facts.digest(),
-        nar_hash: facts.nar_hash,
-        nar_size: facts.nar_size,
-        references: References::Inline(facts.references),
-    };
     Ok(Observation {
-        claim,
+        claim: Claim::of(&facts),
         public_key: line.key.clone(),
         signature: signature.clone(),
     })

@@ -88,8 +88,7 @@ impl Shared {
             let outputs: BTreeSet<HashPart> = outputs.collect();
             gathered.evidence.self_verified.extend(verified);
             if closure {
-                let reached = self.reached(&gathered, &outputs);
-                gathered = self.gather_more(gathered, reached, true).await?;
+                gathered = self.gather_reached(gathered, outputs).await?;
             }
             state = self.decide_from(gathered, &question).await?;
         }

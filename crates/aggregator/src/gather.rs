@@ -140,21 +140,21 @@ impl Shared {
         })
     }
 
-    /// Gathers further outputs into what was gathered before.
-    pub(crate) async fn gather_more(
+    /// Gathers also what these outputs reach, which turned out to need no votes.
+    pub(crate) async fn gather_reached(
         self: &Arc<Self>,
         mut gathered: Gathered,
-        wanted: BTreeSet<HashPart>,
-        closure: bool,
+        outputs: BTreeSet<HashPart>,
     ) -> Result<Gathered, AskError> {
         let shared = self.clone();
         let more = move || {
-            let waiting = shared.read_on(&mut gathered, wanted, closure);
+            let wanted = shared.reached(&gathered, &outputs);
+            let waiting = shared.read_on(&mut gathered, wanted, true);
             Ok(waiting.map(|waiting| (gathered, waiting)))
         };
         let read = self.cores.run("reading evidence", more).await?;
         let (gathered, waiting) = read?;
-        self.gather_rest(gathered, waiting, closure).await
+        self.gather_rest(gathered, waiting, true).await
     }
 
     /// Waits for caches and blobs of outputs that were read, and reads on.
@@ -265,11 +265,7 @@ impl Shared {
     }
 
     /// What these outputs refer to as far as a decision can depend on it, and is not gathered yet.
-    pub(crate) fn reached(
-        &self,
-        gathered: &Gathered,
-        outputs: &BTreeSet<HashPart>,
-    ) -> BTreeSet<HashPart> {
+    fn reached(&self, gathered: &Gathered, outputs: &BTreeSet<HashPart>) -> BTreeSet<HashPart> {
         // Signatures of caches are checked again, so it may take a while.
         let paths = reached(&self.policy, &gathered.evidence, outputs);
         let outputs = paths.iter().map(StorePath::hash_part);

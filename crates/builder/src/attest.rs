@@ -135,7 +135,7 @@ impl Attester {
             .filter(|blob| blob.len() <= BLOB_BYTES_MAX);
         let (provenance, finished_at_s) = origin(request, info);
         let build = Build {
-            claim: claim(&facts),
+            claim: Claim::of(&facts),
             content_address: info.ca.clone(),
             derivation,
             provenance,
@@ -255,17 +255,6 @@ fn origin(request: &Request, info: &PathInfo) -> (Provenance, u64) {
             (Provenance::Rebuilt, noticed)
         }
         _ => (request.provenance, registered),
-    }
-}
-
-fn claim(facts: &Fingerprint) -> Claim {
-    Claim {
-        store_dir: facts.store_dir.clone(),
-        path: facts.path.clone(),
-        fingerprint: facts.digest(),
-        nar_hash: facts.nar_hash,
-        nar_size: facts.nar_size,
-        references: References::Inline(facts.references.clone()),
     }
 }
 

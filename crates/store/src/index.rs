@@ -180,6 +180,7 @@ impl IndexStore for RocksIndex {
             &[],
             &[],
         );
+        step.read_ahead(statements)?;
         for statement in statements {
             step.add(statement)?;
         }

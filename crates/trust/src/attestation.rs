@@ -96,6 +96,19 @@ pub enum ClaimError {
 }
 
 impl Claim {
+    /// The claim of these facts, with all references in the entry.
+    #[must_use]
+    pub fn of(facts: &Fingerprint) -> Self {
+        Self {
+            store_dir: facts.store_dir.clone(),
+            path: facts.path.clone(),
+            fingerprint: facts.digest(),
+            nar_hash: facts.nar_hash,
+            nar_size: facts.nar_size,
+            references: References::Inline(facts.references.clone()),
+        }
+    }
+
     /// The whole fingerprint, if the references are known: from the entry, or from `references`, the parsed
     /// blob. `None` where they are in a blob that was not given.
     ///

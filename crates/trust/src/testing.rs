@@ -8,7 +8,7 @@ use quorix_nix::signature::SecretKey;
 use quorix_nix::store_path::{HashPart, StoreDir, StorePath};
 use quorix_tlog::note::SigningKey;
 
-use crate::attestation::{Build, Claim, Environment, Observation, Provenance, References};
+use crate::attestation::{Build, Claim, Environment, Observation, Provenance};
 use crate::decision::{Decision, decide};
 use crate::evidence::{Cosigned, Evidence, LogEvidence, LogState, Said, Source, Statement};
 use crate::policy::Policy;
@@ -153,7 +153,7 @@ impl Known {
 
 pub(crate) fn built(builder: &str, facts: &Fingerprint) -> Statement {
     let build = Build {
-        claim: claim(facts),
+        claim: Claim::of(facts),
         content_address: None,
         derivation: None,
         provenance: Provenance::Built,
@@ -180,7 +180,7 @@ pub(crate) fn built(builder: &str, facts: &Fingerprint) -> Statement {
 pub(crate) fn observed(cache: &str, facts: &Fingerprint) -> Statement {
     let key = nix_key(cache);
     let seen = Observation {
-        claim: claim(facts),
+        claim: Claim::of(facts),
         public_key: key.public_key(),
         signature: key.sign(facts),
     };
@@ -190,17 +190,6 @@ pub(crate) fn observed(cache: &str, facts: &Fingerprint) -> Statement {
         facts: Some(facts.clone()),
         inputs: None,
         withdrawn: false,
-    }
-}
-
-pub(crate) fn claim(facts: &Fingerprint) -> Claim {
-    Claim {
-        store_dir: facts.store_dir.clone(),
-        path: facts.path.clone(),
-        fingerprint: facts.digest(),
-        nar_hash: facts.nar_hash,
-        nar_size: facts.nar_size,
-        references: References::Inline(facts.references.clone()),
     }
 }
 

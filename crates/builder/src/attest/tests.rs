@@ -26,7 +26,7 @@ fn facts(references: usize) -> Fingerprint {
 
 fn build(facts: &Fingerprint) -> Build {
     Build {
-        claim: claim(facts),
+        claim: Claim::of(facts),
         content_address: None,
         derivation: None,
         provenance: Provenance::Built,

@@ -7,7 +7,7 @@ use quorix_nix::fingerprint::Fingerprint;
 use quorix_nix::hash::NarHash;
 use quorix_nix::store_path::{HashPart, StoreDir, StorePath};
 use quorix_tlog::index::Key;
-use quorix_trust::attestation::{Build, Claim, Entry, Environment, Provenance, References};
+use quorix_trust::attestation::{Build, Claim, Entry, Environment, Provenance};
 use quorix_wire::entry::{decode, encode};
 use quorix_wire::index::output_key;
 use sha2::{Digest as _, Sha256};
@@ -94,14 +94,7 @@ pub(in crate::bench) fn encoded_build(
     derivation: Option<StorePath>,
 ) -> Result<Vec<u8>, Failure> {
     let build = Build {
-        claim: Claim {
-            store_dir: facts.store_dir.clone(),
-            path: facts.path.clone(),
-            fingerprint: facts.digest(),
-            nar_hash: facts.nar_hash,
-            nar_size: facts.nar_size,
-            references: References::Inline(facts.references.clone()),
-        },
+        claim: Claim::of(facts),
         content_address: None,
         derivation: derivation.map(|drv| (drv, "out".to_owned())),
         provenance: Provenance::Built,

@@ -126,7 +126,7 @@ pub struct Find {
     pub all: bool,
     /// The most outputs that are listed.
     #[arg(long, value_name = "N")]
-    pub limit: Option<usize>,
+    pub limit: Option<std::num::NonZero<usize>>,
     /// Where the aggregator answers, instead of what the configuration says.
     #[arg(long, value_name = "ADDRESS")]
     pub aggregator: Option<Address>,

@@ -1,6 +1,6 @@
 //! `quorix aggregator …`: what an operator does about an aggregator, mostly while it is stopped.
 
-mod find;
+pub(super) mod find;
 
 use std::io::{BufWriter, Write};
 use std::path::Path;

@@ -3,15 +3,18 @@
 use std::sync::Arc;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
+use quorix_nix::fingerprint::FingerprintDigest;
 use quorix_nix::store_path::{HashPart, StorePath};
-use quorix_trust::decision::{Decision, decide_many};
+use quorix_trust::decision::{Decision, Outcome, decide_many};
 use quorix_trust::evidence::Evidence;
 use quorix_trust::policy::Policy;
 use quorix_wire::client::{AggregatorClient, ClientError};
 use quorix_wire::pb;
 use quorix_wire::pb::find_outputs_request::By;
 use serde_json::{Value, json};
+use tonic::transport::Channel;
 
+use super::aggregator::find::Pages;
 use super::decide::local::LocalResolver;
 use super::decide::{asked, fetcher, sources};
 use super::progress::{self, counted};
@@ -25,8 +28,6 @@ const AT_ONCE: usize = 1_000;
 const TRIED_AT_ONCE: usize = 64;
 /// Answers for which content-addressed paths are fetched side by side.
 const FETCHED_AT_ONCE: usize = 8;
-/// Outputs in one page of all of them.
-const PAGE: u32 = 500;
 
 /// Decides under the aggregator's policy and under another one, and tells the differences.
 pub(super) async fn try_on(arguments: Try) -> Result<Exit, Failure> {
@@ -34,7 +35,7 @@ pub(super) async fn try_on(arguments: Try) -> Result<Exit, Failure> {
     let policy = Arc::new(read_policy(&arguments.file)?);
     let address = aggregator_address(arguments.aggregator.clone(), &arguments.config.config)?;
     let channel = channel_to(&address, &arguments.config.config)?;
-    let client = AggregatorClient::new(channel, policy.clone());
+    let client = AggregatorClient::new(channel.clone(), policy.clone());
     let config = &arguments.config.config;
     let sources = sources(&arguments.sources, config);
     let resolver = LocalResolver::new(client.clone(), &sources, fetcher(config)?, None)?;
@@ -45,7 +46,7 @@ pub(super) async fn try_on(arguments: Try) -> Result<Exit, Failure> {
     };
     match root {
         Some(root) => trial.on_closure(root).await,
-        None => trial.on_everything().await,
+        None => trial.on_everything(channel).await,
     }
     .map_err(Failure::unknown)?;
     let mut tally = trial.tally;
@@ -76,9 +77,47 @@ struct Trial {
 struct Tally {
     paths: usize,
     accepted: usize,
-    changes: Vec<(Decision, Decision)>,
+    changes: Vec<Change>,
     /// Outputs of which too much was said to be tried.
     untried: Vec<HashPart>,
+}
+
+/// One answer that would change.
+struct Change {
+    output: HashPart,
+    path: String,
+    now: String,
+    then: String,
+    was: (Outcome, Option<FingerprintDigest>),
+    becomes: (Outcome, Option<FingerprintDigest>),
+}
+
+impl Change {
+    /// `None` where nothing changes.
+    fn between(old: &Decision, new: &Decision) -> Option<Self> {
+        let (was, becomes) = ((old.outcome, old.accepted), (new.outcome, new.accepted));
+        (was != becomes).then(|| Self {
+            output: new.asked.clone(),
+            path: subject(new),
+            now: old.sentence.clone(),
+            then: new.sentence.clone(),
+            was,
+            becomes,
+        })
+    }
+
+    fn is_accepted_now(&self) -> bool {
+        self.was.0 == Outcome::Accepted
+    }
+
+    fn is_accepted_then(&self) -> bool {
+        self.becomes.0 == Outcome::Accepted
+    }
+
+    /// Whether it would no longer be accepted, or with other bytes.
+    fn is_lost(&self) -> bool {
+        self.is_accepted_now() && self.was.1 != self.becomes.1
+    }
 }
 
 impl Trial {
@@ -89,37 +128,19 @@ impl Trial {
         self.compare(&evidence, &outputs).await
     }
 
-    /// Every output that the aggregator knows, page by page: memory does not grow with their number.
-    async fn on_everything(&mut self) -> Result<(), ClientError> {
+    /// Every output that the aggregator knows, page by page. Only what changes is kept, in words.
+    async fn on_everything(&mut self, channel: Channel) -> Result<(), ClientError> {
         let bar = progress::bar("trying");
-        let mut page_token = String::new();
-        loop {
-            let request = pb::FindOutputsRequest {
-                by: Some(By::Everything(true)),
-                page_size: PAGE,
-                page_token,
-            };
-            let page = self.client.find_outputs(request).await?;
-            let hash_part = |summary: &pb::OutputSummary| {
-                asked(&summary.store_path).map_err(|_| {
-                    ClientError::InvalidAnswer("the aggregator named what is no path".to_owned())
-                })
-            };
-            let outputs: Vec<HashPart> = page
-                .outputs
-                .iter()
-                .map(hash_part)
-                .collect::<Result<_, _>>()?;
+        let mut pages = Pages::new(channel, By::Everything(true));
+        while let Some(page) = pages.next(usize::MAX).await? {
+            let outputs = page.iter().map(hash_part).collect::<Result<Vec<_>, _>>()?;
             for some in outputs.chunks(TRIED_AT_ONCE) {
                 self.on_some(some).await?;
             }
             let done = u64::try_from(self.tally.paths).unwrap_or(u64::MAX);
             progress::stands(&bar, done, done);
-            if page.next_page_token.is_empty() {
-                return Ok(());
-            }
-            page_token = page.next_page_token;
         }
+        Ok(())
     }
 
     /// These outputs, in halves where too much was said of all of them.
@@ -150,7 +171,7 @@ impl Trial {
             for (old, new) in old.into_iter().zip(new) {
                 let old = Decision::try_from(old)
                     .map_err(|error| ClientError::InvalidAnswer(error.to_string()))?;
-                self.tally.add(old, new);
+                self.tally.add(&old, new);
             }
         }
         Ok(())
@@ -158,33 +179,35 @@ impl Trial {
 }
 
 impl Tally {
-    fn add(&mut self, old: Decision, new: &Decision) {
+    fn add(&mut self, old: &Decision, new: &Decision) {
         self.paths = self.paths.saturating_add(1);
         self.accepted = self.accepted.saturating_add(usize::from(new.is_accepted()));
-        if (old.outcome, old.accepted) != (new.outcome, new.accepted) {
-            self.changes.push((old, new.clone()));
-        }
+        self.changes.extend(Change::between(old, new));
     }
 
     /// Decides anew, with content-addressed paths fetched and recomputed, what would no longer be accepted: it may need no
     /// votes, or be blocked only by what needs none.
     async fn fetch_lost(&mut self, resolver: &LocalResolver) -> Result<(), Failure> {
         let changes = std::mem::take(&mut self.changes);
-        let decided = stream::iter(changes).map(|(old, new)| async move {
-            let may_be_fetched = old.is_accepted() && !new.is_accepted();
+        let decided = stream::iter(changes).map(|change| async move {
+            let may_be_fetched = change.is_accepted_now() && !change.is_accepted_then();
             let anew = match may_be_fetched {
-                true => resolver.decide(&new.asked).await?,
-                false => new.clone(),
+                true => Some(resolver.decide(&change.output).await?),
+                false => None,
             };
-            Ok::<_, Failure>((old, new, anew))
+            Ok::<_, Failure>((change, anew))
         });
         let mut decided = decided.buffered(FETCHED_AT_ONCE);
-        while let Some((old, new, anew)) = decided.try_next().await? {
-            if anew.is_accepted() && !new.is_accepted() {
-                self.accepted = self.accepted.saturating_add(1);
+        while let Some((mut change, anew)) = decided.try_next().await? {
+            if let Some(anew) = anew {
+                self.accepted = self
+                    .accepted
+                    .saturating_add(usize::from(anew.is_accepted()));
+                change.becomes = (anew.outcome, anew.accepted);
+                change.then = anew.sentence;
             }
-            if (old.outcome, old.accepted) != (anew.outcome, anew.accepted) {
-                self.changes.push((old, anew));
+            if change.was != change.becomes {
+                self.changes.push(change);
             }
         }
         Ok(())
@@ -192,14 +215,13 @@ impl Tally {
 
     /// Answers that would no longer be accepted, or with other bytes.
     fn lost(&self) -> usize {
-        let lost = self.changes.iter();
-        lost.filter(|(old, new)| old.is_accepted() && old.accepted != new.accepted)
-            .count()
+        let lost = self.changes.iter().filter(|change| change.is_lost());
+        lost.count()
     }
 
     fn as_json(&self) -> Value {
-        let changes = self.changes.iter().map(|(old, new)| {
-            json!({"path": subject(new), "now": old.sentence, "then": new.sentence, "accepted_now": old.is_accepted(), "accepted_then": new.is_accepted()})
+        let changes = self.changes.iter().map(|change| {
+            json!({"path": change.path, "now": change.now, "then": change.then, "accepted_now": change.is_accepted_now(), "accepted_then": change.is_accepted_then()})
         });
         let changes: Vec<_> = changes.collect();
         let untried: Vec<_> = self.untried.iter().map(HashPart::as_str).collect();
@@ -207,13 +229,11 @@ impl Tally {
     }
 
     fn tell(&self) {
-        for (old, new) in &self.changes {
-            output::answer(format_args!(
-                "{}\n  now:  {}\n  then: {}\n",
-                subject(new),
-                old.sentence,
-                new.sentence
-            ));
+        for Change {
+            path, now, then, ..
+        } in &self.changes
+        {
+            output::answer(format_args!("{path}\n  now:  {now}\n  then: {then}\n"));
         }
         for output in &self.untried {
             output::answer(format_args!(
@@ -231,6 +251,14 @@ impl Tally {
             counted(self.changes.len() as u64, "answer", "answers")
         ));
     }
+}
+
+/// The hash part of what an aggregator found, in whatever store directory.
+fn hash_part(found: &pb::OutputSummary) -> Result<HashPart, ClientError> {
+    let base = found.store_path.rsplit('/').next().unwrap_or_default();
+    let path: Result<StorePath, _> = base.parse();
+    let path = path.map_err(|error| ClientError::InvalidAnswer(error.to_string()))?;
+    Ok(path.hash_part())
 }
 
 fn subject(decision: &Decision) -> String {

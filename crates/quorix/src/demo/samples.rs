@@ -14,7 +14,7 @@ use quorix_nix::nar::{Hasher, Node};
 use quorix_nix::narinfo::{Compression, NarInfo};
 use quorix_nix::signature::PublicKey;
 use quorix_nix::store_path::{HashPart, StoreDir, StorePath};
-use quorix_trust::attestation::{Build, Claim, Entry, Environment, Provenance, References};
+use quorix_trust::attestation::{Build, Claim, Entry, Environment, Provenance};
 use quorix_wire::address::Address;
 use quorix_wire::channel;
 use quorix_wire::client::LogClient;
@@ -209,14 +209,7 @@ impl Samples {
 }
 
 fn attestation(builder: &BuilderHost, facts: &Fingerprint) -> Result<Vec<u8>, Failure> {
-    let claim = Claim {
-        store_dir: facts.store_dir.clone(),
-        path: facts.path.clone(),
-        fingerprint: facts.digest(),
-        nar_hash: facts.nar_hash,
-        nar_size: facts.nar_size,
-        references: References::Inline(facts.references.clone()),
-    };
+    let claim = Claim::of(facts);
     let build = Build {
         claim,
         content_address: None,

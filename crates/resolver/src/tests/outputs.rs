@@ -11,7 +11,7 @@ use quorix_nix::narinfo::{Compression, NarInfo};
 use quorix_nix::signature::SecretKey;
 use quorix_nix::store_path::{StoreDir, StorePath};
 use quorix_testkit::entries::{a_path, an_attestation, bytes_of};
-use quorix_trust::attestation::{Build, Claim, Entry, Observation, References};
+use quorix_trust::attestation::{Build, Claim, Entry, Observation};
 use tokio::io::AsyncReadExt as _;
 
 /// An output and its bytes.
@@ -92,15 +92,7 @@ impl Output {
     }
 
     fn claim(&self) -> Claim {
-        let facts = self.facts();
-        Claim {
-            store_dir: facts.store_dir.clone(),
-            path: facts.path.clone(),
-            fingerprint: facts.digest(),
-            nar_hash: facts.nar_hash,
-            nar_size: facts.nar_size,
-            references: References::Inline(facts.references),
-        }
+        Claim::of(&self.facts())
     }
 
     /// "I built this", with a Nix signature, and the derivation of this name.

@@ -1,7 +1,8 @@
 //! How RocksDB is set up: durability first, then a small memory footprint, then speed.
 //!
-//! Memory: 32 MiB of cache, which also holds the indexes and filters of the files; up to 48 MiB for tiles of hashes, which
-//! only reading them fills; 24 MiB of write buffers, all column families together; a few MiB for at most 512 open files.
+//! Memory: 32 MiB of cache, which also holds the indexes and filters of the files, but those of leaf hashes, which are held
+//! whole and grow with the log by 10 bits an entry and more; up to 48 MiB for tiles of hashes, which only reading them fills;
+//! 24 MiB of write buffers, all column families together; a few MiB for at most 512 open files.
 
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, Cache, DBCompressionType, DBRecoveryMode, LogLevel,

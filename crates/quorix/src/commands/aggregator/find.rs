@@ -1,5 +1,7 @@
 //! `quorix aggregator find`: outputs by what else was said of them.
 
+use std::num::NonZero;
+
 use quorix_nix::hash::NarHash;
 use quorix_wire::client::ClientError;
 use quorix_wire::pb;
@@ -7,11 +9,13 @@ use quorix_wire::pb::find_outputs_request::By;
 use quorix_wire::pb::follow_service_client::FollowServiceClient;
 use serde_json::json;
 
+use tonic::transport::Channel;
+
 use crate::cli::aggregator::Find;
 use crate::commands::{aggregator_address, channel_to};
 use crate::output::{self, Exit, Failure};
 
-/// Outputs in one answer of the aggregator.
+/// The most outputs in one answer of an aggregator.
 const PAGE: usize = 500;
 
 /// Lists outputs page by page.
@@ -19,31 +23,65 @@ pub(super) async fn run(arguments: Find) -> Result<Exit, Failure> {
     let by = by(&arguments)?;
     let file = &arguments.config.config;
     let address = aggregator_address(arguments.aggregator.clone(), file)?;
-    let mut client = FollowServiceClient::new(channel_to(&address, file)?);
-    let (mut listed, mut page_token) = (0_usize, String::new());
-    let most = arguments.limit.unwrap_or(usize::MAX);
+    let mut pages = Pages::new(channel_to(&address, file)?, by);
+    let mut listed = 0_usize;
+    let most = arguments.limit.map_or(usize::MAX, NonZero::get);
     while listed < most {
-        let page_size = PAGE.min(most.saturating_sub(listed));
-        let request = pb::FindOutputsRequest {
-            by: Some(by.clone()),
-            page_size: u32::try_from(page_size).unwrap_or(u32::MAX),
-            page_token,
-        };
-        let page = client.find_outputs(request).await.map_err(|status| {
-            let error = ClientError::from(status);
-            Failure::unknown(format!("{error} (asked at {address})"))
-        })?;
-        let page = page.into_inner();
-        for found in page.outputs.iter().take(page_size) {
+        let page = pages.next(most.saturating_sub(listed)).await;
+        let page =
+            page.map_err(|error| Failure::unknown(format!("{error} (asked at {address})")))?;
+        let Some(page) = page else { break };
+        for found in &page {
             tell(found, arguments.json);
         }
-        listed = listed.saturating_add(page.outputs.len());
-        page_token = page.next_page_token;
-        if page_token.is_empty() {
-            break;
-        }
+        listed = listed.saturating_add(page.len());
     }
     Ok(if listed == 0 { Exit::No } else { Exit::Yes })
+}
+
+/// What an aggregator finds, page by page.
+pub(in crate::commands) struct Pages {
+    client: FollowServiceClient<Channel>,
+    by: By,
+    /// From the page before; `None` after the last one.
+    token: Option<String>,
+}
+
+impl Pages {
+    pub(in crate::commands) fn new(channel: Channel, by: By) -> Self {
+        Self {
+            client: FollowServiceClient::new(channel),
+            by,
+            token: Some(String::new()),
+        }
+    }
+
+    /// At most `most` further outputs; `None` where there are no more.
+    ///
+    /// # Errors
+    /// The aggregator does not answer, or with pages that do not go on.
+    pub(in crate::commands) async fn next(
+        &mut self,
+        most: usize,
+    ) -> Result<Option<Vec<pb::OutputSummary>>, ClientError> {
+        let Some(token) = self.token.take() else {
+            return Ok(None);
+        };
+        let most = PAGE.min(most);
+        let request = pb::FindOutputsRequest {
+            by: Some(self.by.clone()),
+            page_size: u32::try_from(most).unwrap_or(u32::MAX),
+            page_token: token.clone(),
+        };
+        let page = self.client.find_outputs(request).await?.into_inner();
+        let next = Some(page.next_page_token).filter(|next| !next.is_empty());
+        if page.outputs.len() > most || next.as_ref() == Some(&token) {
+            let reason = "the aggregator's pages are longer than asked for, or do not go on";
+            return Err(ClientError::InvalidAnswer(reason.to_owned()));
+        }
+        self.token = next;
+        Ok(Some(page.outputs))
+    }
 }
 
 fn by(arguments: &Find) -> Result<By, Failure> {
