@@ -78,7 +78,7 @@ fn logged(seen: &Snapshot, index: u64, found: &Found) -> Result<pb::LoggedEntry,
     let retraction = match found.withdrawn_by {
         Some(by) => Some(pb::LoggedRetraction {
             index: by,
-            entry: Entries::new(seen.mirror.clone()).entry(by)?,
+            entry: Entries::new(seen.mirror.clone(), 0).entry(by)?,
             inclusion_proof: inclusion(seen, by)?,
         }),
         None => None,

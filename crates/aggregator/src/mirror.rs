@@ -11,8 +11,9 @@ use quorix_tlog::proof::{ProveError, TileReader};
 use quorix_tlog::tile::{TILE_WIDTH, TileId};
 use quorix_trust::ports::{StoreError, TileStore};
 
-/// Runs of neighbouring entries that a reader keeps, so that each is read once.
-const RUNS_KEPT: usize = 64;
+/// Bytes of neighbouring entries that the readers of one question keep, all logs together, so that each is read once: what
+/// a closure consists of was mostly attested together.
+pub(crate) const RUNS_KEPT_BYTES: usize = 16 << 20;
 
 /// Reads hash tiles for provers.
 pub(crate) struct Hashes<'a>(pub(crate) &'a dyn TileStore);
@@ -66,13 +67,18 @@ pub(crate) struct Entries {
     mirror: Arc<dyn TileStore>,
     /// Entries in a row as a bundle, by the index of the first.
     runs: BTreeMap<u64, Vec<u8>>,
+    kept_bytes: usize,
+    kept_bytes_max: usize,
 }
 
 impl Entries {
-    pub(crate) fn new(mirror: Arc<dyn TileStore>) -> Self {
+    /// Keeps at most `kept_bytes_max`, or what was read last.
+    pub(crate) fn new(mirror: Arc<dyn TileStore>, kept_bytes_max: usize) -> Self {
         Self {
             mirror,
             runs: BTreeMap::new(),
+            kept_bytes: 0,
+            kept_bytes_max,
         }
     }
 
@@ -92,9 +98,11 @@ impl Entries {
         let run = self.mirror.entries_around(index)?;
         let (first, run) = run.ok_or_else(|| missing(id))?;
         let entry = entry_of(&run, first, index).ok_or_else(|| missing(id))?;
-        if self.runs.len() >= RUNS_KEPT {
+        if self.kept_bytes.saturating_add(run.len()) > self.kept_bytes_max {
             self.runs.clear();
+            self.kept_bytes = 0;
         }
+        self.kept_bytes = self.kept_bytes.saturating_add(run.len());
         self.runs.insert(first, run);
         Ok(entry)
     }

@@ -288,9 +288,14 @@ impl Database {
 
     /// An empty batch.
     pub(crate) fn batch(&self) -> Batch<'_> {
+        self.batch_of(0)
+    }
+
+    /// An empty batch with room for this many bytes: one that grows is copied each time that it doubles.
+    pub(crate) fn batch_of(&self, bytes: usize) -> Batch<'_> {
         Batch {
             database: self,
-            batch: WriteBatch::default(),
+            batch: WriteBatch::with_capacity_bytes(bytes),
         }
     }
 

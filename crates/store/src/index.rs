@@ -61,6 +61,10 @@ const LAYOUT: Layout = Layout {
 const COUNTS: &[u8] = b"counts";
 const OPAQUE: &[u8] = b"opaque/";
 
+/// About how many bytes a statement adds to a batch besides its entry: the row of its output with what others said, and
+/// what it is found by.
+const BESIDE_AN_ENTRY: usize = 800;
+
 /// Length of what tells mirrors apart in keys. Origins come from the user's own policy: 128 bits are plenty.
 const PREFIX_BYTES: usize = 16;
 
@@ -144,7 +148,9 @@ impl IndexStore for RocksIndex {
         for (leaf, by) in &batch.retractions {
             step.withdraw(leaf, *by)?;
         }
-        let mut writes = self.database.batch();
+        let rows = batch.statements.len().saturating_mul(BESIDE_AN_ENTRY);
+        let bytes = tree.bytes_of(&batch.tree, 20).saturating_add(rows);
+        let mut writes = self.database.batch_of(bytes);
         tree.write(&mut writes, &batch.tree, |index| step.beside_leaf(index))?;
         if batch.opaque > 0 {
             let opaque = self.read_opaque(&prefix)?.saturating_add(batch.opaque);
@@ -196,6 +202,15 @@ impl IndexStore for RocksIndex {
     fn statements(&self, output: &HashPart) -> Result<Vec<IndexedStatement>, StoreError> {
         let rows = step::read_rows(&self.database, output)?;
         Ok(rows.into_iter().map(|row| row.statement).collect())
+    }
+
+    fn statements_of(
+        &self,
+        outputs: &[HashPart],
+    ) -> Result<Vec<Vec<IndexedStatement>>, StoreError> {
+        let rows = step::read_many(&self.database, outputs)?.into_iter();
+        let statements = rows.map(|rows| rows.into_iter().map(|row| row.statement).collect());
+        Ok(statements.collect())
     }
 
     fn keep_checkpoint(

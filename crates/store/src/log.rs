@@ -132,7 +132,8 @@ impl LogStore for RocksLog {
         let _writer = self.database.lock();
         self.tree().check_size(expected)?;
         self.tree().check_full_tiles(expected, &batch.tree)?;
-        let mut writes = self.database.batch();
+        let bytes = self.tree().bytes_of(&batch.tree, 0);
+        let mut writes = self.database.batch_of(bytes);
         self.tree()
             .write(&mut writes, &batch.tree, |_| Vec::new())?;
         for (leaf, index) in &batch.retractions {

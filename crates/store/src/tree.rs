@@ -4,7 +4,7 @@
 //! in keys are big-endian, so that neighbours lie together. Never looks into an entry.
 
 use quorix_tlog::bundle;
-use quorix_tlog::hash::Hash;
+use quorix_tlog::hash::{HASH_LENGTH, Hash};
 use quorix_tlog::tile::{TILE_WIDTH, TileId, TileLevel};
 use quorix_trust::attestation::BlobId;
 use quorix_trust::ports::{CommitError, Head, StoreError, TreeBatch};
@@ -31,6 +31,8 @@ pub(crate) enum Cut {
     Pieces,
 }
 
+/// Bytes of a row in a batch besides its key's prefix and what is kept in it, at most.
+const AROUND_A_ROW: usize = 24;
 /// Entries of one piece of a bundle.
 const PIECE: u64 = 16;
 
@@ -159,6 +161,24 @@ impl Tree<'_> {
             }
         }
         Ok(())
+    }
+
+    /// About how many bytes a commit of this takes in a batch, with `beside` bytes behind the index of each leaf.
+    pub(crate) fn bytes_of(&self, tree: &TreeBatch, beside: usize) -> usize {
+        let around = self.prefix.len().saturating_add(AROUND_A_ROW);
+        let tiles = tree.tiles.iter().map(|(id, tile)| {
+            let pieces = if self.is_cut(*id) {
+                tile.len() / 2_048
+            } else {
+                0
+            };
+            tile.len()
+                .saturating_add(around.saturating_mul(pieces.saturating_add(1)))
+        });
+        let leaf = around.saturating_add(HASH_LENGTH).saturating_add(beside);
+        let leaves = tree.leaves.len().saturating_mul(leaf);
+        let blobs = tree.blobs.iter().map(|(_, blob)| blob.len());
+        tiles.chain(blobs).fold(leaves, usize::saturating_add)
     }
 
     /// Adds what a commit writes. `beside` gives the bytes to keep behind the index of a leaf.

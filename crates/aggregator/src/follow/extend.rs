@@ -519,7 +519,7 @@ pub(super) fn successor_in(
     let Some(last) = size.checked_sub(1) else {
         return Ok(None);
     };
-    let bytes = Entries::new(Arc::clone(mirror)).entry(last)?;
+    let bytes = Entries::new(Arc::clone(mirror), 0).entry(last)?;
     Ok(match read(&bytes, key.name().as_str(), last, &[]).0 {
         Added::Rotation(rotation) => rotation.successor_of(key).ok().map(|key| (last, key)),
         _ => None,

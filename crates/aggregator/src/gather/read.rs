@@ -14,9 +14,11 @@ use quorix_wire::entry;
 use super::share::{Read, Values};
 use super::{Found, Gathered};
 use crate::index::references_blob;
-use crate::mirror::Entries;
+use crate::mirror::{Entries, RUNS_KEPT_BYTES};
 use crate::service::Shared;
 
+/// Rows of the index that are read together.
+const ROWS_AT_ONCE: usize = 64;
 /// Bytes that the fields around an entry take at most, its log's name aside.
 const AROUND_AN_ENTRY: usize = 128;
 /// Bytes of one hash in a proof, as it is sent.
@@ -28,47 +30,70 @@ pub(super) fn read(
     gathered: &mut Gathered,
     wanted: &BTreeSet<HashPart>,
 ) -> Result<(), StoreError> {
+    let kept_of_each = RUNS_KEPT_BYTES / gathered.logs.len().max(1);
     let mut entries: BTreeMap<String, Entries> = gathered
         .logs
         .iter()
-        .map(|seen| (seen.log.origin.clone(), Entries::new(seen.mirror.clone())))
+        .map(|seen| {
+            let entries = Entries::new(seen.mirror.clone(), kept_of_each);
+            (seen.log.origin.clone(), entries)
+        })
         .collect();
-    for output in wanted {
-        // Of a log that was left out before, what stays of it is read already.
-        let is_read = gathered.found.contains_key(output);
-        let skipped = is_read.then(|| gathered.shares.left_out());
-        let skipped = skipped.unwrap_or_default();
-        gathered.begin(output);
-        let mut values = Values::new();
-        for indexed in shared.index.statements(output)? {
-            if let Place::Leaf { origin, .. } = &indexed.place
-                && gathered.shares.is_left_out(origin)
-            {
-                let size = gathered.log(origin).map_or(0, super::Snapshot::size);
-                let may_stay = gathered.shares.may_stay(origin, &indexed, size, &values);
-                if skipped.contains(origin) || !may_stay {
-                    continue;
-                }
-            }
-            let Some(one) = one(shared, gathered, &mut entries, indexed)? else {
-                continue;
-            };
-            gathered.keep(output, one, &mut values);
+    let wanted: Vec<HashPart> = wanted.iter().cloned().collect();
+    for some in wanted.chunks(ROWS_AT_ONCE) {
+        let indexed = shared.index.statements_of(some)?;
+        for (output, indexed) in some.iter().zip(indexed) {
+            read_one(shared, gathered, &mut entries, output, indexed)?;
             if gathered.shares.is_exceeded() {
                 // The caller refuses; no more of it is held in memory until then.
                 return Ok(());
             }
         }
-        let statements = gathered.evidence.outputs.get(output);
-        let statements = statements.map(Vec::as_slice).unwrap_or_default();
-        for (position, cache) in shared.policy.caches.iter().enumerate() {
-            // A signature that a log carries may be an old one, chosen by whoever keeps the log: the cache itself is
-            // asked all the same, so that it is known if it signed two values.
-            if !statements.iter().any(|statement| {
-                statement.source == Source::Unlogged && statement.is_signed_by(&cache.key)
-            }) {
-                gathered.unheard.insert((position, output.clone()));
+    }
+    Ok(())
+}
+
+/// Reads what the index knows of one output.
+fn read_one(
+    shared: &Shared,
+    gathered: &mut Gathered,
+    entries: &mut BTreeMap<String, Entries>,
+    output: &HashPart,
+    indexed: Vec<IndexedStatement>,
+) -> Result<(), StoreError> {
+    // Of a log that was left out before, what stays of it is read already.
+    let is_read = gathered.found.contains_key(output);
+    let skipped = is_read.then(|| gathered.shares.left_out());
+    let skipped = skipped.unwrap_or_default();
+    gathered.begin(output);
+    let mut values = Values::new();
+    for indexed in indexed {
+        if let Place::Leaf { origin, .. } = &indexed.place
+            && gathered.shares.is_left_out(origin)
+        {
+            let size = gathered.log(origin).map_or(0, super::Snapshot::size);
+            let may_stay = gathered.shares.may_stay(origin, &indexed, size, &values);
+            if skipped.contains(origin) || !may_stay {
+                continue;
             }
+        }
+        let Some(one) = one(shared, gathered, entries, indexed)? else {
+            continue;
+        };
+        gathered.keep(output, one, &mut values);
+        if gathered.shares.is_exceeded() {
+            return Ok(());
+        }
+    }
+    let statements = gathered.evidence.outputs.get(output);
+    let statements = statements.map(Vec::as_slice).unwrap_or_default();
+    for (position, cache) in shared.policy.caches.iter().enumerate() {
+        // A signature that a log carries may be an old one, chosen by whoever keeps the log: the cache itself is
+        // asked all the same, so that it is known if it signed two values.
+        if !statements.iter().any(|statement| {
+            statement.source == Source::Unlogged && statement.is_signed_by(&cache.key)
+        }) {
+            gathered.unheard.insert((position, output.clone()));
         }
     }
     Ok(())

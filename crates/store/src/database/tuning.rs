@@ -17,6 +17,11 @@ const WRITE_BUFFER_BYTES: usize = 8 << 20;
 const WAL_BYTES: u64 = 64 << 20;
 const OPEN_FILES: i32 = 512;
 const BLOOM_BITS: f64 = 10.0;
+/// Files of random keys that pile up before they are merged: each merge writes all of the next level anew, and to ask the
+/// filters of some more files takes less.
+const UNMERGED_FILES: i32 = 12;
+/// Largest file of entry bundles: their keys ascend, so that a merge writes only the last file anew.
+const BUNDLES_FILE_BYTES: u64 = 8 << 20;
 /// Share of a write buffer for the filter of its keys.
 const MEMTABLE_BLOOM: f64 = 0.05;
 /// The fastest: each entry is compressed while others wait to be appended.
@@ -124,6 +129,9 @@ pub(super) fn column(shape: Shape, caches: &Caches) -> Options {
         // Most of what is looked up is not there: a filter says so for what is still in memory too.
         options.set_memtable_prefix_bloom_ratio(MEMTABLE_BLOOM);
         options.set_memtable_whole_key_filtering(true);
+        options.set_level_zero_file_num_compaction_trigger(UNMERGED_FILES);
+        options.set_level_zero_slowdown_writes_trigger(UNMERGED_FILES.saturating_mul(3));
+        options.set_level_zero_stop_writes_trigger(UNMERGED_FILES.saturating_mul(4));
     }
     match shape {
         Shape::Small | Shape::Hashes | Shape::Lookup => {
@@ -135,6 +143,7 @@ pub(super) fn column(shape: Shape, caches: &Caches) -> Options {
             options.set_compression_type(DBCompressionType::Lz4);
             options.set_bottommost_compression_type(DBCompressionType::Zstd);
             options.set_bottommost_compression_options(WINDOW_BITS, ZSTD_LEVEL, 0, 0, true);
+            options.set_target_file_size_base(BUNDLES_FILE_BYTES);
         }
         Shape::Blobs => {
             options.set_compression_type(DBCompressionType::Lz4);

@@ -46,7 +46,10 @@ pub(super) fn output_of(row_key: &[u8]) -> Option<HashPart> {
 }
 
 /// Everything kept of what was said of these outputs, in their order.
-fn read_many(database: &Database, outputs: &[HashPart]) -> Result<Vec<Vec<Row>>, StoreError> {
+pub(super) fn read_many(
+    database: &Database,
+    outputs: &[HashPart],
+) -> Result<Vec<Vec<Row>>, StoreError> {
     let keys: Vec<_> = outputs
         .iter()
         .map(|output| row_key(output).to_vec())

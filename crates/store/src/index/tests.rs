@@ -121,9 +121,12 @@ fn what_is_kept_up_is_what_would_be_computed_anew() {
                 "{facet:?}"
             );
         }
-        for name in 0..15 {
-            let output = a_path(&format!("p{name}")).hash_part();
-            assert_eq!(rocks.statements(&output), memory.statements(&output));
+        let names = (0..15).map(|name| a_path(&format!("p{name}")).hash_part());
+        let outputs: Vec<_> = names.rev().collect();
+        let statements = memory.statements_of(&outputs).unwrap();
+        assert_eq!(rocks.statements_of(&outputs).unwrap(), statements);
+        for (output, statements) in outputs.iter().zip(statements) {
+            assert_eq!(rocks.statements(output), Ok(statements));
         }
     }
     assert!(rocks.counts().unwrap().disagree > 0);

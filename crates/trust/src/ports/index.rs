@@ -224,6 +224,20 @@ pub trait IndexStore: Send + Sync + 'static {
     /// The store failed.
     fn statements(&self, output: &HashPart) -> Result<Vec<IndexedStatement>, StoreError>;
 
+    /// The [`statements`](Self::statements) about each of these outputs, in their order, read together.
+    ///
+    /// # Errors
+    /// The store failed.
+    fn statements_of(
+        &self,
+        outputs: &[HashPart],
+    ) -> Result<Vec<Vec<IndexedStatement>>, StoreError> {
+        outputs
+            .iter()
+            .map(|output| self.statements(output))
+            .collect()
+    }
+
     /// Keeps a checkpoint that the log's key signed, durably; the first one of a size stays. Of those of more entries than
     /// are mirrored at most [`AHEAD_MAX`] stay, as [`thinned`] says.
     ///
