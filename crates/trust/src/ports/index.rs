@@ -225,7 +225,7 @@ pub trait IndexStore: Send + Sync + 'static {
     fn statements(&self, output: &HashPart) -> Result<Vec<IndexedStatement>, StoreError>;
 
     /// Keeps a checkpoint that the log's key signed, durably; the first one of a size stays. Of those of more entries than
-    /// are mirrored at most [`AHEAD_MAX`] stay, as [`thinned`] says.
+    /// are mirrored at most [`AHEAD_MAX`] stay, as [`forgotten`] says.
     ///
     /// # Errors
     /// The store failed.
