@@ -1,4 +1,5 @@
-//! Hash tiles in memory, to prove from.
+//! Hash tiles in memory, to prove from. A file that several test programs and a benchmark take in: this crate has none of
+//! ours below it, so nowhere else can it be had by all of them.
 
 use std::collections::BTreeMap;
 
