@@ -81,7 +81,7 @@ starting, or a role failed.")]
     /// Make tokens, with which a builder elsewhere submits to a log.
     #[command(subcommand)]
     Token(TokenCommand),
-    /// Look at logs.
+    /// Look at logs, and look after that of this machine.
     #[command(subcommand)]
     Log(LogCommand),
     /// Look after this machine's aggregator.
@@ -402,7 +402,7 @@ Exit code 0: made; 2: wrong use, or the file is there already; 3: the system gav
 pub enum LogCommand {
     /// Copy a log into a folder that any web server can serve.
     Export(operate::Export),
-    /// Check a whole log: every entry, tile, blob and signature.
+    /// Check a whole log: every entry, tile and blob, and the signature over them.
     Fsck(operate::Fsck),
     /// Write a file that shows that a log has an entry.
     Proof(operate::Proof),
