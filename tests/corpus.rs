@@ -20,6 +20,7 @@ use quorix_testkit::entries::{
 use quorix_testkit::tree::naive_bundle;
 use quorix_tlog::hash::{EMPTY_ROOT, leaf_hash};
 use quorix_tlog::note::{SignedNote, SigningKey};
+use quorix_trust::policy::Policy;
 
 #[path = "fuzz/targets.rs"]
 mod targets;
@@ -84,6 +85,16 @@ fn what_the_program_itself_writes_passes_every_target() {
             fs::write(folder.join(format!("seed-{number:02}")), data).unwrap();
         }
     }
+}
+
+const HASH_PART: &str = "93a4fjryvg1hz7bxki7wzd9cznsm20yx";
+
+/// The example in the user's guide that uses most of the language.
+fn guides_policy() -> &'static str {
+    let (_, after) = include_str!("../docs/guides/user.md")
+        .split_once("uses most of the language:\n\n```\n")
+        .unwrap();
+    after.split_once("```").unwrap().0
 }
 
 fn seeds() -> Vec<(&'static str, usize, Vec<u8>)> {
@@ -155,7 +166,22 @@ fn seeds() -> Vec<(&'static str, usize, Vec<u8>)> {
         )
     };
     let policy = format!("{}{}{policy}", builder("alice"), builder("bob"));
-    add("policy", vec![policy.into_bytes()]);
+    let rarer = format!(
+        "{}{}quorum none\nvoters two all alice bob\nvoters one any alice bob\n\
+         rule odd path=/nix/store/{HASH_PART}-odd quorum=one level=path mode=deny\n\
+         rule built quorum=one veto=two level=build grace=3d mode=enforce\n\
+         rule main quorum=two level=resolved fallback=built\ndefault main\n\
+         also arm system=aarch64-linux quorum=two\nalso drv drv=/nix/store/{HASH_PART}-x.drv quorum=two\n\
+         disregard bob /nix/store/{HASH_PART}-odd {}\n",
+        builder("alice"),
+        builder("bob"),
+        "0".repeat(64),
+    );
+    let policies = [policy, guides_policy().to_owned(), rarer];
+    for policy in &policies {
+        Policy::parse(policy).unwrap_or_else(|error| panic!("{error}\n{policy}"));
+    }
+    add("policy", policies.map(String::into_bytes).to_vec());
     add("index_answer", targets::honest_answers().to_vec());
     add("witness_reply", vec![b"0\n".to_vec(), b"70000\n".to_vec()]);
     seeds

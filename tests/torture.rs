@@ -44,7 +44,7 @@ mod oracle;
 mod power_cut;
 #[path = "torture/rivals.rs"]
 mod rivals;
-#[path = "torture/tiles.rs"]
+#[path = "../crates/tlog/tests/memory/tiles.rs"]
 mod tiles;
 #[path = "torture/witness_host.rs"]
 mod witness_host;

@@ -124,6 +124,21 @@ async fn a_builder_elsewhere_submits_over_tls_with_a_token_and_its_captured_requ
     .await
     .unwrap();
 
+    // So does whoever asks the log itself, with a configuration that names that authority and not without one.
+    let alice = world.builder("alice");
+    let (vkey, url) = (
+        alice.vkey().to_string(),
+        format!("https://{}", alice.public),
+    );
+    let tail = ["log", "tail", "--log", &vkey, "--url", &url, "--config"];
+    let told = |config: &Path| {
+        let mut quorix = std::process::Command::new(quorix());
+        quorix.args(tail).arg(config).output().unwrap()
+    };
+    let (known, unknown) = (told(&user.config), told(&home.join("no-configuration")));
+    assert_eq!(known.status.code(), Some(0), "{known:?}");
+    assert_eq!(unknown.status.code(), Some(3), "{unknown:?}");
+
     let channel = over_tls(&authority, &submit);
     let token: Token = fs::read_to_string(&token_file).unwrap().parse().unwrap();
     let captured = captured(&channel, &token).await;

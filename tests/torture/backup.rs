@@ -114,6 +114,14 @@ async fn a_backup_of_the_newest_state_goes_on_once_its_operator_says_so() {
     let ended = log.start().await.unwrap_err();
     let copy = "this database is a copy that a backup made, with 3 entries.";
     assert!(flat(&ended.said).contains(copy), "{}", ended.said);
+    // Another number than the database's is a wrong argument, and changes nothing: it is a copy as before.
+    let (code, _, err) = run(&log, &["log", "adopt", "--confirm-size", "2"]).await;
+    assert_eq!(code, 2, "{err}");
+    let wrong = "the database holds 3 entries, not the 2 that were confirmed. Nothing was changed; make sure which database \
+                 this is before you confirm 3";
+    assert!(flat(&err).contains(wrong), "{err}");
+    let ended = log.start().await.unwrap_err();
+    assert!(flat(&ended.said).contains(copy), "{}", ended.said);
     let (code, _, err) = run(&log, &["log", "adopt", "--confirm-size", "3"]).await;
     assert_eq!(code, 0, "{err}");
     log.start().await.unwrap();

@@ -9,12 +9,18 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use quorix::demo::client::until;
+use quorix_tlog::hash::EMPTY_ROOT;
+use quorix_tlog::tlog_policy::TlogPolicy;
+
 use crate::dice::{Dice, number};
 use crate::hammer::{Hammer, submit_again};
 use crate::host::{LogHost, copy};
 use crate::interposed;
 use crate::oracle::{Broken, Oracle};
 use crate::power_cut::Disk;
+use crate::witness_host::WitnessHost;
+use crate::witnessed::assert_cosigned;
 
 /// A log on a disk that loses what was not synced.
 struct Cut {
@@ -23,6 +29,8 @@ struct Cut {
     numbers: Arc<AtomicU64>,
     unknown: Vec<Vec<u8>>,
     disk: Disk,
+    /// Whose cosignature the log publishes with, where there is one. It keeps its power.
+    witness: Option<WitnessHost>,
 }
 
 impl Cut {
@@ -36,7 +44,19 @@ impl Cut {
             oracle: Oracle::default(),
             numbers: Arc::default(),
             unknown: Vec::new(),
+            witness: None,
         }
+    }
+
+    async fn with_a_witness() -> Self {
+        let mut cut = Self::new(None);
+        let (mut witness, file) = (WitnessHost::of(&cut.log), cut.log.path("witnesses"));
+        fs::write(&file, witness.policy()).unwrap();
+        cut.log
+            .configure(&format!("witness_policy = \"{}\"\n", file.display()));
+        witness.start().await.unwrap();
+        cut.witness = Some(witness);
+        cut
     }
 
     /// Starts, is held to everything that it promised before, is hammered, and loses its power.
@@ -49,6 +69,9 @@ impl Cut {
         }
         let ended = self.log.start().await;
         ended.map_err(|ended| format!("the log does not start: {ended:?}"))?;
+        if let Some(witness) = &self.witness {
+            published_again(&self.log, &mut self.oracle, witness).await?;
+        }
         self.oracle.check_everything(&self.log).await?;
         let offset = usize::try_from(dice.below(1000)).unwrap();
         let unknown = std::mem::take(&mut self.unknown);
@@ -64,6 +87,47 @@ impl Cut {
         self.log.kill().await;
         self.disk.lose_power(&interposed::journal(&self.log), dice);
     }
+}
+
+/// What was published last is noted without a sync: after a power cut an older one may be shown, but a cosigned one, and
+/// only until all that anybody ever saw is cosigned again.
+async fn published_again(
+    log: &LogHost,
+    oracle: &mut Oracle,
+    witness: &WitnessHost,
+) -> Result<(), Broken> {
+    let policy = TlogPolicy::parse(witness.policy().as_bytes()).unwrap();
+    let (needed, mut shown) = (oracle.published(), Ok((0, EMPTY_ROOT)));
+    let waiting = until("all that was seen is published again", async || {
+        assert_cosigned(log, &policy).await;
+        shown = oracle.saw(&log.get("checkpoint").await?);
+        let is_broken_or_there = shown.as_ref().map_or(true, |(size, _)| *size >= needed);
+        is_broken_or_there.then_some(())
+    });
+    let waited = waiting.await;
+    let (size, _) = shown?;
+    waited.map_err(|error| format!("{error}: {size} of {needed} entries"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lost_sync_a_witnessed_log_publishes_all_that_was_seen_again_and_nothing_that_is_not_cosigned()
+ {
+    let (cuts, seed) = (
+        number("QUORIX_WITNESSED_POWER_CUTS", 20),
+        number("QUORIX_SEED", 18),
+    );
+    let (mut cut, mut dice) = (Cut::with_a_witness().await, Dice::new(seed));
+    for done in 0..cuts {
+        if let Err(broken) = cut.round(&mut dice).await {
+            panic!("seed {seed}, {done} power cuts before: {broken}");
+        }
+    }
+    println!(
+        "seed {seed}: {cuts} power cuts with a witness, {} entries acknowledged, {} checkpoints seen",
+        cut.oracle.acknowledged(),
+        cut.oracle.checkpoints()
+    );
+    assert!(cut.oracle.acknowledged() > 0, "nothing was tried");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -107,7 +171,7 @@ async fn lost_sync_the_journal_tells_everything_that_was_done_to_the_files() {
     let mut dice = Dice::new(7);
     cut.log.start().await.unwrap();
     let hammer = Hammer::begin(&cut.log, &cut.numbers, &mut dice);
-    quorix::demo::client::until("some entries are in the log", async || {
+    until("some entries are in the log", async || {
         let checkpoint = cut.log.get("checkpoint").await?;
         let size: u64 = String::from_utf8(checkpoint)
             .ok()?

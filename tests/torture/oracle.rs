@@ -63,6 +63,11 @@ impl Oracle {
         self.indices.len()
     }
 
+    /// Entries of the largest checkpoint that was seen.
+    pub(crate) fn published(&self) -> u64 {
+        self.roots.keys().next_back().copied().unwrap_or(0)
+    }
+
     /// How many different checkpoints were seen.
     pub(crate) fn checkpoints(&self) -> usize {
         self.roots.len()

@@ -18,7 +18,7 @@ use crate::oracle::Oracle;
 use crate::witness_host::WitnessHost;
 
 /// What is published is cosigned, always.
-async fn assert_cosigned(log: &LogHost, policy: &TlogPolicy) {
+pub(crate) async fn assert_cosigned(log: &LogHost, policy: &TlogPolicy) {
     let published = log.get("checkpoint").await.unwrap();
     let note = SignedNote::parse(&published).unwrap();
     // The empty tree is shown before anybody has cosigned it.

@@ -69,8 +69,8 @@ impl Published {
     }
 }
 
-/// The first `width` hashes or entries of a stored tile.
-fn cut(path: TilePath, mut tile: Vec<u8>) -> Result<Vec<u8>, StoreError> {
+/// The first hashes or entries of a stored tile, as many as the path has.
+pub(crate) fn cut(path: TilePath, mut tile: Vec<u8>) -> Result<Vec<u8>, StoreError> {
     let length = match path.id.level {
         TileLevel::Hashes(_) => hashes_prefix(&tile, path.width)
             .map_err(|error| failed(path, error.to_string()))?

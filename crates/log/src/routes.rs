@@ -40,7 +40,7 @@ pub fn router(log: &Log) -> Router {
         published: log.published(),
         compressing: Arc::new(Semaphore::new(COMPRESSING_MAX)),
     };
-    Router::new()
+    let router = Router::new()
         .route("/", get(about))
         .route("/checkpoint", get(checkpoint))
         .route("/tile/{*path}", get(tile))
@@ -50,12 +50,18 @@ pub fn router(log: &Log) -> Router {
                 "there is nothing here; a log has /checkpoint, /tile/ and /blob/, and /index/ if it keeps an index",
             )
         })
+        .with_state(shown);
+    read_only(router)
+}
+
+/// Routes that are read only, by any page of any site.
+pub(crate) fn read_only(router: Router) -> Router {
+    router
         .method_not_allowed_fallback(async || Failure::Method)
         .layer(SetResponseHeaderLayer::overriding(
             ACCESS_CONTROL_ALLOW_ORIGIN,
             HeaderValue::from_static("*"),
         ))
-        .with_state(shown)
 }
 
 #[derive(Clone)]

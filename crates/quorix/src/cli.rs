@@ -54,7 +54,10 @@ Examples:
   quorix serve --config alice.toml --log-format json
 
 Says on standard error what it listens on and when all roles run. SIGTERM and Ctrl-C end it in order.
-`quorix config check` says beforehand what would keep it from starting.")]
+`quorix config check` says beforehand what would keep it from starting.
+
+Exit code 0: stopped when told to; 2: the configuration, a key or a policy is wrong; 3: something else kept it from
+starting, or a role failed.")]
     Serve(ConfigFile),
     /// May this store path be used under the policy, and why.
     Decide(Decide),
@@ -78,7 +81,7 @@ Says on standard error what it listens on and when all roles run. SIGTERM and Ct
     /// Make tokens, with which a builder elsewhere submits to a log.
     #[command(subcommand)]
     Token(TokenCommand),
-    /// Look at logs.
+    /// Look at logs, and look after that of this machine.
     #[command(subcommand)]
     Log(LogCommand),
     /// Look after this machine's aggregator.
@@ -98,7 +101,9 @@ Says on standard error what it listens on and when all roles run. SIGTERM and Ct
     #[command(after_help = "\
 Examples:
   quorix completions bash > /etc/bash_completion.d/quorix
-  quorix completions fish > ~/.config/fish/completions/quorix.fish")]
+  quorix completions fish > ~/.config/fish/completions/quorix.fish
+
+Exit code 0: printed; 2: there is no such shell.")]
     Completions {
         /// Which shell.
         shell: clap_complete::Shell,
@@ -107,7 +112,9 @@ Examples:
     #[command(after_help = "\
 Examples:
   quorix man | man -l -
-  quorix man --dir /usr/local/share/man/man1")]
+  quorix man --dir /usr/local/share/man/man1
+
+Exit code 0: printed or written; 2: the folder cannot be written.")]
     Man {
         /// Write the pages of all commands into this folder.
         #[arg(long, value_name = "FOLDER")]
@@ -198,7 +205,9 @@ pub enum BenchCommand {
 Examples:
   quorix bench aggregator                                 four logs of 126,000 made-up outputs
   quorix bench aggregator --paths nixpkgs-paths.tsv       of real ones: hash part and name in each line
-  quorix bench aggregator --outputs 2500000 --dir /mnt/disk/bench --only aggregator.catch_up")]
+  quorix bench aggregator --outputs 2500000 --dir /mnt/disk/bench --only aggregator.catch_up
+
+Exit code 0: measured, whether a target is met or not; 2: wrong use; 3: it could not be measured.")]
     Aggregator {
         /// Outputs of each log: hash part and name, separated by tabs; made up without it.
         #[arg(long, value_name = "FILE")]
@@ -224,7 +233,9 @@ Examples:
 Examples:
   quorix bench log                                        a million entries in a temporary folder
   quorix bench log --entries 10000000 --dir /mnt/disk/bench   keeps the log, and goes on with it the next time
-  quorix bench log --only log.append --json")]
+  quorix bench log --only log.append --json
+
+Exit code 0: measured, whether a target is met or not; 2: wrong use; 3: it could not be measured.")]
     Log {
         /// Entries that the log is filled with.
         #[arg(long, value_name = "N", default_value_t = 1_000_000)]
@@ -289,7 +300,9 @@ pub enum KeyCommand {
 Examples:
   quorix key generate --kind log --name logs.example.org/alice /etc/quorix/log.key
   quorix key generate --kind nix --name alice-1 /etc/quorix/nix.key
-  quorix key generate --kind witness --name alice.example.org/witness /etc/quorix/witness.key")]
+  quorix key generate --kind witness --name alice.example.org/witness /etc/quorix/witness.key
+
+Exit code 0: made; 2: wrong use, or the file is there already; 3: the system gave no randomness.")]
     Generate {
         /// What it signs.
         #[arg(long, value_enum)]
@@ -332,7 +345,9 @@ Exit code 0: the log has ended; 1: not confirmed; 2: wrong use; 3: the log could
     #[command(after_help = "\
 Examples:
   quorix key show /etc/quorix/log.key             what a policy names
-  quorix key show --index /etc/quorix/log.key     what a witness is told beside it")]
+  quorix key show --index /etc/quorix/log.key     what a witness is told beside it
+
+Exit code 0: printed; 2: this is no secret key, or not one that has such a public key.")]
     Show {
         /// The secret key file.
         #[arg(value_name = "FILE")]
@@ -366,7 +381,9 @@ Examples:
   quorix token generate --log logs.example.org/alice --name alice-ci token >> tokens   on the log's machine
 
 The secret file stays with the builder (`token` in [builder]); the line goes into the log's token file (`tokens`
-in [log]). The log stores no secret: nobody can submit with what is stored there.")]
+in [log]). The log stores no secret: nobody can submit with what is stored there.
+
+Exit code 0: made; 2: wrong use, or the file is there already; 3: the system gave no randomness.")]
     Generate {
         /// The origin of the log that it is for.
         #[arg(long, value_name = "ORIGIN")]
@@ -385,7 +402,7 @@ in [log]). The log stores no secret: nobody can submit with what is stored there
 pub enum LogCommand {
     /// Copy a log into a folder that any web server can serve.
     Export(operate::Export),
-    /// Check a whole log: every entry, tile, blob and signature.
+    /// Check a whole log: every entry, tile and blob, and the signature over them.
     Fsck(operate::Fsck),
     /// Write a file that shows that a log has an entry.
     Proof(operate::Proof),
@@ -397,7 +414,9 @@ pub enum LogCommand {
     #[command(after_help = "\
 Examples:
   quorix log status
-  quorix log status --aggregator 127.0.0.1:8481 --json")]
+  quorix log status --aggregator 127.0.0.1:8481 --json
+
+Exit code 0: all logs are live, or the own log answers; 1: some are not; 2: wrong use; 3: who was asked did not answer.")]
     Status {
         /// Where the aggregator answers, instead of what the configuration says.
         #[arg(long, value_name = "ADDRESS")]
@@ -416,7 +435,9 @@ Examples:
 
 A running log makes the copy itself, so run this as its user or as root; what is submitted meanwhile may or may not be in it.
 A log goes on from a copy only once it is confirmed that nothing was signed since: by its witnesses, or by you with
-`quorix log adopt`. A log that signs on from an old copy contradicts itself for everybody to see.")]
+`quorix log adopt`. A log that signs on from an old copy contradicts itself for everybody to see.
+
+Exit code 0: copied; 2: wrong use, or the folder is there already; 3: it could not be copied.")]
     Backup {
         /// The folder to make.
         #[arg(value_name = "FOLDER")]
@@ -435,7 +456,10 @@ After a copy was restored, or the anchor was lost. Make sure first that nobody h
 whoever follows the log. A database that its anchor or a witness shows to be an older copy is refused all the same.
 
 With size 0 a log is begun whose key was made elsewhere, so that nothing shows that it is new (`quorix key generate` leaves
-a mark beside the key). If the key has signed before, do not: bring the log's folder back.")]
+a mark beside the key). If the key has signed before, do not: bring the log's folder back.
+
+Exit code 0: it goes on from there; 2: wrong use, or the database holds another number of entries; 3: it does not go on
+from there, whatever you say.")]
     Adopt {
         /// How many entries the database holds, as the log said when it did not start.
         #[arg(long, value_name = "SIZE")]
@@ -457,7 +481,9 @@ Examples:
   quorix attest /nix/store/…-hello-2.12
   quorix attest $(nix-build -A hello)
 
-Only what this machine built is attested: Nix marks it `ultimate`. Bytes are hashed again first.")]
+Only what this machine built is attested: Nix marks it `ultimate`. Bytes are hashed again first.
+
+Exit code 0: all of it is in the log; 2: wrong use, or something of it was not built here; 3: the log could not be asked.")]
 pub struct Attest {
     /// Store paths.
     #[arg(required = true, value_name = "PATH")]
@@ -481,13 +507,17 @@ pub enum HookCommand {
 Example, in /etc/nix/nix.conf, where the hook is a script that calls this:
   post-build-hook = /etc/quorix/post-build-hook
 
-Nix tells by OUT_PATHS and DRV_PATH what was built. It is noted in the outbox, and submitted by `quorix serve`.")]
+Nix tells by OUT_PATHS and DRV_PATH what was built. It is noted in the outbox, and submitted by `quorix serve`.
+
+Exit code 0, also where nothing could be noted: a hook that fails would fail the build. Standard error says what was wrong.")]
     PostBuild(ConfigFile),
     /// What the outbox holds.
     #[command(after_help = "\
 Examples:
   quorix hook status
-  quorix hook status --json")]
+  quorix hook status --json
+
+Exit code 0: answered; 2: wrong use; 3: the outbox could not be read.")]
     Status {
         /// Print as JSON.
         #[arg(long)]
@@ -504,22 +534,33 @@ mod tests {
 
     use super::*;
 
-    fn without_example(command: &Command, name: &str, found: &mut Vec<String>) {
-        let mut below = command.get_subcommands().peekable();
+    /// Names of the commands that do something, for whose help this is not true.
+    fn whose_help(command: &Command, name: &str, lacks: fn(&str) -> bool) -> Vec<String> {
+        let below: Vec<_> = command
+            .get_subcommands()
+            .flat_map(|command| {
+                whose_help(command, &format!("{name} {}", command.get_name()), lacks)
+            })
+            .collect();
         let help = command.get_after_help().map(ToString::to_string);
-        let has_one = help.is_some_and(|help| help.contains("Example"));
-        if below.peek().is_none() && !has_one {
-            found.push(name.to_owned());
+        if command.has_subcommands() || !lacks(&help.unwrap_or_default()) {
+            return below;
         }
-        for command in below {
-            without_example(command, &format!("{name} {}", command.get_name()), found);
-        }
+        vec![name.to_owned()]
     }
 
     #[test]
     fn every_command_shows_an_example() {
-        let mut found = Vec::new();
-        without_example(&Cli::command(), "quorix", &mut found);
+        let found = whose_help(&Cli::command(), "quorix", |help| !help.contains("Example"));
+        assert_eq!(found, Vec::<String>::new());
+    }
+
+    #[test]
+    fn every_command_ends_its_help_with_its_exit_codes() {
+        let found = whose_help(&Cli::command(), "quorix", |help| {
+            let last = help.rsplit("\n\n").next().unwrap_or_default();
+            !last.starts_with("Exit code 0")
+        });
         assert_eq!(found, Vec::<String>::new());
     }
 

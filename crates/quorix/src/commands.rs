@@ -34,6 +34,7 @@ use crate::config::Config;
 use crate::output::{self, Exit, Failure};
 use crate::{bench, demo, telemetry};
 use quorix_trust::policy::{POLICY_BYTES_MAX, Policy};
+use quorix_wire::fetch::{FetchLimits, Fetcher};
 use std::future::Future;
 use std::path::{Path, PathBuf};
 
@@ -199,6 +200,15 @@ fn channel_to(
         .map(|config| config.tls)
         .unwrap_or_default();
     crate::wiring::tls::channel(address, &tls)
+}
+
+/// What fetches from logs, mirrors and sources; TLS as the configuration says, if there is one.
+fn fetcher(file: &Path) -> Result<Fetcher, Failure> {
+    let tls = Config::read(file)
+        .map(|config| config.tls)
+        .unwrap_or_default();
+    let tls = crate::wiring::tls::client(&tls)?;
+    Fetcher::with_tls(FetchLimits::default(), &tls).map_err(Failure::unknown)
 }
 
 /// Where the aggregator is: what was typed, else what the configuration says.

@@ -127,11 +127,8 @@ async fn bind_all(
                 door: others.clone(),
             },
             Listen::Tls(host) => {
-                let tls = tls.cloned().ok_or_else(|| {
-                    Failure::wrong(format!(
-                        "{key}: `{listen}` needs a certificate; add [tls] with `cert` and `key`"
-                    ))
-                })?;
+                let missing = || Failure::wrong(listen.without_certificate(key));
+                let tls = tls.cloned().ok_or_else(missing)?;
                 let socket = Socket::Tcp(bind(key, host).await?);
                 let tls = Some(Handshake {
                     tls,

@@ -35,6 +35,21 @@ struct Watched {
     seen: Vec<Stamp>,
 }
 
+/// Files as they were at one moment, before they were read.
+pub struct LookedAt {
+    files: Vec<PathBuf>,
+    stamps: Vec<Stamp>,
+}
+
+impl LookedAt {
+    /// As they are now.
+    #[must_use]
+    pub fn now(files: Vec<PathBuf>) -> Self {
+        let stamps = stamps(&files);
+        Self { files, stamps }
+    }
+}
+
 /// Everything that is read again.
 #[derive(Default)]
 pub struct Reload {
@@ -42,17 +57,26 @@ pub struct Reload {
 }
 
 impl Reload {
-    /// Adds files that were read just now. `what` names them for people; `apply` reads them again.
+    /// Adds files that were looked at before they were read for the first time: what changed since then is read again.
+    /// `what` names them for people; `apply` reads them again.
     pub fn watch(
         &mut self,
         what: &'static str,
-        files: Vec<PathBuf>,
+        before: LookedAt,
         apply: impl Fn() -> Result<(), String> + Send + 'static,
     ) {
-        self.watch_those(what, move || files.clone(), apply);
+        let LookedAt { files, stamps } = before;
+        self.watched.push(Watched {
+            what,
+            files: Box::new(move || files.clone()),
+            apply: Box::new(apply),
+            settled: Some(stamps.clone()),
+            seen: stamps,
+        });
     }
 
-    /// The same with files of which some name others, so that which they are may change as they are read.
+    /// Adds files of which some name others, so that which they are may change as they are read. They are looked at now:
+    /// whoever read them before has to read them again after this.
     pub fn watch_those(
         &mut self,
         what: &'static str,
@@ -144,7 +168,7 @@ mod tests {
     fn counting(files: Vec<PathBuf>) -> (Reload, Arc<AtomicUsize>) {
         let (mut reload, times) = (Reload::default(), Arc::new(AtomicUsize::new(0)));
         let counted = Arc::clone(&times);
-        reload.watch("test", files, move || {
+        reload.watch("test", LookedAt::now(files), move || {
             counted.fetch_add(1, Ordering::SeqCst);
             Err("never good".to_owned())
         });
@@ -189,7 +213,7 @@ mod tests {
         std::fs::write(&file, "1").unwrap();
         let (mut reload, times) = (Reload::default(), Arc::new(AtomicUsize::new(0)));
         let (counted, edited) = (Arc::clone(&times), file.clone());
-        reload.watch("test", vec![file.clone()], move || {
+        reload.watch("test", LookedAt::now(vec![file.clone()]), move || {
             if counted.fetch_add(1, Ordering::SeqCst) == 0 {
                 std::fs::write(&edited, "333").unwrap();
             }
@@ -204,6 +228,26 @@ mod tests {
             2,
             "once more, and then no more"
         );
+    }
+
+    #[test]
+    fn what_changes_between_its_first_reading_and_the_first_look_is_read_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        std::fs::write(&file, "1").unwrap();
+        let before = LookedAt::now(vec![file.clone()]);
+        let read = Arc::new(std::sync::Mutex::new(
+            std::fs::read_to_string(&file).unwrap(),
+        ));
+        std::fs::write(&file, "22").unwrap();
+        let mut reload = Reload::default();
+        let again = Arc::clone(&read);
+        reload.watch("test", before, move || {
+            *again.lock().unwrap() = std::fs::read_to_string(&file).unwrap();
+            Ok(())
+        });
+        (0..2).for_each(|_| reload.look());
+        assert_eq!(*read.lock().unwrap(), "22");
     }
 
     #[test]

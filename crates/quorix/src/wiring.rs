@@ -18,6 +18,7 @@ pub mod witness;
 
 use std::sync::Arc;
 
+use axum::Router;
 use prometheus_client::registry::Registry;
 use quorix_trust::policy::Policy;
 use quorix_wire::content::ContentVerifier;
@@ -27,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::commands::{now_s, read_policy};
 use crate::config::Config;
-use crate::listen::tls::ServerTls;
+use crate::listen::{self, Bound, tls::ServerTls};
 use crate::output::Failure;
 use crate::reload::Reload;
 
@@ -62,6 +63,16 @@ pub struct Start<'a> {
     pub stop: CancellationToken,
     /// Everything that runs until then.
     pub tasks: JoinSet<Result<(), Failure>>,
+}
+
+impl Start<'_> {
+    /// Serves these routes on every bound address until everything is to stop.
+    fn serve_http(&mut self, bound: Vec<Bound>, router: &Router) {
+        for bound in bound {
+            let serving = listen::serve_http(bound, router.clone(), self.stop.clone());
+            self.tasks.spawn(serving);
+        }
+    }
 }
 
 /// Starts every role that is switched on. All addresses are bound when this returns.
@@ -144,6 +155,6 @@ fn flatten(ended: Result<Result<(), Failure>, tokio::task::JoinError>) -> Result
 }
 
 /// What every public router gets: a panic in one request is a 500, never the end of the role.
-fn observe(router: axum::Router) -> axum::Router {
+fn observe(router: Router) -> Router {
     router.layer(tower_http::catch_panic::CatchPanicLayer::new())
 }

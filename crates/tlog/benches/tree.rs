@@ -9,16 +9,18 @@
     reason = "a benchmark tells time, prints, and fails by panicking"
 )]
 
-use std::collections::BTreeMap;
+#[path = "../tests/memory/tiles.rs"]
+mod tiles;
+
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use ct_merkle::mem_backed_tree::MemoryBackedTree;
 use quorix_tlog::compact_range::CompactRange;
 use quorix_tlog::hash::{Hash, leaf_hash};
-use quorix_tlog::proof::{TileReader, prove_inclusion, root_of, verify_inclusion};
-use quorix_tlog::tile::{Edge, TileId};
+use quorix_tlog::proof::{prove_inclusion, root_of, verify_inclusion};
 use sha2::Sha256;
+use tiles::Tiles;
 
 /// Entries of the tree in which proofs are verified.
 const SIZE: u64 = 60_000;
@@ -45,7 +47,7 @@ fn append() {
 
 fn verify() {
     let entries: Vec<Vec<u8>> = (0..SIZE).map(|n| n.to_be_bytes().to_vec()).collect();
-    let tiles = tiles(&entries);
+    let tiles = Tiles::of(entries.iter().map(|entry| leaf_hash(entry)));
     let root = root_of(&tiles, SIZE).unwrap();
     let mut peer: MemoryBackedTree<Sha256, Vec<u8>> = MemoryBackedTree::new();
     entries.iter().for_each(|entry| peer.push(entry.clone()));
@@ -107,25 +109,4 @@ fn median(mut work: impl FnMut()) -> Duration {
         .collect();
     times.sort();
     times.get(ROUNDS / 2).copied().unwrap()
-}
-
-struct Tiles(BTreeMap<TileId, Vec<Hash>>);
-
-impl TileReader for Tiles {
-    type Error = String;
-
-    fn hashes(&self, id: TileId, width: u16) -> Result<Vec<Hash>, String> {
-        let tile = self
-            .0
-            .get(&id)
-            .and_then(|tile| tile.get(..usize::from(width)));
-        tile.map(<[Hash]>::to_vec)
-            .ok_or_else(|| format!("no tile {id:?}"))
-    }
-}
-
-fn tiles(entries: &[Vec<u8>]) -> Tiles {
-    let mut edge = Edge::empty();
-    entries.iter().for_each(|entry| edge.push(leaf_hash(entry)));
-    Tiles(edge.take_changed().into_iter().collect())
 }

@@ -8,18 +8,16 @@
     reason = "tests fail by panicking"
 )]
 
-use std::collections::BTreeMap;
+#[path = "memory/tiles.rs"]
+mod tiles;
 
 use ct_merkle::mem_backed_tree::MemoryBackedTree;
 use quorix_tlog::{
     hash::{Hash, leaf_hash, node_hash},
-    proof::{
-        TileReader, prove_consistency, prove_inclusion, root_of, verify_consistency,
-        verify_inclusion,
-    },
-    tile::{Edge, TileId},
+    proof::{prove_consistency, prove_inclusion, root_of, verify_consistency, verify_inclusion},
 };
 use sha2::Sha256;
+use tiles::Tiles;
 
 const SIZES: [usize; 16] = [1, 2, 3, 4, 5, 7, 8, 9, 31, 33, 255, 256, 257, 300, 511, 513];
 
@@ -29,26 +27,8 @@ fn entries(count: usize) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// Tiles as a log stores them.
-struct Tiles(BTreeMap<TileId, Vec<Hash>>);
-
-impl TileReader for Tiles {
-    type Error = String;
-
-    fn hashes(&self, id: TileId, width: u16) -> Result<Vec<Hash>, String> {
-        let tile = self
-            .0
-            .get(&id)
-            .and_then(|tile| tile.get(..usize::from(width)));
-        tile.map(<[Hash]>::to_vec)
-            .ok_or_else(|| format!("no tile {id:?} of width {width}"))
-    }
-}
-
 fn tiles(entries: &[Vec<u8>]) -> Tiles {
-    let mut edge = Edge::empty();
-    entries.iter().for_each(|entry| edge.push(leaf_hash(entry)));
-    Tiles(edge.take_changed().into_iter().collect())
+    Tiles::of(entries.iter().map(|entry| leaf_hash(entry)))
 }
 
 /// RFC 6962 hashing for rs_merkle.

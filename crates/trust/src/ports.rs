@@ -9,7 +9,7 @@ mod log_index;
 
 pub use follow::{
     AHEAD_MAX, Equivocation, Facet, Facts, Kept, KeptOf, Lift, OTHER_SYSTEMS, PAIRED_VOICES_MAX,
-    SYSTEMS_PER_DAY_MAX, StoredCheckpoint, Tally, TallyKey, day_of, tallied, thinned,
+    SYSTEMS_PER_DAY_MAX, StoredCheckpoint, Tally, TallyKey, day_of, forgotten, tallied,
 };
 pub use index::{
     Counts, FollowBatch, IndexStore, IndexedStatement, Place, Room, STATEMENTS_PER_OUTPUT_MAX,

@@ -3,10 +3,11 @@
 
 use quorix_testkit::entries::{a_small_entry, an_attestation, log_key};
 use quorix_testkit::memory::MemoryIndex;
+use quorix_tlog::compact_range::CompactRange;
 use quorix_tlog::hash::leaf_hash;
 use quorix_tlog::note::SignedNote;
 use quorix_trust::evidence::LogState;
-use quorix_trust::ports::IndexStore;
+use quorix_trust::ports::{AHEAD_MAX, IndexStore};
 use quorix_wire::evidence::verify_equivocation;
 use quorix_wire::pb;
 
@@ -140,6 +141,30 @@ async fn what_a_peer_was_shown_of_the_part_that_is_mirrored_is_nothing_new() {
     assert_eq!(kept(&world, &log), [700]);
     assert!(world.look("alice").await);
     assert_eq!(world.state("alice"), LogState::Live);
+}
+
+#[tokio::test]
+async fn a_flood_of_trees_that_are_never_given_hides_nothing_that_a_peer_was_shown_before() {
+    let log = FakeLog::start("alice").await;
+    let mut world = World::of(&[&log]);
+    let flood = 301 + u64::try_from(AHEAD_MAX).unwrap();
+    let (all, mut grown) = (entries(0..flood), CompactRange::new());
+    for entry in &all {
+        grown.push(leaf_hash(entry));
+        let size = grown.size();
+        if size == 100 || size > 300 {
+            log.publish(&log.sign(size, grown.root()));
+            world.clock.advance(10);
+            assert!(!world.look("alice").await, "{size}");
+        }
+        if size == 300 {
+            hear_of(&world, &log, &others(300)).await;
+        }
+    }
+    assert_eq!(world.size(&log), 0);
+    log.append(&all);
+    assert!(!world.look("alice").await);
+    assert_quarantined(&world, &log);
 }
 
 /// Whoever serves a note can add lines to it.

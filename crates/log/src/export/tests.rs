@@ -95,6 +95,7 @@ impl World {
         let copied = exporter.copied().await.unwrap().unwrap();
         assert_eq!(copied.bytes(), self.grower.head().checkpoint);
         let asked = Check {
+            key: log_key(ALICE).verifier().clone(),
             blobs: true,
             at_once: 4,
             from: State::default(),

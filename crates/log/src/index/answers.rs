@@ -11,11 +11,12 @@ use quorix_tlog::index::proven::{self, ProvenEntry};
 use quorix_tlog::index::statement::Statement;
 use quorix_tlog::index::trie::{Trie, TrieError};
 use quorix_tlog::proof::{ProveError, TileReader, prove_consistency, prove_inclusion};
-use quorix_tlog::tile::{TILE_WIDTH, TileId, TileLevel, TilePath, hashes_prefix};
+use quorix_tlog::tile::{TILE_WIDTH, TileId, TilePath};
 use quorix_trust::ports::{Head, LogIndexStore, StoreError};
 
 use super::reader::{Main, Output, Pages, failed};
 use super::{LogIndex, NoAnswer};
+use crate::published::cut;
 
 /// Bytes of bundles after which no further one is read for one request.
 const READ_BYTES_MAX: usize = 32 * 1024 * 1024;
@@ -60,15 +61,7 @@ impl LogIndex {
             }
             let tile = store.tile(path.id)?;
             let tile = tile.ok_or_else(|| failed("it is missing"))?;
-            let cut = match path.id.level {
-                TileLevel::Hashes(_) => {
-                    hashes_prefix(&tile, path.width).map_err(|error| error.to_string())
-                }
-                TileLevel::Entries => {
-                    bundle::prefix(&tile, path.width).map_err(|error| error.to_string())
-                }
-            };
-            Ok(cut.map_err(|reason| failed(&reason))?.to_vec())
+            Ok(cut(path, tile)?)
         })
     }
 

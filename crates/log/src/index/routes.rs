@@ -4,14 +4,13 @@ use std::str::FromStr;
 
 use axum::Router;
 use axum::extract::{Path, State};
-use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue, RETRY_AFTER};
+use axum::http::header::{HeaderValue, RETRY_AFTER};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use quorix_tlog::index::Key;
 use quorix_tlog::index::proven::MAX_ENTRIES;
 use quorix_tlog::tile::TilePath;
-use tower_http::set_header::SetResponseHeaderLayer;
 
 use super::{LogIndex, NoAnswer};
 use crate::routes::{self, BYTES, IMMUTABLE, TEXT};
@@ -23,18 +22,14 @@ const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("5");
 /// `lookup/<key>/<known size of the log>/<known size of the index>`, `list/<key>/<covered>/<from>` and
 /// `entries/<size>/<index>,<index>,…`.
 pub fn router(index: &LogIndex) -> Router {
-    Router::new()
+    let router = Router::new()
         .route("/index/checkpoint", get(checkpoint))
         .route("/index/status", get(status))
         .route("/index/tile/{*path}", get(tile))
         .route("/index/lookup/{key}/{since}/{index_since}", get(lookup))
         .route("/index/list/{key}/{covered}/{from}", get(list))
-        .route("/index/entries/{size}/{list}", get(entries))
-        .layer(SetResponseHeaderLayer::overriding(
-            ACCESS_CONTROL_ALLOW_ORIGIN,
-            HeaderValue::from_static("*"),
-        ))
-        .with_state(index.clone())
+        .route("/index/entries/{size}/{list}", get(entries));
+    routes::read_only(router.with_state(index.clone()))
 }
 
 async fn checkpoint(State(index): State<LogIndex>) -> Response {

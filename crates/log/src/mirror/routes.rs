@@ -9,14 +9,12 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::State;
 use axum::http::Uri;
-use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue};
 use axum::response::Response;
 use axum::routing::get;
 use quorix_tlog::tile::TilePath;
-use tower_http::set_header::SetResponseHeaderLayer;
 
 use super::{Mirrors, Standing};
-use crate::routes::{BYTES, Failure, IMMUTABLE, TEXT, answer};
+use crate::routes::{BYTES, Failure, IMMUTABLE, TEXT, answer, read_only};
 
 /// The routes of the mirrors in `dir`, a folder each: `/` lists them, `/<sha256 of the origin>/…` is each log.
 pub fn router(mirrors: &Mirrors, dir: &Path) -> Router {
@@ -24,15 +22,10 @@ pub fn router(mirrors: &Mirrors, dir: &Path) -> Router {
         mirrors: mirrors.clone(),
         dir: dir.into(),
     };
-    Router::new()
+    let router = Router::new()
         .route("/", get(about))
-        .route("/{*path}", get(file))
-        .method_not_allowed_fallback(async || Failure::Method)
-        .layer(SetResponseHeaderLayer::overriding(
-            ACCESS_CONTROL_ALLOW_ORIGIN,
-            HeaderValue::from_static("*"),
-        ))
-        .with_state(shown)
+        .route("/{*path}", get(file));
+    read_only(router.with_state(shown))
 }
 
 #[derive(Clone)]

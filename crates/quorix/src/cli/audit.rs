@@ -36,7 +36,7 @@ Examples:
   quorix audit path ./result
   quorix audit path /nix/store/…-hello-2.12 --policy my-policy --aggregator 127.0.0.1:8481
 
-Exit code as for `quorix audit system`.")]
+Exit code 0: all accepted, self-verifying or tolerated; 1: something else; 2: wrong use; 3: it could not be found out.")]
     Path {
         /// Store paths, or links to them such as `./result`.
         #[arg(required = true, value_name = "PATH")]

@@ -90,7 +90,9 @@ Examples:
   quorix log tail --follow
   quorix log tail --log \"$VKEY\" --url https://logs.example.org/alice --from 0 --json
 
-Every entry that is printed is proved to be in the tree that the log's key signed.")]
+Every entry that is printed is proved to be in the tree that the log's key signed.
+
+Exit code 0: printed; 1: the log is not what its key signed, or shows another past; 2: wrong use; 3: it could not be read.")]
 pub struct Tail {
     /// Go on printing what is appended, until stopped.
     #[arg(long, short)]
@@ -133,6 +135,9 @@ pub struct MirrorLog {
     /// Print as JSON.
     #[arg(long)]
     pub json: bool,
+    /// Where the configuration is; of it only [tls] is read, if it is there.
+    #[command(flatten)]
+    pub config: ConfigFile,
 }
 
 /// `log retract`

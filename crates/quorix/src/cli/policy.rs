@@ -24,7 +24,9 @@ Examples:
     --cache 'main cache.example.org-1:KEY https://cache.example.org operator=example' \\
     --builder 'alice logs.example.org/alice+ID+KEY https://alice.example.org operator=alice' \\
     > policy
-  quorix policy check policy")]
+  quorix policy check policy
+
+Exit code 0: printed; 2: a line is wrong.")]
 pub struct Init {
     /// For whom.
     #[arg(long = "for", value_enum)]
@@ -82,7 +84,9 @@ Example:
   quorix policy exempt add --key set.key --until 2027-03-01 \\
     --reason 'embeds a date, issue 12' odd.set /nix/store/…-hello
 
-In the policy: rule odd set=odd.set set-key=VKEY quorum=VOTERS")]
+In the policy: rule odd set=odd.set set-key=VKEY quorum=VOTERS
+
+Exit code 0: added; 2: wrong use, or the set is not signed by this key.")]
     Add {
         /// The key that signs the set (`quorix key generate --kind log`).
         #[arg(long, value_name = "FILE")]
@@ -103,7 +107,9 @@ In the policy: rule odd set=odd.set set-key=VKEY quorum=VOTERS")]
     /// Take out everything that has ended, and sign the set again.
     #[command(after_help = "\
 Example:
-  quorix policy exempt prune --key set.key odd.set")]
+  quorix policy exempt prune --key set.key odd.set
+
+Exit code 0: nothing in it has ended any more; 2: wrong use, or the set is not signed by this key.")]
     Prune {
         /// The key that signs the set.
         #[arg(long, value_name = "FILE")]
@@ -112,11 +118,13 @@ Example:
         #[arg(value_name = "SET")]
         set: PathBuf,
     },
-    /// Show a set. Exit code 1 if something in it has ended.
+    /// Show a set.
     #[command(after_help = "\
 Examples:
   quorix policy exempt list --vkey odd.example.org+4f3a…+AaX… odd.set
-  quorix policy exempt list --vkey odd.example.org+4f3a…+AaX… --json odd.set")]
+  quorix policy exempt list --vkey odd.example.org+4f3a…+AaX… --json odd.set
+
+Exit code 0: nothing in it has ended; 1: something has; 2: wrong use, or the set is not signed by this key.")]
     List {
         /// The vkey that it must be signed by.
         #[arg(long, value_name = "VKEY")]

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use quorix_log::error::StartError;
 use quorix_log::service::adopt as adopt_log;
 use quorix_store::{OpenError, RocksLog};
 use quorix_trust::ports::LogStore as _;
@@ -63,8 +64,8 @@ pub(super) async fn adopt(confirmed: u64, file: &Path) -> Result<Exit, Failure> 
     let key = keys::log_key(&section.key, &section.origin)?;
     let seen = log::seen(&config, &section, &key).await?;
     let storage = log::storage(&config, &section, &key)?;
-    let size = adopt_log(storage, &key, &section.origin, seen.as_ref(), confirmed)
-        .map_err(Failure::unknown)?;
+    let size =
+        adopt_log(storage, &key, &section.origin, seen.as_ref(), confirmed).map_err(not_adopted)?;
     if seen.is_some_and(|seen| seen.least.is_none()) {
         output::remark(
             "Not every witness shows what it has seen of this log; they were asked in vain.",
@@ -77,6 +78,14 @@ pub(super) async fn adopt(confirmed: u64, file: &Path) -> Result<Exit, Failure> 
         section.origin
     ));
     Ok(Exit::Yes)
+}
+
+/// A size that is not the database's is a wrong argument; with all else it is not the operator's word that is wrong.
+fn not_adopted(error: StartError) -> Failure {
+    match error {
+        StartError::NotConfirmed { .. } => Failure::wrong(error),
+        error => Failure::unknown(error),
+    }
 }
 
 fn section(file: &Path) -> Result<(Config, LogSection), Failure> {

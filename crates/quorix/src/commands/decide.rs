@@ -14,16 +14,14 @@ use quorix_trust::decision::Decision;
 use quorix_trust::explain;
 use quorix_trust::policy::Policy;
 use quorix_wire::client::{AggregatorClient, Completeness};
-use quorix_wire::fetch::{FetchLimits, Fetcher};
 use quorix_wire::pb;
 use quorix_wire::pb::aggregator_service_client::AggregatorServiceClient;
 use tonic::transport::Channel;
 
-use super::{aggregator_address, channel_to, read_policy, receipt};
+use super::{aggregator_address, channel_to, fetcher, read_policy, receipt};
 use crate::cli::Decide;
 use crate::config::Config;
 use crate::output::{self, Exit, Failure};
-use crate::wiring;
 use local::LocalResolver;
 
 /// The longest that a decision may take for which every log is asked itself.
@@ -133,14 +131,6 @@ pub(super) fn client(
         ))
     })?;
     Ok(client.completing(fetcher(&arguments.config.config)?, asked))
-}
-
-/// What fetches from logs and sources, with the configuration's certificates where there is one.
-pub(super) fn fetcher(config: &Path) -> Result<Fetcher, Failure> {
-    let tls = Config::read(config)
-        .map(|config| config.tls)
-        .unwrap_or_default();
-    Fetcher::with_tls(FetchLimits::default(), &wiring::tls::client(&tls)?).map_err(Failure::unknown)
 }
 
 /// Where bytes may come from: what was typed, else what the configuration says, else nowhere.

@@ -3,20 +3,17 @@
 mod remembered;
 
 use quorix_nix::store_path::{StoreDir, StorePath};
-use quorix_tlog::note::VerifierKey;
 use quorix_tlog::tlog_policy::Verified;
-use quorix_wire::fetch::{FetchLimits, Fetcher};
 use quorix_wire::index::{Fresh, LogLookup, LookupError, Said, Witnessed, lookup};
 use serde_json::{Value, json};
 
 use super::log::told::{as_json, told};
 use super::log::which;
-use super::{configuration, now_s, witnesses};
+use super::{configuration, fetcher, now_s, witnesses};
 use crate::cli::operate::Lookup;
-use crate::config::Config;
 use crate::output::{self, Exit, Failure};
+use crate::wiring::keys;
 use crate::wiring::witness::read_policy;
-use crate::wiring::{keys, tls};
 
 /// Asks the log and prints what it says. Exit code 0: something; 1: nothing, or an answer that does not verify.
 pub(super) async fn run(arguments: Lookup) -> Result<Exit, Failure> {
@@ -61,12 +58,8 @@ pub(super) async fn run(arguments: Lookup) -> Result<Exit, Failure> {
 /// Which log is asked, where, and what its witnesses have to have done.
 fn log_of(arguments: &Lookup) -> Result<LogLookup, Failure> {
     let file = &arguments.config.config;
-    let (key, url, tls) = match (&arguments.log, &arguments.url) {
-        (Some(key), Some(url)) => {
-            let tls = Config::read(file).map(|config| config.tls);
-            let key: VerifierKey = which::parse_key("--log", key)?;
-            (key, url.clone(), tls.unwrap_or_default())
-        }
+    let (key, url) = match (&arguments.log, &arguments.url) {
+        (Some(key), Some(url)) => (which::parse_key("--log", key)?, url.clone()),
         (_, url) => {
             let config = configuration(file)?;
             let section = which::own_section(&config, file)?;
@@ -75,11 +68,9 @@ fn log_of(arguments: &Lookup) -> Result<LogLookup, Failure> {
                 Some(url) => url.clone(),
                 None => which::public_url(&section)?,
             };
-            (key.verifier().clone(), url, config.tls)
+            (key.verifier().clone(), url)
         }
     };
-    let fetcher =
-        Fetcher::with_tls(FetchLimits::default(), &tls::client(&tls)?).map_err(Failure::unknown)?;
     let witnessed = match &arguments.policy {
         None => None,
         Some(file) => Some(Witnessed {
@@ -91,7 +82,7 @@ fn log_of(arguments: &Lookup) -> Result<LogLookup, Failure> {
         }),
     };
     Ok(LogLookup {
-        fetcher,
+        fetcher: fetcher(file)?,
         url,
         key,
         witnessed,

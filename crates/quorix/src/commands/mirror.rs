@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use quorix_log::export::Ended;
 use quorix_log::mirror::{Look, Mirror, Mirrored, Mirrors};
-use quorix_wire::fetch::{FetchLimits, Fetcher};
 use serde_json::json;
 
+use super::fetcher;
 use super::log::export::{absolute, failure};
 use super::log::which::parse_key;
 use super::progress::{self, counted};
@@ -20,7 +20,7 @@ pub(super) async fn mirror(arguments: MirrorLog) -> Result<Exit, Failure> {
     let key = parse_key("--log", &arguments.key)?;
     let origin = key.name().to_string();
     let dir = absolute(&arguments.dir)?;
-    let fetcher = Fetcher::new(FetchLimits::default()).map_err(Failure::unknown)?;
+    let fetcher = fetcher(&arguments.config.config)?;
     let urls = arguments.urls.clone();
     let log = Mirrored { key, urls };
     let mirror = Mirror::open(log, &dir, fetcher, None, Mirrors::default()).await;

@@ -16,9 +16,9 @@ use tonic::transport::Channel;
 
 use super::aggregator::find::Pages;
 use super::decide::local::LocalResolver;
-use super::decide::{asked, fetcher, sources};
+use super::decide::{asked, sources};
 use super::progress::{self, counted};
-use super::{aggregator_address, channel_to, now_s, read_policy};
+use super::{aggregator_address, channel_to, fetcher, now_s, read_policy};
 use crate::cli::policy::Try;
 use crate::output::{self, Exit, Failure};
 

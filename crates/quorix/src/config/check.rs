@@ -99,9 +99,7 @@ fn tls(config: &Config) -> Result<(), String> {
         .into_iter()
         .find(|(_, listen)| matches!(listen, Listen::Tls(_)));
     match uses_tls {
-        Some((key, listen)) if section.cert.is_none() => Err(format!(
-            "{key}: `{listen}` needs a certificate; add [tls] with `cert` and `key`"
-        )),
+        Some((key, listen)) if section.cert.is_none() => Err(listen.without_certificate(key)),
         None if section.cert.is_some() => {
             Err("tls.cert: no listener uses it; write `tls://HOST:PORT` where one should".into())
         }

@@ -22,6 +22,14 @@ pub enum Listen {
     Unix(std::path::PathBuf),
 }
 
+impl Listen {
+    /// What is said where this address under this key needs a certificate and there is none.
+    #[must_use]
+    pub fn without_certificate(&self, key: &str) -> String {
+        format!("{key}: `{self}` needs a certificate; add [tls] with `cert` and `key`")
+    }
+}
+
 impl FromStr for Listen {
     type Err = String;
 

@@ -66,14 +66,9 @@ impl ServerTls {
         Ok(Some(Arc::new(Self { files, current })))
     }
 
-    /// The files that it was read from.
-    pub fn files(&self) -> Vec<PathBuf> {
-        let Files {
-            cert,
-            key,
-            client_ca,
-        } = &self.files;
-        [Some(cert), Some(key), client_ca.as_ref()]
+    /// The files that it is read from.
+    pub fn files(section: &TlsSection) -> Vec<PathBuf> {
+        [&section.cert, &section.key, &section.client_ca]
             .into_iter()
             .flatten()
             .cloned()

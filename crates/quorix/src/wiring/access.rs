@@ -13,6 +13,7 @@ use super::Start;
 use crate::config::{LimitsSection, LogSection, Principal};
 use crate::listen::Door;
 use crate::output::Failure;
+use crate::reload::LookedAt;
 
 /// The most bytes of a token file, and of the list of users.
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -26,19 +27,18 @@ const SUPERUSER: u32 = 0;
 pub fn start(start: &mut Start<'_>, section: &LogSection) -> Result<Arc<Access>, Failure> {
     let doors = doors(section)?;
     let limits = doors.limits;
+    let before = LookedAt::now(section.tokens.iter().cloned().collect());
     let grants = grants(section, limits).map_err(Failure::wrong)?;
     let mut boot_id = [0_u8; 16];
     getrandom::fill(&mut boot_id)
         .map_err(|error| Failure::unknown(format!("no randomness from the system: {error}")))?;
     let access = Arc::new(Access::new(boot_id, doors, grants, &mut start.registry));
-    if let Some(file) = &section.tokens {
+    if section.tokens.is_some() {
         let (again, section) = (Arc::clone(&access), section.clone());
-        start
-            .reload
-            .watch("the tokens", vec![file.clone()], move || {
-                again.replace_grants(self::grants(&section, limits)?);
-                Ok(())
-            });
+        start.reload.watch("the tokens", before, move || {
+            again.replace_grants(self::grants(&section, limits)?);
+            Ok(())
+        });
     }
     Ok(access)
 }

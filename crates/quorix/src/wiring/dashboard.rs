@@ -36,11 +36,6 @@ pub async fn start(start: &mut Start<'_>, local: Option<&Channel>) -> Result<(),
     tracing::info!("dashboard: {}", section.listen);
     start.deciders.dashboard = Some(dashboard.clone());
     let router = observe(quorix_dashboard::routes::router(dashboard));
-    for bound in bound {
-        let router = router.clone();
-        start
-            .tasks
-            .spawn(listen::serve_http(bound, router, start.stop.clone()));
-    }
+    start.serve_http(bound, &router);
     Ok(())
 }

@@ -66,12 +66,7 @@ pub async fn start(start: &mut Start<'_>) -> Result<(), Failure> {
         router = router.merge(index);
     }
     let router = observe(router);
-    for bound in public {
-        let router = router.clone();
-        start
-            .tasks
-            .spawn(listen::serve_http(bound, router, start.stop.clone()));
-    }
+    start.serve_http(public, &router);
     let routes = Routes::new(quorix_log::grpc::guarded(
         log.clone(),
         access,

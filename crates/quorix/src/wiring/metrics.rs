@@ -31,12 +31,7 @@ pub async fn start(start: &mut Start<'_>) -> Result<(), Failure> {
         .route("/metrics", get(metrics))
         .route("/health", get(|| async { "ok\n" }))
         .with_state(registry);
-    for bound in bound {
-        let router = router.clone();
-        start
-            .tasks
-            .spawn(listen::serve_http(bound, router, start.stop.clone()));
-    }
+    start.serve_http(bound, &router);
     Ok(())
 }
 

@@ -46,12 +46,7 @@ pub async fn start(start: &mut Start<'_>) -> Result<(), Failure> {
     }
     tracing::info!("mirror: {}, {} logs", section.listen, section.logs.len());
     let router = observe(router(&mirrors, &dir));
-    for bound in bound {
-        let router = router.clone();
-        start
-            .tasks
-            .spawn(listen::serve_http(bound, router, start.stop.clone()));
-    }
+    start.serve_http(bound, &router);
     Ok(())
 }
 

@@ -89,11 +89,6 @@ pub async fn start(
     tracing::info!("resolver: {}, key {key}", section.listen);
     start.deciders.resolver = Some(resolver.clone());
     let router = observe(quorix_resolver::routes::router(resolver));
-    for bound in bound {
-        let router = router.clone();
-        start
-            .tasks
-            .spawn(listen::serve_http(bound, router, start.stop.clone()));
-    }
+    start.serve_http(bound, &router);
     Ok(())
 }

@@ -9,18 +9,20 @@ use super::Start;
 use crate::config::TlsSection;
 use crate::listen::tls::{ServerTls, read};
 use crate::output::Failure;
+use crate::reload::LookedAt;
 
 /// Reads the certificate of the listeners, if there is one, and has it read again when it changes.
 ///
 /// # Errors
 /// A file cannot be used.
 pub fn start(start: &mut Start<'_>) -> Result<(), Failure> {
+    let before = LookedAt::now(ServerTls::files(&start.config.tls));
     let tls = ServerTls::open(&start.config.tls)?;
     if let Some(tls) = &tls {
         let again = tls.clone();
         start
             .reload
-            .watch("the certificate", tls.files(), move || again.reload());
+            .watch("the certificate", before, move || again.reload());
     }
     start.tls = tls;
     Ok(())

@@ -41,12 +41,7 @@ pub async fn start(start: &mut Start<'_>) -> Result<(), Failure> {
         section.listen
     );
     let router = observe(routes::router(&witness));
-    for bound in bound {
-        let router = router.clone();
-        start
-            .tasks
-            .spawn(listen::serve_http(bound, router, start.stop.clone()));
-    }
+    start.serve_http(bound, &router);
     Ok(())
 }
 

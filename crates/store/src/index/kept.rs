@@ -1,6 +1,6 @@
 //! What is kept of a log besides its mirror: checkpoints that it showed, proof against it, and lifted quarantines.
 
-use quorix_trust::ports::{Equivocation, Lift, StoreError, StoredCheckpoint, thinned};
+use quorix_trust::ports::{Equivocation, Lift, StoreError, StoredCheckpoint, forgotten};
 
 use super::{CHECKPOINTS, RocksIndex, decode_equivocation, encode_equivocation, prefix_of};
 use crate::database::{META, corrupt};
@@ -24,29 +24,27 @@ impl RocksIndex {
         if self.database.get(CHECKPOINTS.0, &key, OPERATION)?.is_some() {
             return Ok(());
         }
+        let is_ahead = kept.size > self.mirrored(&prefix_of(origin))?;
+        let forgotten = match is_ahead {
+            true => forgotten(&self.seen_ahead(origin)?, kept.size),
+            false => None,
+        };
+        if forgotten == Some(kept.size) {
+            return Ok(());
+        }
         let mut writes = self.database.batch();
         let value = [kept.at_s.to_be_bytes().as_slice(), &kept.note].concat();
         writes.put(CHECKPOINTS.0, &key, &value)?;
-        if kept.size > self.mirrored(&prefix_of(origin))? {
-            for size in thinned(&self.ahead_with(origin, kept.size)?) {
-                writes.delete(CHECKPOINTS.0, &checkpoint_key(origin, size))?;
-            }
+        if let Some(size) = forgotten {
+            writes.delete(CHECKPOINTS.0, &checkpoint_key(origin, size))?;
         }
         writes.commit(OPERATION)
     }
 
-    /// Sizes of the kept checkpoints ahead of the mirror and this one, ascending.
-    fn ahead_with(&self, origin: &str, new: u64) -> Result<Vec<u64>, StoreError> {
-        let damaged = || corrupt("keeping a checkpoint", "a stored key is cut off");
-        let prefix = prefix_of(origin);
-        let mut ahead = Vec::new();
-        for key in self.beyond_the_mirror(origin)? {
-            let size = key.strip_prefix(&prefix).and_then(split_u64);
-            ahead.push(size.ok_or_else(damaged)?.0);
-        }
-        let position = ahead.partition_point(|size| *size < new);
-        ahead.insert(position, new);
-        Ok(ahead)
+    /// When the kept checkpoints ahead of the mirror were first seen, and their sizes.
+    fn seen_ahead(&self, origin: &str) -> Result<Vec<(u64, u64)>, StoreError> {
+        let ahead = self.beyond_the_mirror(origin)?.into_iter();
+        Ok(ahead.map(|kept| (kept.at_s, kept.size)).collect())
     }
 
     pub(super) fn replace_checkpoint(
@@ -188,30 +186,19 @@ impl RocksIndex {
         let key = [LIFTED, &prefix, &number.to_be_bytes()].concat();
         writes.put(META, &key, &value)?;
         writes.delete(META, &[EQUIVOCATION, &prefix].concat())?;
-        for key in self.beyond_the_mirror(origin)? {
-            writes.delete(CHECKPOINTS.0, &key)?;
+        for kept in self.beyond_the_mirror(origin)? {
+            writes.delete(CHECKPOINTS.0, &checkpoint_key(origin, kept.size))?;
         }
         writes.commit("lifting a quarantine")?;
         Ok(Some(lift))
     }
 
-    /// Keys of the kept checkpoints of more entries than are mirrored.
-    fn beyond_the_mirror(&self, origin: &str) -> Result<Vec<Vec<u8>>, StoreError> {
-        const OPERATION: &str = "reading kept checkpoints";
-        let prefix = prefix_of(origin);
-        let Some(next) = self.mirrored(&prefix)?.checked_add(1) else {
-            return Ok(Vec::new());
-        };
-        let from = checkpoint_key(origin, next);
-        let mut keys = Vec::new();
-        for row in self.database.scan(CHECKPOINTS.0, &from, OPERATION)? {
-            let (key, _) = row?;
-            if !key.starts_with(&prefix) {
-                break;
-            }
-            keys.push(key.to_vec());
+    /// The kept checkpoints of more entries than are mirrored.
+    fn beyond_the_mirror(&self, origin: &str) -> Result<Vec<StoredCheckpoint>, StoreError> {
+        match self.mirrored(&prefix_of(origin))?.checked_add(1) {
+            Some(next) => self.read_checkpoints(origin, next, usize::MAX),
+            None => Ok(Vec::new()),
         }
-        Ok(keys)
     }
 
     fn mirrored(&self, prefix: &[u8]) -> Result<u64, StoreError> {

@@ -11,8 +11,8 @@ use quorix_trust::attestation::BlobId;
 use quorix_trust::ports::{
     CommitError, Counts, Equivocation, Facet, Facts, FollowBatch, Head, IndexStore,
     IndexedStatement, Kept, KeptOf, Lift, OTHER_SYSTEMS, Place, Room, SYSTEMS_PER_DAY_MAX,
-    Standing, StandingChange, StoreError, StoredCheckpoint, Tally, TallyKey, TileStore, room_for,
-    tallied, thinned,
+    Standing, StandingChange, StoreError, StoredCheckpoint, Tally, TallyKey, TileStore, forgotten,
+    room_for, tallied,
 };
 
 use super::Tree;
@@ -247,12 +247,18 @@ impl IndexStore for MemoryIndex {
     ) -> Result<(), StoreError> {
         let mut state = self.state();
         let mirror = state.mirrors.entry(origin.to_owned()).or_default();
-        let kept = mirror.checkpoints.entry(checkpoint.size);
-        kept.or_insert_with(|| checkpoint.clone());
+        if mirror.checkpoints.contains_key(&checkpoint.size) {
+            return Ok(());
+        }
         let mirrored = mirror.tree.head.as_ref().map_or(0, |head| head.size);
         let ahead = mirror.checkpoints.range(mirrored + 1..);
-        let ahead: Vec<u64> = ahead.map(|(size, _)| *size).collect();
-        for size in thinned(&ahead) {
+        let ahead: Vec<_> = ahead.map(|(size, kept)| (kept.at_s, *size)).collect();
+        mirror
+            .checkpoints
+            .insert(checkpoint.size, checkpoint.clone());
+        if checkpoint.size > mirrored
+            && let Some(size) = forgotten(&ahead, checkpoint.size)
+        {
             mirror.checkpoints.remove(&size);
         }
         Ok(())

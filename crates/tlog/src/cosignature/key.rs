@@ -119,17 +119,6 @@ impl CosignerKey {
                 .is_ok_and(|signature| key.verify(message, &signature).is_ok()),
         }
     }
-
-    fn with_id(self, found: KeyId) -> Result<Self, KeyError> {
-        if self.id != found {
-            return Err(KeyError::WrongId {
-                name: self.name,
-                found,
-                computed: self.id,
-            });
-        }
-        Ok(self)
-    }
 }
 
 impl Public {
@@ -172,7 +161,9 @@ impl FromStr for CosignerKey {
                 Public::MlDsa44(Box::new(key))
             }
         };
-        Self::new(read.name, public).with_id(read.id)
+        let key = Self::new(read.name.clone(), public);
+        read.expect_id(key.id)?;
+        Ok(key)
     }
 }
 
@@ -265,7 +256,7 @@ impl FromStr for CosignerSigningKey {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let read = KeyText::read_secret(text)?;
         let key = Self::from_seed(read.name.clone(), kind_of(&read)?, read.exactly()?);
-        key.verifier.clone().with_id(read.id)?;
+        read.expect_id(key.verifier.id)?;
         Ok(key)
     }
 }

@@ -169,20 +169,9 @@ impl FromStr for VerifierKey {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let read = KeyText::read_public(text)?;
         read.expect_type(&[ED25519], EXPECTED)?;
-        Self::new(read.name.clone(), ed25519_public(&read)?).with_id(read.id)
-    }
-}
-
-impl VerifierKey {
-    fn with_id(self, found: KeyId) -> Result<Self, KeyError> {
-        if self.id != found {
-            return Err(KeyError::WrongId {
-                name: self.name,
-                found,
-                computed: self.id,
-            });
-        }
-        Ok(self)
+        let key = Self::new(read.name.clone(), ed25519_public(&read)?);
+        read.expect_id(key.id)?;
+        Ok(key)
     }
 }
 
@@ -250,7 +239,7 @@ impl FromStr for SigningKey {
         let read = KeyText::read_secret(text)?;
         read.expect_type(&[ED25519], EXPECTED)?;
         let key = Self::from_seed(read.name.clone(), read.exactly()?);
-        key.verifier.clone().with_id(read.id)?;
+        read.expect_id(key.verifier.id)?;
         Ok(key)
     }
 }

@@ -96,6 +96,18 @@ impl KeyText {
         })
     }
 
+    /// Refuses an id that does not follow from the name and the key.
+    pub(crate) fn expect_id(&self, computed: KeyId) -> Result<(), KeyError> {
+        if self.id == computed {
+            return Ok(());
+        }
+        Err(KeyError::WrongId {
+            name: self.name.clone(),
+            found: self.id,
+            computed,
+        })
+    }
+
     /// The key's bytes where their number is right.
     pub(crate) fn exactly<const LENGTH: usize>(&self) -> Result<[u8; LENGTH], KeyError> {
         let name = || self.name.clone();

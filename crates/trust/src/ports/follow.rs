@@ -30,14 +30,19 @@ pub struct StoredCheckpoint {
 /// Those that are covered are fewer than the entries that are mirrored.
 pub const AHEAD_MAX: usize = 1_024;
 
-/// Which checkpoints ahead of the mirror are forgotten, of these sizes, ascending: none while they are at most
-/// [`AHEAD_MAX`], else every second one. The smallest and the largest always stay, so a log goes on being held to the most
-/// that it ever showed.
-pub fn thinned(ahead: &[u64]) -> impl Iterator<Item = u64> {
-    let last = ahead.len().saturating_sub(1);
-    let is_forgotten = move |at: usize| last >= AHEAD_MAX && at % 2 == 1 && at != last;
-    let sizes = ahead.iter().copied().enumerate();
-    sizes.filter_map(move |(at, size)| is_forgotten(at).then_some(size))
+/// Which checkpoint ahead of the mirror is forgotten when one of this size comes to those that are kept, each given by when
+/// it was first seen and its size: none while they are at most [`AHEAD_MAX`] then, else the one that was seen last, unless it
+/// is the largest. So nothing that is shown later makes what was shown first be forgotten, and a log goes on being held to
+/// the most that it ever showed.
+#[must_use]
+pub fn forgotten(kept: &[(u64, u64)], new: u64) -> Option<u64> {
+    if kept.len() < AHEAD_MAX {
+        return None;
+    }
+    if kept.iter().any(|(_, size)| *size > new) {
+        return Some(new);
+    }
+    kept.iter().max().map(|(_, size)| *size)
 }
 
 /// What is kept of one log besides its mirror.

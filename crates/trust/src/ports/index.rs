@@ -239,7 +239,7 @@ pub trait IndexStore: Send + Sync + 'static {
     }
 
     /// Keeps a checkpoint that the log's key signed, durably; the first one of a size stays. Of those of more entries than
-    /// are mirrored at most [`AHEAD_MAX`] stay, as [`thinned`] says.
+    /// are mirrored at most [`AHEAD_MAX`] stay, as [`forgotten`] says.
     ///
     /// # Errors
     /// The store failed.

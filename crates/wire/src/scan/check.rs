@@ -8,6 +8,7 @@ mod bundle;
 use futures::{StreamExt as _, stream};
 use quorix_tlog::checkpoint::Checkpoint;
 use quorix_tlog::hash::Hash;
+use quorix_tlog::note::VerifierKey;
 use quorix_tlog::tile::{TILE_WIDTH, TileId, TilePath};
 
 use super::counting::{Counts, State};
@@ -20,6 +21,8 @@ const WIDTH: u64 = TILE_WIDTH as u64;
 /// What to check, and from where on.
 #[derive(Clone, Debug)]
 pub struct Check {
+    /// The log's key: only a rotation that it signed ends the log.
+    pub key: VerifierKey,
     /// Blobs too: other logs of C2SP tlog-tiles have none.
     pub blobs: bool,
     /// Bundles under way at once, at least 1.
@@ -49,17 +52,22 @@ pub async fn check(
     mut tell: impl FnMut(Progress<'_>),
 ) -> Result<Counts, GrowError> {
     let size = goal.size;
-    let Check { blobs, from, .. } = check;
+    let Check {
+        key,
+        blobs,
+        at_once,
+        from,
+    } = check;
     let mut levels = resumed(source, &from, size).await?;
     let mut counts = from.counts.clone();
     let mut state = from;
     let first = levels.size() / WIDTH;
     let looking = stream::iter(first..size.div_ceil(WIDTH)).map(|index| {
-        let source = source.clone();
+        let (source, key) = (source.clone(), key.clone());
         // A task each, so that hashing uses every core.
-        tokio::spawn(async move { bundle::look(&source, index, size, blobs).await })
+        tokio::spawn(async move { bundle::look(&source, &key, (index, size), blobs).await })
     });
-    let mut looking = looking.buffered(check.at_once.max(1));
+    let mut looking = looking.buffered(at_once.max(1));
     while let Some(looked) = looking.next().await {
         let looked = looked.map_err(|error| GrowError::Unverified {
             reason: format!("the check was interrupted: {error}"),

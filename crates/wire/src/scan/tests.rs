@@ -1,13 +1,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use quorix_testkit::entries::{a_retraction_of, an_attestation, bytes_of};
+use quorix_testkit::entries::{a_retraction_of, an_attestation, bytes_of, log_key};
 use quorix_testkit::memory::MemoryLog;
 use quorix_testkit::tree::{Grower, blob_id, naive_tile};
 use quorix_tlog::checkpoint::Checkpoint;
 use quorix_tlog::hash::{Hash, leaf_hash};
 use quorix_tlog::tile::{TileId, TileLevel, tiles_of};
-use quorix_trust::attestation::BlobId;
+use quorix_trust::attestation::{BlobId, Entry, KeyRotation};
 use quorix_trust::ports::{CommitError, Head, LogBatch, LogStore, StoreError, TileStore};
 
 use super::*;
@@ -126,12 +126,7 @@ impl Damaged {
     }
 
     async fn checked_from(&self, from: State) -> Result<Counts, GrowError> {
-        let asked = Check {
-            blobs: true,
-            at_once: 3,
-            from,
-        };
-        check(&self.source(), &self.checkpoint(), asked, |_| ()).await
+        check(&self.source(), &self.checkpoint(), asked(from), |_| ()).await
     }
 
     /// The problems that a check names, as it prints them.
@@ -139,6 +134,16 @@ impl Damaged {
         let counts = self.checked().await;
         assert_eq!(counts.problems, counts.named.len() as u64);
         counts.named.iter().map(ToString::to_string).collect()
+    }
+}
+
+/// All of it, from there on.
+fn asked(from: State) -> Check {
+    Check {
+        key: log_key(ALICE).verifier().clone(),
+        blobs: true,
+        at_once: 2,
+        from,
     }
 }
 
@@ -332,11 +337,7 @@ async fn a_checkpoint_over_another_root_is_a_problem() {
     let log = Damaged::sound(&numbered(600));
     let mut goal = log.checkpoint();
     goal.root = leaf_hash(b"another");
-    let asked = Check {
-        blobs: true,
-        at_once: 1,
-        from: State::default(),
-    };
+    let asked = asked(State::default());
     let counts = check(&log.source(), &goal, asked, |_| ()).await.unwrap();
     assert_eq!(counts.problems, 1);
     assert!(
@@ -417,14 +418,33 @@ async fn look_up_tables_of_ones_own_log_must_agree_with_its_entries() {
 }
 
 #[tokio::test]
+async fn only_a_rotation_that_the_logs_key_signed_ends_it() {
+    let next = log_key("logs.example.org/alice-2");
+    let by = |old: &str| {
+        let rotation = KeyRotation::sign(&log_key(old), &next).unwrap();
+        bytes_of(&Entry::KeyRotation(rotation))
+    };
+    let mut entries = numbered(3);
+    entries.insert(1, by("logs.example.org/bob"));
+    let log = Damaged::sound(&entries);
+    assert_eq!(log.problems().await, Vec::<String>::new());
+    assert_eq!(log.checked().await.rotation, None);
+
+    entries.insert(2, by(ALICE));
+    let log = Damaged::sound(&entries);
+    let follows = "it follows the key rotation of entry 2, which must be the last";
+    assert_eq!(
+        log.problems().await,
+        [format!("entry 3: {follows}"), format!("entry 4: {follows}")]
+    );
+    assert_eq!(log.checked().await.rotation, Some(2));
+}
+
+#[tokio::test]
 async fn a_check_that_was_cut_off_goes_on_where_it_stopped_and_remembers_what_it_found() {
     let log = Damaged::sound(&numbered(1_000)).flip(TileId::entries(0), 21);
     let mut states = Vec::new();
-    let asked = Check {
-        blobs: true,
-        at_once: 2,
-        from: State::default(),
-    };
+    let asked = asked(State::default());
     let whole = check(&log.source(), &log.checkpoint(), asked, |progress| {
         states.push(progress.state.clone());
     })
@@ -443,11 +463,7 @@ async fn a_check_that_was_cut_off_goes_on_where_it_stopped_and_remembers_what_it
 async fn a_check_does_not_go_on_in_a_log_that_changed_meanwhile() {
     let log = Damaged::sound(&numbered(1_000));
     let mut state = State::default();
-    let asked = Check {
-        blobs: true,
-        at_once: 2,
-        from: State::default(),
-    };
+    let asked = asked(State::default());
     let _ = check(&log.source(), &log.checkpoint(), asked, |progress| {
         state = progress.state.clone();
     })

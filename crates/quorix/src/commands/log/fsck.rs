@@ -54,6 +54,7 @@ pub(in crate::commands) async fn fsck(arguments: Fsck) -> Result<Exit, Failure> 
     let mut not_noted = None;
     let mut last = from.clone();
     let asked = Check {
+        key: opened.key.clone(),
         blobs: !arguments.no_blobs,
         at_once: AT_ONCE,
         from,
@@ -111,7 +112,8 @@ fn open(arguments: &Fsck) -> Result<Opened, Failure> {
         Some(key) => which::parse_key("--log", key)?,
         None => which::own_key(&which.config.config)?,
     };
-    which::served(key, vec![absolute(dir)?.display().to_string()])
+    let folder = absolute(dir)?.display().to_string();
+    which::served(key, vec![folder], &which.config.config)
 }
 
 /// What was found before the log could not be read further.

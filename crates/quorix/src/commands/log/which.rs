@@ -8,11 +8,11 @@ use quorix_log::anchor::{HeldAnchor, HoldError};
 use quorix_store::RocksLog;
 use quorix_tlog::checkpoint::SignedCheckpoint;
 use quorix_tlog::note::VerifierKey;
-use quorix_wire::fetch::{FetchLimits, Fetcher, TileClient};
+use quorix_wire::fetch::{Fetcher, TileClient};
 use quorix_wire::scan::{GrowError, LogSource, ReadError};
 
 use crate::cli::operate::WhichLog;
-use crate::commands::configuration;
+use crate::commands::{configuration, fetcher};
 use crate::config::{Config, Listen, LogSection};
 use crate::output::Failure;
 use crate::wiring::keys;
@@ -51,14 +51,21 @@ pub(in crate::commands) enum Own {
 /// The log of these arguments, else that of the configuration.
 pub(in crate::commands) fn open(which: &WhichLog, own: Own) -> Result<Opened, Failure> {
     match &which.key {
-        Some(key) => served(parse_key("--log", key)?, which.urls.clone()),
+        Some(key) => {
+            let key = parse_key("--log", key)?;
+            served(key, which.urls.clone(), &which.config.config)
+        }
         None => open_own(&which.config.config, own),
     }
 }
 
-/// A log at these URLs or folders.
-pub(in crate::commands) fn served(key: VerifierKey, urls: Vec<String>) -> Result<Opened, Failure> {
-    let fetcher = Fetcher::new(FetchLimits::default()).map_err(Failure::unknown)?;
+/// A log at these URLs or folders, believed as the configuration in `file` says, if there is one.
+pub(in crate::commands) fn served(
+    key: VerifierKey,
+    urls: Vec<String>,
+    file: &Path,
+) -> Result<Opened, Failure> {
+    let fetcher = fetcher(file)?;
     Ok(Opened {
         key,
         source: LogSource::Served(TileClient::new(fetcher.clone(), urls)),
@@ -105,7 +112,7 @@ fn open_own(file: &Path, own: Own) -> Result<Opened, Failure> {
         .clone();
     let url = public_url(&section)?;
     if own == Own::Served {
-        return served(key, vec![url]);
+        return served(key, vec![url], file);
     }
     let dir = config.role_dir("log");
     if !dir.join("CURRENT").exists() {
@@ -116,7 +123,7 @@ fn open_own(file: &Path, own: Own) -> Result<Opened, Failure> {
     }
     let anchor = match HeldAnchor::hold(&config.log_anchor(&section)) {
         Ok(anchor) => anchor,
-        Err(HoldError::InUse) if own == Own::Either => return served(key, vec![url]),
+        Err(HoldError::InUse) if own == Own::Either => return served(key, vec![url], file),
         Err(HoldError::InUse) => {
             return Err(Failure::wrong(format!(
                 "the log is running, and its database changes meanwhile\n  \
@@ -130,7 +137,7 @@ fn open_own(file: &Path, own: Own) -> Result<Opened, Failure> {
     Ok(Opened {
         key,
         source: LogSource::Own(store.clone()),
-        fetcher: Fetcher::new(FetchLimits::default()).map_err(Failure::unknown)?,
+        fetcher: fetcher(file)?,
         own: Some(OwnLog { store, anchor }),
     })
 }

@@ -11,21 +11,32 @@ pub(super) fn of_what_is_ahead_of_a_mirror_only_so_much_is_kept(open: Open<'_>) 
     let index = open();
     let batch = tree_only(Grower::new(ALICE).grow(&["one", "two", "three"]));
     index.advance(ALICE, 0, &batch).unwrap();
-    for size in [1, 2, 3, 7_000, 10] {
-        index.keep_checkpoint(ALICE, &checkpoint(size, 1)).unwrap();
+    let mut at_s = 0;
+    let mut keep = |size: u64| {
+        at_s += 1;
+        index
+            .keep_checkpoint(ALICE, &checkpoint(size, at_s))
+            .unwrap();
+    };
+    // All but one place are taken, also by what is smaller or larger than what was shown before.
+    let first: Vec<u64> = [1, 2, 3, 7_000, 10]
+        .into_iter()
+        .chain((20..).take(AHEAD_MAX - 3))
+        .collect();
+    first.iter().for_each(|size| keep(*size));
+    for number in 0..1_500 {
+        keep(8_000 + number);
+        keep(2_000 + number);
     }
-    let kept = || index.checkpoints(ALICE, 0, 2 * AHEAD_MAX).unwrap();
-    for size in (11..1_500).chain((1_500..3_000).rev()) {
-        index.keep_checkpoint(ALICE, &checkpoint(size, 1)).unwrap();
-    }
-    assert!((AHEAD_MAX / 2..=3 + AHEAD_MAX).contains(&kept().len()));
-    // What is mirrored is not thinned, nor the smallest or the largest that was shown.
-    let smallest: Vec<u64> = kept().iter().map(|kept| kept.size).take(4).collect();
-    assert_eq!(smallest, [1, 2, 3, 10]);
-    assert_eq!(
-        index.newest_checkpoint(ALICE),
-        Ok(Some(checkpoint(7_000, 1)))
-    );
+    // What was shown first stays, and so does the largest.
+    let mut expected = first;
+    expected.push(9_499);
+    expected.sort_unstable();
+    let kept = index.checkpoints(ALICE, 0, 2 * AHEAD_MAX).unwrap();
+    let sizes: Vec<u64> = kept.iter().map(|kept| kept.size).collect();
+    assert_eq!(sizes, expected);
+    let newest = index.newest_checkpoint(ALICE).unwrap();
+    assert_eq!(newest, kept.last().cloned());
 }
 
 pub(super) fn what_is_mirrored_is_not_ahead_and_forgets_nothing(open: Open<'_>) {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use quorix_tlog::bundle;
 use quorix_tlog::hash::{Hash, leaf_hash};
+use quorix_tlog::note::VerifierKey;
 use quorix_tlog::tile::{TILE_WIDTH, TileId, TilePath, hashes_prefix, parse_hashes};
 use quorix_trust::attestation::{BlobId, Entry};
 use quorix_trust::ports::{LogStore, StoreError, TileStore};
@@ -40,14 +41,14 @@ impl Looked {
     }
 }
 
-/// Looks at the bundle `index` of a log of `size` entries.
+/// Looks at the bundle `index` of a log of `size` entries by this key.
 ///
 /// # Errors
 /// It cannot be found out whether it is right.
 pub(super) async fn look(
     source: &LogSource,
-    index: u64,
-    size: u64,
+    key: &VerifierKey,
+    (index, size): (u64, u64),
     with_blobs: bool,
 ) -> Result<Looked, ReadError> {
     let mut counts = Counts::default();
@@ -80,8 +81,9 @@ pub(super) async fn look(
     };
     let first = index.saturating_mul(WIDTH);
     let of_tree = tile.clone().unwrap_or_default();
+    let key = key.clone();
     let (leaves, parsed, mut counts) = blocking(move || {
-        let (leaves, parsed) = read(&bytes, width, first, &mut counts);
+        let (leaves, parsed) = read(&bytes, width, first, &key, &mut counts);
         if let Some(store) = own {
             let leaves = (first..).zip(&leaves);
             for (position, (index, leaf)) in leaves.enumerate() {
@@ -126,8 +128,14 @@ fn noted<T>(
 
 type Parsed = Vec<(u64, Entry)>;
 
-/// Hashes and parses entries, and counts what they are.
-fn read(bytes: &[u8], width: u16, first: u64, counts: &mut Counts) -> (Vec<Hash>, Parsed) {
+/// Hashes and parses entries, and counts what they are. A rotation that the log's key did not sign ends nothing.
+fn read(
+    bytes: &[u8],
+    width: u16,
+    first: u64,
+    key: &VerifierKey,
+    counts: &mut Counts,
+) -> (Vec<Hash>, Parsed) {
     let entries = bundle::parse(bytes, width).unwrap_or_default();
     let mut leaves = Vec::with_capacity(entries.len());
     let mut parsed = Vec::new();
@@ -140,7 +148,7 @@ fn read(bytes: &[u8], width: u16, first: u64, counts: &mut Counts) -> (Vec<Hash>
             counts.note(format!("entry {index}"), reason);
         }
         match entry::decode(bytes) {
-            Ok(Entry::KeyRotation(_)) => {
+            Ok(Entry::KeyRotation(rotation)) if rotation.successor_of(key).is_ok() => {
                 counts.rotation = counts.rotation.or(Some(index));
             }
             Ok(entry) => {
