@@ -20,6 +20,8 @@ pub(super) struct Part<'a> {
     /// By store path, who is known to have said something of it and did not withdraw it; nobody where its content was
     /// checked and nobody spoke of it.
     names: BTreeMap<&'a StorePath, BTreeSet<&'a str>>,
+    /// The same store paths, those of which most operators speak first.
+    ranked: Vec<&'a StorePath>,
     /// By operator, the store paths of which it is known to have said something.
     spoken: BTreeMap<&'a str, BTreeSet<&'a StorePath>>,
     /// Where there are several: those that could be accepted if everyone who is known to have said something voted.
@@ -51,6 +53,9 @@ impl<'a> Part<'a> {
         for path in context.checked_under(part) {
             found.names.entry(path).or_default();
         }
+        let mut ranked: Vec<_> = found.names.iter().collect();
+        ranked.sort_by_key(|(name, operators)| (usize::MAX - operators.len(), **name));
+        found.ranked = ranked.into_iter().map(|(name, _)| *name).collect();
         if found.names.len() > 1 {
             let names = found.names.keys().copied();
             found.can_win = names.filter(|path| found.wins(context, path)).collect();
@@ -103,13 +108,17 @@ impl<'a> Part<'a> {
         })
     }
 
-    /// The other store paths of which something is known, each with who said it.
+    /// The other store paths of which something is known, each with who said it: the one that stands in the way first,
+    /// then those of which most operators speak.
     pub(super) fn others(
         &self,
         path: &StorePath,
     ) -> impl Iterator<Item = (&'a StorePath, &BTreeSet<&'a str>)> {
-        let names = self.names.iter().filter(move |(name, _)| **name != path);
-        names.map(|(name, operators)| (*name, operators))
+        let rival = self.rival(path);
+        let others = self.ranked.iter().copied();
+        let others = others.filter(move |name| *name != path && Some(*name) != rival);
+        let all = rival.into_iter().chain(others);
+        all.filter_map(|name| Some((name, self.names.get(name)?)))
     }
 
     /// Another store path that could be accepted as well: where there is one, neither is.

@@ -122,7 +122,9 @@ fn candidate(
         (1, false) => Outcome::Insufficient,
         _ => Outcome::Conflict,
     };
-    verdict.missing = missing(policy, rule, tally);
+    if !tally.has_other_names {
+        verdict.missing = missing(policy, rule, tally);
+    }
     verdict.steps.push(match verdict.outcome {
         Outcome::Unknown => "No value is known.".into(),
         Outcome::Insufficient => "One value is known; it has too few votes.".into(),

@@ -116,17 +116,11 @@ fn in_force<'a>(evaluator: &Evaluator<'a>, asked: &HashPart) -> Option<&'a Rule>
     evaluator.context.in_force(rule)
 }
 
-/// The other store paths under the same hash part of which something is known: the one that stands in the way first,
-/// then those of which most operators speak.
+/// The other store paths under the same hash part of which something is known, as far as they are named.
 fn other_names(evaluator: &Evaluator<'_>, path: &StorePath) -> Vec<OtherName> {
     let part = evaluator.context.part(&path.hash_part());
-    let mut others: Vec<_> = part.others(path).collect();
-    others.sort_by_key(|(name, operators)| {
-        let is_rival = part.rival(path) == Some(*name);
-        (!is_rival, usize::MAX - operators.len(), *name)
-    });
     let order = evaluator.context.policy.operators();
-    let others = others.into_iter().take(OTHER_NAMES_MAX);
+    let others = part.others(path).take(OTHER_NAMES_MAX);
     let named = others.map(|(name, operators)| OtherName {
         path: name.clone(),
         operators: order
