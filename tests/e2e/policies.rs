@@ -7,8 +7,6 @@ use serde_json::json;
 
 use crate::world::{Answer, TWO_OF_THREE, World, run, text, unwrapped};
 
-const BY_PATH: &str =
-    "quorum none\nvoters two 2 alice bob carol\nrule main quorum=two level=path\ndefault main\n";
 const NOTHING: &str = "quorum none\nrule main mode=deny\ndefault main\n";
 const ALL_THREE: &str = "quorum none\nvoters all-three 3 alice bob carol\n\
     rule main quorum=all-three level=closure\ndefault main\n";
@@ -18,9 +16,8 @@ async fn a_receipt_holds_offline_and_not_with_another_decision_or_policy() {
     let mut world = World::with_user().await;
     let config = world.user().config.clone();
     let dir = tempfile::tempdir().unwrap();
-    // What it refers to is named after its content, which a receipt does not fetch.
     let policy = dir.path().join("policy");
-    fs::write(&policy, format!("{}{BY_PATH}", world.policy_lines())).unwrap();
+    fs::write(&policy, format!("{}{TWO_OF_THREE}", world.policy_lines())).unwrap();
     let receipt = async |name: &str| {
         let file = dir.path().join(name);
         let (config, policy, path) = (text(&config), text(&policy), world.absolute(name));
@@ -56,6 +53,39 @@ async fn a_receipt_holds_offline_and_not_with_another_decision_or_policy() {
         holds.out
     );
     assert!(holds.out.contains("Accepted."), "{}", holds.out);
+    // What it refers to is named after its content, which was fetched for the receipt and is not for its reader.
+    let content =
+        "Named after their content, which was fetched by who made the receipt and not here.";
+    assert!(holds.out.contains(content), "{}", holds.out);
+    let as_json = run(&["verify", "receipt", text(&manual), "--json"]).await;
+    let as_json: serde_json::Value = serde_json::from_str(&as_json.out).unwrap();
+    let notes = &as_json["contents"][0];
+    assert!(
+        notes["path"].as_str().unwrap().ends_with("-notes.txt"),
+        "{notes}"
+    );
+    assert_eq!(
+        notes["nar_hash_follows_from_name"],
+        notes["content_address"]
+            .as_str()
+            .unwrap()
+            .starts_with("fixed:r:sha256:")
+    );
+    let said = fs::read_to_string(&manual).unwrap();
+    let without: String = said
+        .lines()
+        .filter(|line| !line.starts_with("content "))
+        .fold(String::new(), |text, line| text + line + "\n");
+    let bare = dir.path().join("bare");
+    fs::write(&bare, without).unwrap();
+    let bare = verify(&bare, &policy).await;
+    assert_eq!(bare.code, 1);
+    assert!(
+        bare.out.starts_with("The receipt does not hold:"),
+        "{}",
+        bare.out
+    );
+
     let refusal = verify(&clock, &policy).await;
     assert_eq!(refusal.code, 1);
     assert!(

@@ -22,7 +22,7 @@ pub struct ResolverConfig {
     pub sources: Vec<Source>,
     /// What `nix-cache-info` says: clients ask the cache with the lowest number first.
     pub priority: u32,
-    /// A directory of its own for verified NARs and for what was promised to clients. NARs in it are removed at
+    /// A directory of its own for verified NARs, for what was promised to clients, and accepted. NARs in it are removed at
     /// each start.
     pub spool_dir: PathBuf,
     /// Most bytes of NARs in `spool_dir`. While content-addressed paths are recomputed, there may be

@@ -3,7 +3,7 @@
 //! Needs no aggregator, so that it can be given to one before there is a resolver. Says only what it has seen; it
 //! never decides whether a path is accepted (SEMANTICS §3).
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
 use futures::FutureExt;
@@ -12,6 +12,8 @@ use prometheus_client::registry::Registry;
 use quorix_nix::content_address::ContentAddress;
 use quorix_nix::fingerprint::Fingerprint;
 use quorix_nix::store_path::{HashPart, StorePath};
+use quorix_trust::decision::{Decision, Outcome};
+use quorix_trust::evidence::Evidence;
 use quorix_wire::content::ContentVerifier;
 use quorix_wire::fetch::Fetcher;
 
@@ -106,6 +108,21 @@ impl ContentChecker {
         }
     }
 
+    /// The same with the content address from which the path follows.
+    ///
+    /// # Errors
+    /// Why it could not be found out, for people.
+    pub async fn recompute(
+        &self,
+        part: &HashPart,
+    ) -> Result<Option<(Fingerprint, ContentAddress)>, String> {
+        let facts = self.check(part).await?;
+        Ok(facts.and_then(|facts| {
+            let address = self.address_of(&facts.path)?;
+            Some((facts, address))
+        }))
+    }
+
     /// The content address of a path that was recomputed.
     pub(crate) fn address_of(&self, path: &StorePath) -> Option<ContentAddress> {
         let recomputed = locked(&self.recomputed);
@@ -131,6 +148,28 @@ impl ContentChecker {
             }
         }
     }
+}
+
+/// Outputs without which a decision is a refusal, and that may turn out to need no votes.
+#[must_use]
+pub fn checkable(decision: &Decision, evidence: &Evidence) -> BTreeSet<HashPart> {
+    let mut outputs = BTreeSet::new();
+    let mut within = vec![decision];
+    while let Some(decision) = within.pop() {
+        match decision.outcome {
+            Outcome::Accepted | Outcome::Denied => {}
+            Outcome::BlockedBy => {
+                outputs.extend(decision.blocked_by.as_ref().map(StorePath::hash_part))
+            }
+            _ => {
+                outputs.insert(decision.asked.clone());
+            }
+        }
+        within.extend(decision.warned.as_deref());
+        within.extend(decision.fallen_from.as_deref());
+    }
+    outputs.retain(|output| evidence.may_verify_by_itself(output));
+    outputs
 }
 
 impl ContentVerifier for ContentChecker {

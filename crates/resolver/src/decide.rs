@@ -20,6 +20,7 @@ use quorix_wire::client::AggregatorClient;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::acceptances::Acceptances;
 use crate::config::ResolverConfig;
 use crate::content::ContentChecker;
 use crate::error::NoAnswer;
@@ -62,6 +63,7 @@ pub(crate) struct Decider {
     pub(crate) policy: Arc<Policy>,
     pub(crate) content: Arc<ContentChecker>,
     pub(crate) promises: Promises,
+    acceptances: Acceptances,
     pub(crate) config: ResolverConfig,
     pub(crate) clock: Clock,
     pub(crate) metrics: ServiceMetrics,
@@ -82,6 +84,7 @@ impl Decider {
         metrics: ServiceMetrics,
     ) -> Self {
         Self {
+            acceptances: Acceptances::open(&config.spool_dir, &policy),
             has_closure_rules: policy.asks_for_references(),
             memo: Memo::new(config.decision_ttl),
             flights: Flights::new(config.decisions_at_once),
@@ -198,11 +201,12 @@ impl Decider {
         permit: &mut Option<SemaphorePermit<'_>>,
     ) -> Result<(Decision, Evidence), NoAnswer> {
         loop {
-            let (policy, now_s, asked) =
-                (self.policy.clone(), (self.clock)(), question.asked.clone());
+            let (policy, acceptances) = (self.policy.clone(), self.acceptances.clone());
+            let (now_s, asked) = ((self.clock)(), question.asked.clone());
             let decided = blocking(move || {
-                let decision = decide(&policy, &evidence, &asked, now_s);
-                (decision, evidence)
+                let decide = |evidence: &Evidence| decide(&policy, evidence, &asked, now_s);
+                let all = with_grace(evidence, &acceptances, decide, Decision::is_accepted);
+                (all.graced.unwrap_or(all.plain), all.evidence)
             });
             let (decision, decided_from) = decided.await?;
             evidence = decided_from;
@@ -277,6 +281,33 @@ impl Decider {
             .await
     }
 
+    /// Decides the rest of a closure; gives what the evidence settles for good. Where one of these is refused, all are
+    /// decided with the acceptances of before.
+    async fn decide_others(
+        &self,
+        question: &Question,
+        evidence: Evidence,
+        asked_at_s: u64,
+    ) -> Result<(Vec<Decision>, Evidence), NoAnswer> {
+        let mut outputs = outputs_of(&evidence);
+        outputs.remove(&question.asked);
+        let outputs: Vec<HashPart> = outputs.into_iter().collect();
+        let (policy, now_s) = (self.policy.clone(), (self.clock)());
+        let acceptances = self.acceptances.clone();
+        let others = blocking(move || {
+            let is_complete = reached(&policy, &evidence, &outputs_of(&evidence)).is_empty();
+            let decide = |evidence: &Evidence| decide_many(&policy, evidence, &outputs, now_s);
+            let all_accepted = |decided: &Vec<Decision>| decided.iter().all(Decision::is_accepted);
+            let all = with_grace(evidence, &acceptances, decide, all_accepted);
+            (all, is_complete)
+        });
+        let (all, is_complete) = others.await?;
+        self.acceptances.keep(&all.plain, asked_at_s).await;
+        let (mut decided, evidence) = (all.graced.unwrap_or(all.plain), all.evidence);
+        decided.retain(|decision| question.settles(decision, &evidence, is_complete));
+        Ok((decided, evidence))
+    }
+
     /// Remembers the decision, and those about its closure that the same evidence settles for good.
     async fn remember(
         &self,
@@ -286,22 +317,15 @@ impl Decider {
         asked_at_s: u64,
     ) -> Result<Arc<Settled>, NoAnswer> {
         self.metrics.decided(decision.outcome);
-        let (evidence, mut others) = (Arc::new(evidence), Vec::new());
-        if question.closure {
-            let mut outputs = outputs_of(&evidence);
-            outputs.remove(&question.asked);
-            let (policy, now_s, from) = (self.policy.clone(), (self.clock)(), evidence.clone());
-            let others_of = blocking(move || {
-                let is_complete = reached(&policy, &from, &outputs_of(&from)).is_empty();
-                let outputs: Vec<HashPart> = outputs.into_iter().collect();
-                let decisions = decide_many(&policy, &from, &outputs, now_s);
-                (decisions, is_complete)
-            });
-            let (decided, is_complete) = others_of.await?;
-            let is_settled =
-                |decision: &Decision| question.settles(decision, &evidence, is_complete);
-            others = decided.into_iter().filter(is_settled).collect();
+        // What grace keeps in force is not renewed by that.
+        if evidence.earlier.is_empty() {
+            self.acceptances.keep([&decision], asked_at_s).await;
         }
+        let (mut evidence, mut others) = (evidence, Vec::new());
+        if question.closure {
+            (others, evidence) = self.decide_others(question, evidence, asked_at_s).await?;
+        }
+        let evidence = Arc::new(evidence);
         let settled = |decision| {
             Arc::new(Settled {
                 decision: Arc::new(decision),
@@ -320,6 +344,34 @@ impl Decider {
             .await;
         self.memo.remember(all, (self.clock)());
         Ok(asked)
+    }
+}
+
+/// What is decided without grace and, where that does not do, with it.
+struct Graced<T> {
+    plain: T,
+    graced: Option<T>,
+    /// With the acceptances of before where they were looked at.
+    evidence: Evidence,
+}
+
+/// Decides without grace, and where that does not do, with the acceptances of before.
+fn with_grace<T>(
+    mut evidence: Evidence,
+    acceptances: &Acceptances,
+    decide: impl Fn(&Evidence) -> T,
+    does: impl Fn(&T) -> bool,
+) -> Graced<T> {
+    evidence.earlier.clear();
+    let plain = decide(&evidence);
+    if !does(&plain) {
+        evidence.earlier = acceptances.of(&evidence);
+    }
+    let is_graced = !evidence.earlier.is_empty();
+    Graced {
+        graced: is_graced.then(|| decide(&evidence)),
+        plain,
+        evidence,
     }
 }
 

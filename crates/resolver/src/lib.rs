@@ -31,6 +31,7 @@ pub mod routes;
 pub mod service;
 pub mod sources;
 
+mod acceptances;
 mod decide;
 mod flight;
 mod memo;

@@ -1,7 +1,7 @@
 //! A resolver: what is accepted is described and signed, and its bytes fetched and verified.
 //!
-//! Everything that it answers follows from a decision of the last few seconds. It keeps no state that matters: its
-//! directory may be removed between two runs.
+//! Everything that it answers follows from a decision of the last few seconds. It keeps no state that matters, but for
+//! the grace of rules: its directory may be removed between two runs.
 
 use std::sync::{Arc, PoisonError, RwLock};
 

@@ -1,13 +1,14 @@
 //! The decision of SEMANTICS §3: a pure function of policy, evidence and time, with its reasons.
 //!
-//! In steps, a file each: `context` says how each log stands, `tally` who votes what, `rule` what one rule makes of one
-//! path, `choose` which rules are in force on it, `closure` and `graph` ask the same of everything that it depends on.
+//! In steps, a file each: `context` says how each log stands, `part` what counts under one hash part, `tally` who votes
+//! what on one path, `rule` what one rule makes of it, `choose` which rules are in force on it, `closure` and `graph` ask the same of everything that it depends on.
 //! `view` writes down what a person needs to follow it.
 
 mod choose;
 mod closure;
 mod context;
 mod graph;
+mod part;
 mod reach;
 mod rule;
 mod tally;
@@ -20,6 +21,8 @@ pub use reach::reached;
 use quorix_nix::fingerprint::{Fingerprint, FingerprintDigest};
 use quorix_nix::signature::Signature;
 use quorix_nix::store_path::{HashPart, StoreDir, StorePath};
+
+use context::World;
 
 use crate::evidence::{Evidence, Said};
 use crate::policy::Policy;
@@ -78,6 +81,9 @@ pub struct Decision {
     pub blocked_by: Option<StorePath>,
     /// Operators whose agreeing vote would help.
     pub missing: Vec<String>,
+    /// Other store paths under the same hash part of which something is known, at most 16; the one that stands in the
+    /// way of this one first.
+    pub other_names: Vec<OtherName>,
     /// The decision of a `mode=warn` rule, which is not in force.
     pub warned: Option<Box<Self>>,
     /// The decision of the rule from which the policy fell back.
@@ -103,6 +109,17 @@ impl Decision {
             .facts
             .as_ref()
     }
+}
+
+/// Another store path under the hash part that was asked about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OtherName {
+    /// The store path.
+    pub path: StorePath,
+    /// Operators that are known to have said something of it, in the order of the policy.
+    pub operators: Vec<String>,
+    /// Its content was fetched and checked.
+    pub is_self_verified: bool,
 }
 
 /// A rule, quoted from the policy.
@@ -183,7 +200,7 @@ pub struct SourceView {
 /// Decides one output. `now_s` is POSIX seconds.
 #[must_use]
 pub fn decide(policy: &Policy, evidence: &Evidence, asked: &HashPart, now_s: u64) -> Decision {
-    closure::Evaluator::new(policy, evidence, now_s, closure::World::InForce).decide(asked)
+    closure::Evaluator::new(policy, evidence, now_s, World::InForce).decide(asked)
 }
 
 /// Decides many outputs, in their order. The same decisions as [`decide`], with shared work.
@@ -194,7 +211,7 @@ pub fn decide_many(
     asked: &[HashPart],
     now_s: u64,
 ) -> Vec<Decision> {
-    let mut evaluator = closure::Evaluator::new(policy, evidence, now_s, closure::World::InForce);
+    let mut evaluator = closure::Evaluator::new(policy, evidence, now_s, World::InForce);
     asked.iter().map(|asked| evaluator.decide(asked)).collect()
 }
 

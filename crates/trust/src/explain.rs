@@ -8,7 +8,7 @@ mod tests;
 
 pub use terminal::{matrix, terminal, wrapped};
 
-use crate::decision::{Decision, OperatorState, OperatorView, Outcome};
+use crate::decision::{Decision, OperatorState, OperatorView, OtherName, Outcome};
 
 /// What was decided and why, in one plain sentence or two.
 #[must_use]
@@ -94,7 +94,37 @@ fn dissent(decision: &Decision) -> String {
             listed(&names(&else_where), "and")
         );
     }
-    text + &unheard(decision)
+    text + &elsewhere(decision) + &unheard(decision)
+}
+
+/// Who speaks of another store path under the same hash.
+fn elsewhere(decision: &Decision) -> String {
+    let told: Vec<String> = decision.other_names.iter().map(other_name).collect();
+    let (first, more) = match told.as_slice() {
+        [first, rest @ ..] => (first.as_str(), rest.len()),
+        [] => ("", 0),
+    };
+    let more = match more {
+        0 => String::new(),
+        1 => " One other name is known as well.".into(),
+        _ => format!(" {more} other names are known as well."),
+    };
+    format!("{first}{more}")
+}
+
+fn other_name(other: &OtherName) -> String {
+    let path = &other.path;
+    match other.operators.as_slice() {
+        _ if other.is_self_verified => {
+            format!(" {path} has the same hash, and its content was fetched and checked.")
+        }
+        [] => format!(" {path} has the same hash."),
+        [only] => format!(" {only} says that this hash is that of {path}."),
+        several => {
+            let names = listed(several, "and");
+            format!(" {names} say that this hash is that of {path}.")
+        }
+    }
 }
 
 fn unheard(decision: &Decision) -> String {
@@ -103,6 +133,12 @@ fn unheard(decision: &Decision) -> String {
         .iter()
         .filter(|one| one.state != OperatorState::Votes && !one.reason.is_empty());
     let unheard = unheard.filter(|one| one.state != OperatorState::Contradicted);
+    // Who speaks of another name has been named for that.
+    let others = |one: &OperatorView| {
+        let mut others = decision.other_names.iter();
+        others.any(|other| other.operators.contains(&one.operator))
+    };
+    let unheard = unheard.filter(|one| !others(one));
     let sentences: Vec<String> = unheard
         .map(|one| format!(" {} does not count: {}.", one.operator, one.reason))
         .collect();
@@ -148,7 +184,10 @@ fn conflict(decision: &Decision) -> String {
         .collect();
     let names = names(&with_letters);
     let got = match (decision.values.len(), names.len()) {
-        (0, _) => "Different names have votes under one hash".to_owned(),
+        (0, _) => "Two store paths are said to have this hash".to_owned(),
+        (1, _) if !decision.other_names.is_empty() => {
+            "Two store paths are said to have this hash".to_owned()
+        }
         (values, operators) if values >= operators && operators > 1 => {
             format!("{} each got something different", listed(&names, "and"))
         }
@@ -156,7 +195,8 @@ fn conflict(decision: &Decision) -> String {
         (values, _) => format!("{} got {values} different things", listed(&names, "and")),
     };
     format!(
-        "Refused: builders disagree. {got}. Nobody's bytes are served; Nix will build it here.{}",
+        "Refused: builders disagree. {got}.{} Nobody's bytes are served; Nix will build it here.{}",
+        elsewhere(decision),
         unheard(decision)
     )
 }

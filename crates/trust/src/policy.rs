@@ -21,7 +21,7 @@ pub use files::{NoFiles, PolicyFiles};
 pub use init::{First, first_policy};
 pub use parse::date;
 pub use set::{SET_BYTES_MAX, SetEntry, SetError, SignedSet, moment};
-pub use when::{Applies, CelRule, Condition, Told};
+pub use when::{Applies, CelRule, Condition, Told, ToldPair};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

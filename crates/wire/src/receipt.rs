@@ -4,12 +4,16 @@
 //! aggregator's answer as it was given, proofs included: replaying it verifies all of it again under the policy's keys. A
 //! receipt shows that the decision follows from the evidence, not that the evidence is complete.
 
+mod content;
+
+pub use content::{CONTENTS_MAX, Content};
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use data_encoding::BASE64;
 use prost::Message as _;
-use quorix_nix::store_path::{HashPart, StoreDir};
+use quorix_nix::store_path::{HashPart, StoreDir, StorePath};
 use quorix_trust::decision::{Decision, decide};
 use quorix_trust::evidence::{Earlier, Evidence};
 use quorix_trust::policy::Policy;
@@ -37,6 +41,8 @@ pub struct Receipt {
     pub time_s: u64,
     /// What an aggregator answered.
     pub answer: pb::GetEvidenceResponse,
+    /// Content-addressed paths whose NARs were fetched by whoever made it, at most [`CONTENTS_MAX`].
+    pub contents: BTreeMap<StorePath, Content>,
     /// The receipt of an earlier acceptance, for `grace=`.
     pub earlier: Option<Vec<u8>>,
     /// The decision's bytes.
@@ -47,7 +53,7 @@ pub struct Receipt {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReceiptError {
     /// Too large.
-    #[error("the receipt has {bytes} bytes, more than 256 MiB")]
+    #[error("the receipt has {bytes} bytes, more than 128 MiB")]
     TooLarge {
         /// Its length.
         bytes: usize,
@@ -66,6 +72,9 @@ pub enum ReceiptError {
     /// Its evidence is none.
     #[error("the receipt's evidence: {0}")]
     Evidence(String),
+    /// What it says of a content-addressed path does not give that path.
+    #[error("a content-addressed path in the receipt: {0}")]
+    Content(String),
     /// Its earlier receipt does not hold, or is itself one by grace.
     #[error("the earlier receipt: {0}")]
     Earlier(String),
@@ -83,7 +92,7 @@ impl Receipt {
     /// # Errors
     /// The policy, the answer or the earlier receipt is none.
     pub fn issue(mut self) -> Result<(Self, Decision), ReceiptError> {
-        let decision = self.decide()?;
+        let (decision, _) = self.decided()?;
         self.decision = pb::Decision::from(&decision).encode_to_vec();
         Ok((self, decision))
     }
@@ -93,7 +102,7 @@ impl Receipt {
     /// # Errors
     /// Something does not verify, or another decision follows.
     pub fn replay(&self) -> Result<Decision, ReceiptError> {
-        let decision = self.decide()?;
+        let (decision, _) = self.decided()?;
         if pb::Decision::from(&decision).encode_to_vec() == self.decision {
             Ok(decision)
         } else {
@@ -102,7 +111,12 @@ impl Receipt {
         }
     }
 
-    fn decide(&self) -> Result<Decision, ReceiptError> {
+    /// Verifies the evidence and decides, as [`issue`](Self::issue) does: the decision, and what it follows from, to see
+    /// what more it depends on.
+    ///
+    /// # Errors
+    /// As [`issue`](Self::issue).
+    pub fn decided(&self) -> Result<(Decision, Evidence), ReceiptError> {
         let policy = Policy::parse_with(&self.policy, &self.sets)
             .map_err(|error| ReceiptError::Policy(error.to_string()))?;
         let mut evidence = self.evidence(&policy)?;
@@ -126,20 +140,28 @@ impl Receipt {
             let at_s = earlier.time_s;
             evidence.earlier.insert(path, Earlier { value, at_s });
         }
-        Ok(decide(&policy, &evidence, &self.asked, self.time_s))
+        let decision = decide(&policy, &evidence, &self.asked, self.time_s);
+        Ok((decision, evidence))
     }
 
     fn evidence(&self, policy: &Policy) -> Result<Evidence, ReceiptError> {
         let question = Question {
             store_dir: self.store_dir.clone(),
             outputs: BTreeSet::from([self.asked.clone()]),
-            closure: policy.asks_for_references(),
+            // What is named after its content needs its references at any level.
+            closure: policy.asks_for_references() || !self.contents.is_empty(),
             known_sizes: BTreeMap::new(),
         };
         let seen = SeenCheckpoints::default();
         let verified = verify_evidence(policy, &question, self.answer.clone(), &seen);
         let verified = verified.map_err(|error| ReceiptError::Evidence(error.to_string()))?;
-        Ok(verified.evidence)
+        let mut evidence = verified.evidence;
+        for (path, content) in &self.contents {
+            let facts = content.facts(&self.store_dir, path);
+            let facts = facts.map_err(ReceiptError::Content)?;
+            evidence.self_verified.insert(path.clone(), facts);
+        }
+        Ok(evidence)
     }
 
     /// The receipt's bytes.
@@ -157,6 +179,9 @@ impl Receipt {
         }
         let answer = self.answer.encode_to_vec();
         let _ = writeln!(text, "evidence {}", BASE64.encode(&answer));
+        for (path, content) in &self.contents {
+            let _ = writeln!(text, "content {}", content.words(path));
+        }
         if let Some(earlier) = &self.earlier {
             let _ = writeln!(text, "earlier {}", BASE64.encode(earlier));
         }
@@ -210,7 +235,18 @@ impl Receipt {
         let answer = lines.decode(answer.ok_or_else(|| lines.wrong("not `evidence`"))?)?;
         let answer = pb::GetEvidenceResponse::decode(answer.as_slice());
         let answer = answer.map_err(|_| lines.wrong("not an answer"))?;
-        let (mut line, mut earlier) = (lines.next_line()?, None);
+        let (mut line, mut earlier, mut contents) = (lines.next_line()?, None, BTreeMap::new());
+        while let Some(words) = line.strip_prefix("content ") {
+            if contents.len() >= CONTENTS_MAX {
+                let many = format!("more than {CONTENTS_MAX} content-addressed paths");
+                return Err(lines.wrong(&many));
+            }
+            let (path, content) = Content::parse(words).map_err(|error| lines.wrong(&error))?;
+            if contents.insert(path, content).is_some() {
+                return Err(lines.wrong("it says a content-addressed path twice"));
+            }
+            line = lines.next_line()?;
+        }
         if let Some(bytes) = line.strip_prefix("earlier ") {
             earlier = Some(lines.decode(bytes)?);
             line = lines.next_line()?;
@@ -224,6 +260,7 @@ impl Receipt {
             asked,
             time_s,
             answer,
+            contents,
             earlier,
             decision,
         };

@@ -1,20 +1,26 @@
 //! `quorix decide --receipt` and `quorix verify receipt`.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use quorix_nix::store_path::{HashPart, StoreDir};
+use quorix_nix::store_path::{HashPart, StoreDir, StorePath};
+use quorix_resolver::content::checkable;
 use quorix_tlog::witness::CLOCK_TOLERANCE;
 use quorix_trust::decision::Decision;
 use quorix_trust::explain;
 use quorix_trust::policy::moment;
-use quorix_wire::client::Completeness;
-use quorix_wire::receipt::{RECEIPT_BYTES_MAX, Receipt};
+use quorix_wire::client::{AggregatorClient, Completeness};
+use quorix_wire::pb;
+use quorix_wire::receipt::{Content, RECEIPT_BYTES_MAX, Receipt};
 use serde_json::json;
+use tokio::time::Instant;
 use tonic::transport::Channel;
 
 use super::decide::json;
+use super::decide::local::LocalContent;
 use super::files::read_at_most;
 use super::{now_s, read_policy};
 use crate::cli::Decide;
@@ -29,7 +35,7 @@ const COMPLETENESS: &str = "This shows that the decision follows from the policy
 /// Said where no policy was given to compare with.
 const OWN_POLICY: &str = " under its own policy, which nobody checked: give yours with --policy";
 
-/// Decides from what the aggregator answers and writes all of it down. Content-addressed paths are not fetched for it.
+/// Decides from what the aggregator answers and what content-addressed paths are found to be, and writes all of it down.
 pub(super) async fn issue(
     channel: Channel,
     arguments: &Decide,
@@ -38,10 +44,9 @@ pub(super) async fn issue(
 ) -> Result<(Decision, Option<Completeness>), Failure> {
     let policy = Arc::new(read_policy(file)?);
     let client = super::decide::client(channel, policy.clone(), arguments)?;
-    let answer = client
-        .answer(asked, policy.asks_for_references())
-        .await
-        .map_err(Failure::unknown)?;
+    let config = &arguments.config.config;
+    let sources = super::decide::sources(&arguments.sources, config);
+    let content = LocalContent::new(&sources, &super::decide::fetcher(config)?)?;
     let earlier = arguments.earlier.as_deref().map(earlier).transpose()?;
     let receipt = Receipt {
         policy: policy.text.clone(),
@@ -49,10 +54,12 @@ pub(super) async fn issue(
         store_dir: StoreDir::default(),
         asked: asked.clone(),
         time_s: now_s(),
-        answer,
+        answer: pb::GetEvidenceResponse::default(),
+        contents: BTreeMap::new(),
         earlier,
         decision: Vec::new(),
     };
+    let receipt = collect(&client, &content, receipt).await?;
     let (receipt, decision) = receipt.issue().map_err(Failure::unknown)?;
     if let Some(file) = &arguments.receipt {
         let failed = |error: std::io::Error| {
@@ -63,6 +70,46 @@ pub(super) async fn issue(
         new.sync_all().map_err(failed)?;
     }
     Ok((decision, client.completeness()))
+}
+
+/// Asks for the evidence, has what stands in the way of an acceptance recomputed from its content, and asks again for
+/// what that refers to, until nothing changes. Ends: each output is recomputed once, and not many are.
+async fn collect(
+    client: &AggregatorClient,
+    content: &LocalContent,
+    mut receipt: Receipt,
+) -> Result<Receipt, Failure> {
+    let (checks_max, budget) = content.bounds();
+    let until = Instant::now() + budget;
+    let (mut wanted, mut tried) = (BTreeSet::from([receipt.asked.clone()]), BTreeSet::new());
+    loop {
+        let closure = client.policy().asks_for_references() || !receipt.contents.is_empty();
+        let answer = client.answer(&wanted, closure).await;
+        receipt.answer = answer.map_err(Failure::unknown)?;
+        receipt.time_s = now_s();
+        loop {
+            let (decision, evidence) = receipt.decided().map_err(Failure::unknown)?;
+            let room = checks_max.saturating_sub(tried.len());
+            let checks = checkable(&decision, &evidence).into_iter();
+            let checks: Vec<HashPart> = checks
+                .filter(|output| !tried.contains(output))
+                .take(room)
+                .collect();
+            tried.extend(checks.iter().cloned());
+            let found = content.recompute(checks, until).await;
+            if found.is_empty() {
+                return Ok(receipt);
+            }
+            for (facts, address) in found {
+                wanted.extend(facts.references.iter().map(StorePath::hash_part));
+                let content = Content::of(address, &facts);
+                receipt.contents.insert(facts.path, content);
+            }
+            if !wanted.iter().all(|one| evidence.outputs.contains_key(one)) {
+                break;
+            }
+        }
+    }
 }
 
 /// An earlier receipt, which must be one.
@@ -107,7 +154,7 @@ pub(super) fn verify(arguments: &VerifyReceipt) -> Result<Exit, Failure> {
         let value = match &decision {
             Ok(decision) => json!({
                 "holds": true, "policy_checked": is_checked, "time": receipt.time_s, "complete": false,
-                "decision": json::decision(decision),
+                "contents": contents_json(&receipt), "decision": json::decision(decision),
             }),
             Err(error) => {
                 json!({"holds": false, "policy_checked": is_checked, "reason": error.to_string()})
@@ -117,10 +164,11 @@ pub(super) fn verify(arguments: &VerifyReceipt) -> Result<Exit, Failure> {
     } else {
         match &decision {
             Ok(decision) => output::answer(format_args!(
-                "The receipt holds: of {}, as it says, this follows{}.\n\n{}\n\n{COMPLETENESS}",
+                "The receipt holds: of {}, as it says, this follows{}.\n\n{}\n\n{}{COMPLETENESS}",
                 moment(receipt.time_s),
                 if is_checked { "" } else { OWN_POLICY },
-                explain::terminal(decision).trim_end()
+                explain::terminal(decision).trim_end(),
+                contents_told(&receipt)
             )),
             Err(error) => output::answer(format_args!("The receipt does not hold: {error}.")),
         }
@@ -130,6 +178,45 @@ pub(super) fn verify(arguments: &VerifyReceipt) -> Result<Exit, Failure> {
     } else {
         Exit::No
     })
+}
+
+/// What who made the receipt says of paths that are named after their content; nothing where it has none.
+fn contents_told(receipt: &Receipt) -> String {
+    let mut text = String::new();
+    for (path, content) in &receipt.contents {
+        let (path, size) = (receipt.store_dir.join(path), content.nar_size);
+        let word = if content.is_hash_shown() {
+            format!(
+                "the NAR's hash follows from the name, its size ({size} bytes) is the maker's word"
+            )
+        } else {
+            format!("the NAR's hash and size ({size} bytes) are the maker's word")
+        };
+        // Writing to a `String` cannot fail.
+        let _ = writeln!(text, "  {path}\n    {word}");
+    }
+    if text.is_empty() {
+        return text;
+    }
+    format!(
+        "Named after their content, which was fetched by who made the receipt and not here. That the paths follow\n\
+         from content address and references was computed again:\n{text}\n"
+    )
+}
+
+fn contents_json(receipt: &Receipt) -> serde_json::Value {
+    let contents = receipt.contents.iter().map(|(path, content)| {
+        let references = content.references.iter();
+        json!({
+            "path": receipt.store_dir.join(path),
+            "content_address": content.address.to_string(),
+            "nar_hash": content.nar_hash.to_string(),
+            "nar_size": content.nar_size,
+            "references": references.map(|one| receipt.store_dir.join(one)).collect::<Vec<_>>(),
+            "nar_hash_follows_from_name": content.is_hash_shown(),
+        })
+    });
+    contents.collect()
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, Failure> {

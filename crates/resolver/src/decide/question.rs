@@ -13,6 +13,7 @@ use quorix_wire::evidence::OUTPUTS_MAX;
 use tokio::time::Instant;
 
 use crate::config::ResolverConfig;
+use crate::content::checkable;
 
 /// How often what an answer about a closure left out is asked for by name.
 const ROUNDS_MAX: usize = 8;
@@ -151,25 +152,4 @@ pub(super) fn outputs_of(evidence: &Evidence) -> BTreeSet<HashPart> {
     let known = evidence.outputs.keys().cloned();
     let verified = evidence.self_verified.keys().map(StorePath::hash_part);
     known.chain(verified).collect()
-}
-
-/// Outputs without which a decision is a refusal, and that may turn out to need no votes.
-fn checkable(decision: &Decision, evidence: &Evidence) -> BTreeSet<HashPart> {
-    let mut outputs = BTreeSet::new();
-    let mut within = vec![decision];
-    while let Some(decision) = within.pop() {
-        match decision.outcome {
-            Outcome::Accepted | Outcome::Denied => {}
-            Outcome::BlockedBy => {
-                outputs.extend(decision.blocked_by.as_ref().map(StorePath::hash_part))
-            }
-            _ => {
-                outputs.insert(decision.asked.clone());
-            }
-        }
-        within.extend(decision.warned.as_deref());
-        within.extend(decision.fallen_from.as_deref());
-    }
-    outputs.retain(|output| evidence.may_verify_by_itself(output));
-    outputs
 }

@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use quorix_nix::narinfo::NarInfo;
 use quorix_nix::store_path::StoreDir;
 use quorix_trust::decision::Outcome;
+use quorix_trust::policy::Policy;
 
 use super::fakes::{FakeCache, Reply};
 use super::outputs::{Output, content_addressed, output};
@@ -51,6 +52,77 @@ async fn an_accepted_output_is_described_by_its_voted_facts_and_signed_by_the_re
         ),
         Ok(())
     );
+}
+
+/// 2 of 3, and what was accepted stays in force for an hour while logs are merely stale.
+fn with_grace() -> Policy {
+    policy(&TWO_OF_THREE.replace("level=closure", "level=closure grace=1h"))
+}
+
+#[tokio::test]
+async fn what_was_accepted_outlives_stale_logs_and_a_restart_for_the_grace_of_its_rule() {
+    let world = World::with(with_grace(), &[], |_| {});
+    let zlib = output("zlib-1.3", "zlib\n");
+    let hello = output("hello-2.12", "hello\n").referring_to(&[&zlib]);
+    let other = output("other-1", "other\n");
+    for one in [&zlib, &hello, &other] {
+        world.attest(one, &["alice", "bob"]);
+    }
+    world.narinfo(&hello).await.narinfo();
+    world.clock.advance(600);
+    world.aggregator.set_live(&origin("bob"), false);
+    let answer = world.narinfo(&hello).await;
+    answer.narinfo();
+    // Its closure was accepted with it; what was never accepted has no grace.
+    world.narinfo(&zlib).await.narinfo();
+    let answer = world.narinfo(&other).await;
+    assert_eq!(answer.status, StatusCode::NOT_FOUND, "{}", answer.text());
+    assert!(answer.text().contains("too few votes"), "{}", answer.text());
+
+    let world = world.restarted();
+    world.clock.advance(2_990);
+    world.narinfo(&hello).await.narinfo();
+    // What grace kept in force was not accepted again by that.
+    world.clock.advance(10);
+    for one in [&hello, &zlib] {
+        let answer = world.narinfo(one).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{}", answer.text());
+    }
+    world.aggregator.set_live(&origin("bob"), true);
+    world.clock.advance(10);
+    world.narinfo(&hello).await.narinfo();
+}
+
+#[tokio::test]
+async fn grace_outlives_neither_dissent_nor_another_policy() {
+    let world = World::with(with_grace(), &[], |_| {});
+    let (hello, zlib) = (
+        output("hello-2.12", "hello\n"),
+        output("zlib-1.3", "zlib\n"),
+    );
+    for one in [&hello, &zlib] {
+        world.attest(one, &["alice", "bob"]);
+        world.narinfo(one).await.narinfo();
+    }
+    world.aggregator.set_live(&origin("bob"), false);
+    world.attest(&zlib.altered(), &["bob"]);
+    world.clock.advance(10);
+    world.narinfo(&hello).await.narinfo();
+    let disputed = world.narinfo(&zlib).await;
+    assert_eq!(
+        disputed.status,
+        StatusCode::NOT_FOUND,
+        "{}",
+        disputed.text()
+    );
+
+    let other = TWO_OF_THREE.replace("level=closure", "level=closure grace=2h");
+    world.resolver.reload(policy(&other).into());
+    let answer = world.narinfo(&hello).await;
+    assert_eq!(answer.status, StatusCode::NOT_FOUND, "{}", answer.text());
+    world.resolver.reload(with_grace().into());
+    let answer = world.narinfo(&hello).await;
+    assert_eq!(answer.status, StatusCode::NOT_FOUND, "{}", answer.text());
 }
 
 #[tokio::test]

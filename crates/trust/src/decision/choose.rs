@@ -3,7 +3,7 @@
 use quorix_nix::store_path::StorePath;
 
 use super::Outcome;
-use super::context::Context;
+use super::context::{Context, World};
 use super::rule::{Verdict, all_answer, apply};
 use super::tally::{Tally, Terms};
 use crate::policy::{Applies, Mode, Rule, moment};
@@ -46,26 +46,21 @@ impl<'a> Chosen<'a> {
     }
 }
 
-/// Applies the rule selected for the path, then its fallbacks, then all `also` rules that hold. With `enforce_warned`,
-/// as if every `mode=warn` rule were in force.
-pub(super) fn choose<'a>(
-    context: &Context<'a>,
-    path: &StorePath,
-    enforce_warned: bool,
-) -> Option<Chosen<'a>> {
-    let mut chosen = select(context, path, enforce_warned)?;
+/// Applies the rule selected for the path, then its fallbacks, then all `also` rules that hold.
+pub(super) fn choose<'a>(context: &Context<'a>, path: &StorePath) -> Option<Chosen<'a>> {
+    let mut chosen = select(context, path)?;
     narrow(context, path, &mut chosen);
     Some(chosen)
 }
 
-fn select<'a>(context: &Context<'a>, path: &StorePath, enforce_warned: bool) -> Option<Chosen<'a>> {
+fn select<'a>(context: &Context<'a>, path: &StorePath) -> Option<Chosen<'a>> {
     let policy = context.policy;
     let mut rule = policy.rule_for(path, context.now_s)?;
     let (mut warned, mut fallen_from) = (None, Vec::new());
     // A fallback is defined before the rule that names it, so this ends.
     loop {
         let fallback = rule.fallback.and_then(|index| policy.rules.get(index));
-        if rule.mode == Mode::Warn && !enforce_warned {
+        if rule.mode == Mode::Warn && context.world == World::InForce {
             warned.get_or_insert(rule);
             rule = fallback?;
             continue;

@@ -1,14 +1,28 @@
 //! What a decision is made from, and how each log stands at its moment.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
+use quorix_nix::fingerprint::Fingerprint;
+use quorix_nix::store_path::{HashPart, StorePath};
 use quorix_tlog::tlog_policy::Standing;
 
+use super::part::Part;
 use crate::evidence::{Covering, Evidence, LogState};
-use crate::policy::{Builder, Policy};
+use crate::policy::{Builder, Mode, Policy, Rule};
 
 /// How far the clock of a witness may be ahead, in seconds.
 const CLOCK_TOLERANCE_S: u64 = quorix_tlog::witness::CLOCK_TOLERANCE;
+
+/// Which rules count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum World {
+    /// Those in force.
+    InForce,
+    /// As if every `mode=warn` rule were in force.
+    Enforced,
+}
 
 /// Policy, evidence and time.
 pub(super) struct Context<'a> {
@@ -16,8 +30,13 @@ pub(super) struct Context<'a> {
     pub(super) evidence: &'a Evidence,
     /// POSIX seconds.
     pub(super) now_s: u64,
+    pub(super) world: World,
     /// By origin, of each builder.
     logs: BTreeMap<&'a str, Dated>,
+    /// Store paths whose content was checked, by hash part.
+    checked: BTreeMap<HashPart, Vec<&'a StorePath>>,
+    /// What counts under each hash part, made when it is first asked for.
+    parts: RefCell<BTreeMap<HashPart, Rc<Part<'a>>>>,
     /// No decision on this evidence changes before this by time alone.
     pub(super) valid_until_s: Option<u64>,
 }
@@ -37,18 +56,67 @@ pub(super) struct NotLive {
 }
 
 impl<'a> Context<'a> {
-    pub(super) fn new(policy: &'a Policy, evidence: &'a Evidence, now_s: u64) -> Self {
+    pub(super) fn new(
+        policy: &'a Policy,
+        evidence: &'a Evidence,
+        now_s: u64,
+        world: World,
+    ) -> Self {
+        let mut checked: BTreeMap<HashPart, Vec<&StorePath>> = BTreeMap::new();
+        for path in evidence.self_verified.keys() {
+            checked.entry(path.hash_part()).or_default().push(path);
+        }
         let builders = policy.builders.iter();
         let logs = builders.map(|builder| (builder.origin(), Dated::of(policy, evidence, builder)));
         let mut context = Self {
             policy,
             evidence,
             now_s,
+            world,
+            checked,
+            parts: RefCell::default(),
             logs: logs.collect(),
             valid_until_s: None,
         };
         context.valid_until_s = context.next_moment();
         context
+    }
+
+    /// Everything that counts under a hash part.
+    pub(super) fn part(&self, part: &HashPart) -> Rc<Part<'a>> {
+        if let Some(known) = self.parts.borrow().get(part) {
+            return known.clone();
+        }
+        let found = Rc::new(Part::of(self, part));
+        self.parts.borrow_mut().insert(part.clone(), found.clone());
+        found
+    }
+
+    /// Store paths under a hash part whose content was checked, whatever the policy says of them.
+    pub(super) fn checked_under(&self, part: &HashPart) -> impl Iterator<Item = &'a StorePath> {
+        self.checked.get(part).into_iter().flatten().copied()
+    }
+
+    /// What a content-addressed path was verified to be, unless the policy denies the path.
+    pub(super) fn self_verified(&self, path: &StorePath) -> Option<&'a Fingerprint> {
+        let facts = self.evidence.self_verified.get(path)?;
+        let is_denied = self.rule_in_force(path)?.mode == Mode::Deny;
+        let is_of_path = facts.path == *path && facts.store_dir == self.evidence.store_dir;
+        (!is_denied && is_of_path).then_some(facts)
+    }
+
+    /// The rule that is applied to a path first: the one selected, or where that is only shown its fallback.
+    pub(super) fn rule_in_force(&self, path: &StorePath) -> Option<&'a Rule> {
+        self.in_force(self.policy.rule_for(path, self.now_s)?)
+    }
+
+    /// A rule that was selected, or where it is only shown its fallback.
+    pub(super) fn in_force(&self, mut rule: &'a Rule) -> Option<&'a Rule> {
+        // A fallback is defined before the rule that names it, so this ends.
+        while rule.mode == Mode::Warn && self.world == World::InForce {
+            rule = self.policy.rules.get(rule.fallback?)?;
+        }
+        Some(rule)
     }
 
     /// Whether a log is LIVE (SEMANTICS §2) for a rule with this `max-age`. `is_revived` is as if what is merely stale

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use quorix_nix::store_path::{HashPart, StorePath};
 
-use super::context::Context;
+use super::context::{Context, World};
 use super::tally::{Tally, Terms};
 use crate::evidence::Evidence;
 use crate::policy::{Mode, Policy};
@@ -22,7 +22,7 @@ pub fn reached(
     outputs: &BTreeSet<HashPart>,
 ) -> BTreeSet<StorePath> {
     // How a log stands does not matter here: what is known does. So the time is of no account either.
-    let context = Context::new(policy, evidence, 0);
+    let context = Context::new(policy, evidence, 0, World::InForce);
     let asks_for_inputs = policy.asks_for_inputs();
     let rules = policy.all_rules().filter(|rule| rule.mode != Mode::Deny);
     let needs: BTreeSet<_> = rules

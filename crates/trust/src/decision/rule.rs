@@ -94,6 +94,13 @@ fn candidate(
         .keys()
         .filter(|value| satisfied(policy, rule, &|operator| tally.knows(operator, value)));
     let possible = possible.count();
+    if let (1.., Some(rival)) = (possible, tally.rival) {
+        verdict.outcome = Outcome::Conflict;
+        verdict.steps.push(format!(
+            "{rival} is under the same hash and could be accepted as well: neither is."
+        ));
+        return None;
+    }
     if possible >= 2 {
         verdict.outcome = Outcome::Conflict;
         verdict.steps.push(format!(
@@ -110,15 +117,20 @@ fn candidate(
     if candidate.is_some() {
         return candidate.copied();
     }
-    verdict.outcome = match tally.values.len() {
-        0 => Outcome::Unknown,
-        1 => Outcome::Insufficient,
+    verdict.outcome = match (tally.values.len(), tally.has_other_names) {
+        (0, _) => Outcome::Unknown,
+        (1, false) => Outcome::Insufficient,
         _ => Outcome::Conflict,
     };
-    verdict.missing = missing(policy, rule, tally);
+    if !tally.has_other_names {
+        verdict.missing = missing(policy, rule, tally);
+    }
     verdict.steps.push(match verdict.outcome {
         Outcome::Unknown => "No value is known.".into(),
         Outcome::Insufficient => "One value is known; it has too few votes.".into(),
+        _ if tally.has_other_names => {
+            "Another store path under the same hash is known; none has enough votes, and no tie is broken.".into()
+        }
         _ => format!(
             "{} different values are known; none has enough votes, and no tie is broken.",
             tally.values.len()
@@ -127,7 +139,8 @@ fn candidate(
     None
 }
 
-fn satisfied(policy: &Policy, rule: &Rule, votes: &dyn Fn(&str) -> bool) -> bool {
+/// Whether a rule has its `quorum`, and its `require`, where these operators vote for one value.
+pub(super) fn satisfied(policy: &Policy, rule: &Rule, votes: &dyn Fn(&str) -> bool) -> bool {
     let groups = [rule.quorum, rule.require];
     rule.quorum.is_some()
         && groups
@@ -154,7 +167,8 @@ fn apply_veto(
         let said = tally.operators.get(operator);
         let dissents = said.is_some_and(|said| {
             let revokes = said.withdrawn.contains(&candidate) && !said.known.contains(&candidate);
-            revokes || said.known.iter().any(|value| *value != candidate)
+            let differs = said.known.iter().any(|value| *value != candidate);
+            revokes || differs || said.elsewhere.is_some()
         });
         if dissents {
             verdict.outcome = Outcome::Vetoed;
@@ -261,7 +275,7 @@ pub(super) fn all_answer(context: &Context<'_>, rule: &Rule, path: &StorePath) -
     let (named, terms) = (named.collect(), Terms::of(rule, false));
     let tally = Tally::of(context, path, terms);
     unheard(context, &named, terms, path).is_none()
-        && !tally.is_partly_heard(context, &named, terms.needs_inputs)
+        && !tally.is_partly_heard(&named, terms.needs_inputs)
 }
 
 /// The first log or cache of these operators that cannot be heard about a path, with its operator.

@@ -36,11 +36,16 @@ impl Terms {
 pub(super) type Inputs = BTreeMap<StorePath, FingerprintDigest>;
 
 /// All that counts on one store path.
+#[derive(Default)]
 pub(super) struct Tally<'a> {
     /// By operator. Operators that said nothing that counts are not in it.
     pub(super) operators: BTreeMap<&'a str, OperatorTally<'a>>,
     /// What each value stands for, where somebody supplied it; `None` where nobody did.
     pub(super) values: BTreeMap<FingerprintDigest, Option<&'a Fingerprint>>,
+    /// Something is known of another store path under the same hash part: a value more, of another rule.
+    pub(super) has_other_names: bool,
+    /// Another store path under the same hash part that could be accepted as well.
+    pub(super) rival: Option<&'a StorePath>,
 }
 
 /// What one operator said.
@@ -48,6 +53,8 @@ pub(super) struct Tally<'a> {
 pub(super) struct OperatorTally<'a> {
     /// `known(o)`: values that count, from logs in any state and from caches.
     pub(super) known: BTreeSet<FingerprintDigest>,
+    /// Another store path under the same hash part of which it is known to have said something.
+    pub(super) elsewhere: Option<&'a StorePath>,
     /// Values that add a vote: from a live log or a cache.
     heard: BTreeMap<FingerprintDigest, Heard<'a>>,
     /// Values that it said once and withdrew.
@@ -76,6 +83,16 @@ pub(super) struct Counted<'a> {
     pub(super) statement: &'a Statement,
     /// The builder or cache.
     pub(super) voice: Voice<'a>,
+    /// It is inside its builder's `since` and `until`. If not, no witness says when it was there: it adds no vote, and
+    /// what it says still counts as dissent.
+    pub(super) is_dated: bool,
+}
+
+impl Counted<'_> {
+    /// A log takes back only what it said itself: a cache's signature stays a signature, whichever log carried it.
+    pub(super) fn is_withdrawn(&self) -> bool {
+        self.statement.withdrawn && matches!(self.voice, Voice::Builder(_))
+    }
 }
 
 /// The policy line for which a statement counts.
@@ -88,7 +105,8 @@ pub(super) enum Voice<'a> {
 }
 
 impl<'a> Voice<'a> {
-    fn operator(self) -> &'a str {
+    /// Whose vote it is.
+    pub(super) fn operator(self) -> &'a str {
         match self {
             Self::Builder(builder) => &builder.operator,
             Self::Cache(cache) => &cache.operator,
@@ -105,11 +123,11 @@ impl<'a> Voice<'a> {
 }
 
 impl<'a> OperatorTally<'a> {
-    /// `vote(o)`: the only value that is known of it, if that comes from a live log or a cache.
+    /// `vote(o)`: the only value that is known of it, under whichever name, if that comes from a live log or a cache.
     pub(super) fn vote(&self) -> Option<FingerprintDigest> {
         let mut known = self.known.iter();
-        match (known.next(), known.next()) {
-            (Some(value), None) if self.heard.contains_key(value) => Some(*value),
+        match (known.next(), known.next(), self.elsewhere) {
+            (Some(value), None, None) if self.heard.contains_key(value) => Some(*value),
             _ => None,
         }
     }
@@ -121,9 +139,9 @@ impl<'a> OperatorTally<'a> {
 
     /// Whether it votes, and if not, why.
     pub(super) fn state(&self) -> OperatorState {
-        match (self.known.len(), self.vote()) {
+        match (self.known.len(), self.elsewhere) {
             (0, _) => OperatorState::Silent,
-            (1, Some(_)) => OperatorState::Votes,
+            (1, None) if self.vote().is_some() => OperatorState::Votes,
             (1, None) if self.quarantined => OperatorState::Quarantined,
             (1, None) => OperatorState::Stale,
             _ => OperatorState::Contradicted,
@@ -132,53 +150,35 @@ impl<'a> OperatorTally<'a> {
 }
 
 impl<'a> Tally<'a> {
-    /// Counts what was said about exactly this path in the evidence's store directory.
+    /// Counts what was said about exactly this path in the evidence's store directory. Of other paths under the same
+    /// hash part it says who spoke of one, and whether one could be accepted.
     pub(super) fn of(context: &Context<'a>, path: &StorePath, terms: Terms) -> Self {
+        let part = context.part(&path.hash_part());
         let mut tally = Self {
-            operators: BTreeMap::new(),
-            values: BTreeMap::new(),
+            has_other_names: part.others(path).next().is_some(),
+            rival: part.rival(path),
+            ..Self::default()
         };
-        let evidence = context.evidence;
-        let statements = evidence
-            .outputs
-            .get(&path.hash_part())
-            .map(Vec::as_slice)
-            .unwrap_or_default();
-        for statement in statements {
-            if statement.path() == path && statement.claim().store_dir == evidence.store_dir {
-                for voice in voices(context.policy, statement) {
-                    tally.count(context, statement, voice, terms);
-                }
-            }
+        for counted in part.said(path) {
+            tally.count(context, *counted, terms);
+        }
+        for (operator, elsewhere) in part.elsewhere(path) {
+            tally.operators.entry(operator).or_default().elsewhere = Some(elsewhere);
         }
         tally
     }
 
-    fn count(
-        &mut self,
-        context: &Context<'a>,
-        statement: &'a Statement,
-        voice: Voice<'a>,
-        terms: Terms,
-    ) {
+    fn count(&mut self, context: &Context<'a>, counted: Counted<'a>, terms: Terms) {
+        let statement = counted.statement;
         let value = statement.value();
-        let policy = context.policy;
-        if policy.is_disregarded(voice.operator(), statement.path(), &value) {
-            return;
-        }
-        let window = window(context, statement, voice);
-        if window == Window::Outside {
-            return;
-        }
-        let operator = self.operators.entry(voice.operator()).or_default();
-        // A log takes back only what it said itself: a cache's signature stays a signature, whichever log carried it.
-        if statement.withdrawn && matches!(voice, Voice::Builder(_)) {
+        let operator = self.operators.entry(counted.voice.operator()).or_default();
+        if counted.is_withdrawn() {
             operator.withdrawn.insert(value);
             return;
         }
         operator.known.insert(value);
-        operator.sources.push(Counted { statement, voice });
-        match adds_a_vote(context, statement, voice, terms, window) {
+        operator.sources.push(counted);
+        match adds_a_vote(context, counted, terms) {
             Ok(since_s) => {
                 let heard = operator.heard.entry(value).or_default();
                 let inputs = statement.inputs.iter();
@@ -200,27 +200,22 @@ impl<'a> Tally<'a> {
     }
 
     /// What builders told of their builds beside the value, whatever they voted for.
-    pub(super) fn told(&self) -> BTreeSet<Told<'a>> {
-        let sources = self.operators.values().flat_map(|one| &one.sources);
-        let told = sources.filter_map(|counted| match &counted.statement.said {
-            Said::Build(build) => {
-                let system = (!build.system.is_empty()).then_some(build.system.as_str());
-                let drv = build.derivation.as_ref().map(|(drv, _)| drv);
-                (system.is_some() || drv.is_some()).then_some((system, drv))
-            }
-            Said::Observation(_) => None,
-        });
-        told.collect()
+    pub(super) fn told(&self) -> Told<'a> {
+        let mut told = Told::default();
+        for counted in self.operators.values().flat_map(|one| &one.sources) {
+            let Said::Build(build) = &counted.statement.said else {
+                continue;
+            };
+            let system = (!build.system.is_empty()).then_some(build.system.as_str());
+            let drv = build.derivation.as_ref().map(|(drv, _)| drv);
+            told.add(system, drv, counted.is_dated);
+        }
+        told
     }
 
     /// Whether something that one of these operators said would count for more if more of it were known: the list of inputs
     /// that a build names could not be had, or no witness dates it.
-    pub(super) fn is_partly_heard(
-        &self,
-        context: &Context<'_>,
-        operators: &BTreeSet<&str>,
-        needs_inputs: bool,
-    ) -> bool {
+    pub(super) fn is_partly_heard(&self, operators: &BTreeSet<&str>, needs_inputs: bool) -> bool {
         let said = self.operators.iter();
         let named = said.filter(|(operator, _)| operators.contains(**operator));
         named.flat_map(|(_, said)| &said.sources).any(|counted| {
@@ -229,8 +224,7 @@ impl<'a> Tally<'a> {
                 Said::Build(build) => build.inputs_blob.is_some() && statement.inputs.is_none(),
                 Said::Observation(_) => false,
             };
-            (needs_inputs && lacks_inputs)
-                || window(context, statement, counted.voice) == Window::Unknown
+            (needs_inputs && lacks_inputs) || !counted.is_dated
         })
     }
 
@@ -249,7 +243,7 @@ impl<'a> Tally<'a> {
 
 /// The policy lines for which a statement counts: the builder whose log it is in, or the caches whose key signed
 /// it. A build in a log that the policy does not name, or a signature that does not verify, counts for nobody.
-fn voices<'a>(policy: &'a Policy, statement: &Statement) -> Vec<Voice<'a>> {
+pub(super) fn voices<'a>(policy: &'a Policy, statement: &Statement) -> Vec<Voice<'a>> {
     match (&statement.said, &statement.source) {
         (Said::Build(_), Source::Log { origin, .. }) => policy
             .builders
@@ -269,14 +263,17 @@ fn voices<'a>(policy: &'a Policy, statement: &Statement) -> Vec<Voice<'a>> {
 
 /// Whether an entry is inside its builder's `since` and `until`.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Window {
+pub(super) enum Window {
+    /// It is, or there is neither.
     Inside,
+    /// It is not.
     Outside,
-    /// No witness says when it was there: it adds no vote, and what it says still counts as dissent.
+    /// No witness says when it was there.
     Unknown,
 }
 
-fn window(context: &Context<'_>, statement: &Statement, voice: Voice<'_>) -> Window {
+/// Whether a statement is inside the `since` and `until` of the line for which it counts.
+pub(super) fn window(context: &Context<'_>, statement: &Statement, voice: Voice<'_>) -> Window {
     let (Voice::Builder(builder), Source::Log { origin, index }) = (voice, &statement.source)
     else {
         return Window::Inside;
@@ -302,11 +299,14 @@ fn window(context: &Context<'_>, statement: &Statement, voice: Voice<'_>) -> Win
 /// why. A signature is its own evidence, whatever log carries it.
 fn adds_a_vote(
     context: &Context<'_>,
-    statement: &Statement,
-    voice: Voice<'_>,
+    counted: Counted<'_>,
     terms: Terms,
-    window: Window,
 ) -> Result<Option<u64>, (bool, String)> {
+    let Counted {
+        statement,
+        voice,
+        is_dated,
+    } = counted;
     let since = match &statement.source {
         Source::Log { origin, index } => context.observed_since(origin, *index),
         Source::Unlogged => None,
@@ -314,7 +314,7 @@ fn adds_a_vote(
     if let Voice::Builder(builder) = voice {
         let live = context.live(builder, terms.max_age_s, terms.is_revived);
         live.map_err(|not| (not.is_quarantined, not.reason))?;
-        if window == Window::Unknown {
+        if !is_dated {
             let reason = format!("no witness says when the log of {} had it", builder.name);
             return Err((false, reason));
         }

@@ -3,6 +3,7 @@
 mod closure;
 mod fallbacks;
 mod language;
+mod names;
 mod narrowing;
 mod properties;
 mod rules;

@@ -5,15 +5,20 @@ use std::collections::BTreeMap;
 use quorix_nix::fingerprint::FingerprintDigest;
 use quorix_nix::store_path::{HashPart, StorePath};
 
-use super::choose::Chosen;
-use super::closure::{Evaluator, Settled, World};
+use super::choose::{Chosen, choose};
+use super::closure::{Evaluator, Settled};
 use super::context::Context;
 use super::rule::Verdict;
 use super::tally::{Counted, OperatorTally, Tally};
-use super::{Decision, OperatorState, OperatorView, Outcome, RuleView, SourceView, ValueView};
+use super::{
+    Decision, OperatorState, OperatorView, OtherName, Outcome, RuleView, SourceView, ValueView,
+};
 use crate::evidence::{Said, Source};
 use crate::explain;
-use crate::policy::{Mode, Rule};
+use crate::policy::Rule;
+
+/// The most other store paths under the same hash part that a decision names.
+const OTHER_NAMES_MAX: usize = 16;
 
 /// An outcome in a few words, to stand after a colon.
 pub(super) fn words(outcome: Outcome) -> &'static str {
@@ -32,15 +37,16 @@ pub(super) fn words(outcome: Outcome) -> &'static str {
 
 /// Writes down the decision on one path.
 pub(super) fn decision(evaluator: &Evaluator<'_>, path: &StorePath, settled: &Settled) -> Decision {
-    let chosen = evaluator.choose(path);
+    let chosen = choose(&evaluator.context, path);
     let terms = chosen.as_ref().map(Chosen::terms).unwrap_or_default();
     let tally = Tally::of(&evaluator.context, path, terms);
     let mut decision = blank(evaluator, &path.hash_part());
     decision.path = Some(path.clone());
+    decision.other_names = other_names(evaluator, path);
     let letters = lettered(evaluator, &tally, &mut decision);
     decision.operators = operators(evaluator, &decision.asked, &tally, &letters);
 
-    if let Some(facts) = evaluator.self_verified(path) {
+    if let Some(facts) = evaluator.context.self_verified(path) {
         let digest = facts.digest();
         decision.rule = evaluator
             .context
@@ -52,6 +58,11 @@ pub(super) fn decision(evaluator: &Evaluator<'_>, path: &StorePath, settled: &Se
             "The path is named after its content, which was fetched and checked: no votes needed."
                 .into(),
         );
+        if let Some(rival) = tally.rival {
+            decision.steps.push(format!(
+                "{rival} is under the same hash and could be accepted as well: neither is."
+            ));
+        }
         let mut said = decision.values.iter_mut();
         match said.find(|value| value.fingerprint == digest) {
             // Whoever said it may have withheld the references.
@@ -83,15 +94,7 @@ pub(super) fn decision(evaluator: &Evaluator<'_>, path: &StorePath, settled: &Se
 pub(super) fn nothing_known(evaluator: &Evaluator<'_>, asked: &HashPart) -> Decision {
     let mut decision = blank(evaluator, asked);
     decision.rule = in_force(evaluator, asked).map(quoted).unwrap_or_default();
-    decision.operators = operators(
-        evaluator,
-        asked,
-        &Tally {
-            operators: BTreeMap::new(),
-            values: BTreeMap::new(),
-        },
-        &BTreeMap::new(),
-    );
+    decision.operators = operators(evaluator, asked, &Tally::default(), &BTreeMap::new());
     decision.steps.push("No value is known.".into());
     explained(decision)
 }
@@ -108,35 +111,26 @@ fn in_force<'a>(evaluator: &Evaluator<'a>, asked: &HashPart) -> Option<&'a Rule>
         let by_path = rule.path.as_ref();
         by_set || by_path.is_some_and(|path| path.hash_part() == *asked)
     };
-    let mut rule = rules
-        .iter()
-        .find(is_for)
-        .or_else(|| rules.get(policy.default))?;
-    // A fallback is defined before the rule that names it, so this ends.
-    while rule.mode == Mode::Warn && evaluator.world == World::InForce {
-        rule = rules.get(rule.fallback?)?;
-    }
-    Some(rule)
+    let selected = rules.iter().find(is_for);
+    let rule = selected.or_else(|| rules.get(policy.default))?;
+    evaluator.context.in_force(rule)
 }
 
-/// Two store paths with one hash part would both be accepted: neither is (SEMANTICS §3).
-pub(super) fn two_names(
-    evaluator: &Evaluator<'_>,
-    asked: &HashPart,
-    decisions: &[Decision],
-) -> Decision {
-    let mut decision = nothing_known(evaluator, asked);
-    let names = decisions
-        .iter()
-        .filter(|one| one.is_accepted())
-        .filter_map(|one| one.path.as_ref());
-    let names: Vec<_> = names.map(|path| path.name().to_owned()).collect();
-    decision.outcome = Outcome::Conflict;
-    decision.steps = vec![format!(
-        "Different names have votes under this one hash ({}): none wins.",
-        names.join(", ")
-    )];
-    explained(decision)
+/// The other store paths under the same hash part of which something is known, as far as they are named.
+fn other_names(evaluator: &Evaluator<'_>, path: &StorePath) -> Vec<OtherName> {
+    let part = evaluator.context.part(&path.hash_part());
+    let order = evaluator.context.policy.operators();
+    let others = part.others(path).take(OTHER_NAMES_MAX);
+    let named = others.map(|(name, operators)| OtherName {
+        path: name.clone(),
+        operators: order
+            .iter()
+            .filter(|one| operators.contains(**one))
+            .map(|one| (*one).to_owned())
+            .collect(),
+        is_self_verified: evaluator.context.self_verified(name).is_some(),
+    });
+    named.collect()
 }
 
 /// Attaches what a `mode=warn` rule would have decided.
@@ -159,6 +153,7 @@ fn blank(evaluator: &Evaluator<'_>, asked: &HashPart) -> Decision {
         accepted: None,
         blocked_by: None,
         missing: Vec::new(),
+        other_names: Vec::new(),
         warned: None,
         fallen_from: None,
         valid_until_s: evaluator.context.valid_until_s,
@@ -292,11 +287,12 @@ fn operators(
                 .filter_map(|value| letters.get(value).cloned())
                 .collect();
             own_letters.sort_by_key(|letter| (letter.len(), letter.clone()));
-            let reason = match state {
-                OperatorState::Votes => String::new(),
-                OperatorState::Silent => silence(evaluator, asked, name),
-                OperatorState::Contradicted => "it said two different things".into(),
-                OperatorState::Stale | OperatorState::Quarantined => {
+            let reason = match (state, operator.elsewhere) {
+                (_, Some(other)) => format!("it speaks of {other}, under the same hash"),
+                (OperatorState::Votes, _) => String::new(),
+                (OperatorState::Silent, _) => silence(evaluator, asked, name),
+                (OperatorState::Contradicted, _) => "it said two different things".into(),
+                (OperatorState::Stale | OperatorState::Quarantined, _) => {
                     operator.reason.clone().unwrap_or_default()
                 }
             };

@@ -32,8 +32,29 @@ pub enum Condition {
     Cel(CelRule),
 }
 
-/// What builders told of one build beside the value: Nix system and derivation, `None` where not told.
-pub type Told<'a> = (Option<&'a str>, Option<&'a StorePath>);
+/// What a builder told of one build beside the value: Nix system and derivation, `None` where not told.
+pub type ToldPair<'a> = (Option<&'a str>, Option<&'a StorePath>);
+
+/// What builders told of their builds beside the value. An entry that no witness dates may turn out not to count: what
+/// it tells can meet a condition, and does not stand for knowing anything.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Told<'a> {
+    /// By all entries that count or may count.
+    pairs: BTreeSet<ToldPair<'a>>,
+    /// Some entry that surely counts told a system; some one told a derivation.
+    surely: (bool, bool),
+}
+
+impl<'a> Told<'a> {
+    /// Adds what one entry told. `is_sure`: it counts for certain.
+    pub fn add(&mut self, system: Option<&'a str>, drv: Option<&'a StorePath>, is_sure: bool) {
+        if system.is_some() || drv.is_some() {
+            self.pairs.insert((system, drv));
+        }
+        self.surely.0 |= is_sure && system.is_some();
+        self.surely.1 |= is_sure && drv.is_some();
+    }
+}
 
 /// Whether a rule holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,16 +70,16 @@ pub enum Applies {
 impl Condition {
     /// Whether the condition is met for a path of which this was told.
     #[must_use]
-    pub fn applies(&self, path: &StorePath, told: &BTreeSet<Told<'_>>) -> Applies {
+    pub fn applies(&self, path: &StorePath, told: &Told<'_>) -> Applies {
         let met = match self {
             Self::Name(glob) => matches(glob, path.name()),
             Self::System(system) => {
-                let mut told = told.iter().filter_map(|(system, _)| *system).peekable();
-                told.peek().is_none() || told.any(|one| one == system)
+                let mut systems = told.pairs.iter().filter_map(|(system, _)| *system);
+                !told.surely.0 || systems.any(|one| one == system)
             }
             Self::Drv(drv) => {
-                let mut told = told.iter().filter_map(|(_, drv)| *drv).peekable();
-                told.peek().is_none() || told.any(|one| one == drv)
+                let mut drvs = told.pairs.iter().filter_map(|(_, drv)| *drv);
+                !told.surely.1 || drvs.any(|one| one == drv)
             }
             Self::Cel(rule) => return rule.applies(path, told),
         };
@@ -154,19 +175,19 @@ impl CelRule {
 
     /// An error refuses, and so does an expression that is neither true nor false. Without loops and regular
     /// expressions it takes no more than its own size times that of the names.
-    fn applies(&self, path: &StorePath, told: &BTreeSet<Told<'_>>) -> Applies {
-        let nothing = BTreeSet::from([(None, None)]);
-        let told = if self.asks_what_was_told && !told.is_empty() {
-            told
-        } else {
-            &nothing
-        };
-        if told.len() > TOLD_MAX {
+    fn applies(&self, path: &StorePath, told: &Told<'_>) -> Applies {
+        let all = told.pairs.iter().copied();
+        let mut pairs: Vec<ToldPair<'_>> = all.filter(|_| self.asks_what_was_told).collect();
+        if pairs.len() > TOLD_MAX {
             return Applies::Refuses("too many different systems and derivations are told".into());
         }
+        // As if what is not sure were not there, too.
+        if pairs.is_empty() || told.surely == (false, false) {
+            pairs.push((None, None));
+        }
         let mut met = false;
-        for one in told {
-            match self.evaluate(path, *one) {
+        for one in pairs {
+            match self.evaluate(path, one) {
                 Ok(yes) => met |= yes,
                 Err(reason) => return Applies::Refuses(reason),
             }
@@ -174,7 +195,7 @@ impl CelRule {
         if met { Applies::Yes } else { Applies::No }
     }
 
-    fn evaluate(&self, path: &StorePath, (system, drv): Told<'_>) -> Result<bool, String> {
+    fn evaluate(&self, path: &StorePath, (system, drv): ToldPair<'_>) -> Result<bool, String> {
         let (program, env) = &*self.compiled;
         let mut context = Context::with_env(Arc::clone(env));
         let mut variables = vec![("name", path.name().to_owned()), ("path", path.to_string())];

@@ -2,7 +2,7 @@
 //!
 //! Only [`AggregatorClient::evidence`] may lead to an acceptance; the rest is the aggregator's word.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::{FutureExt as _, Stream, TryStreamExt as _};
@@ -176,22 +176,23 @@ impl AggregatorClient {
         Ok(answer)
     }
 
-    /// What the aggregator knows of one output, as it answers, for a receipt, completed where this client completes.
-    /// Nothing else of it is verified.
+    /// What the aggregator knows of these outputs (at most 10,000), as it answers, for a receipt, completed where this
+    /// client completes. Nothing else of it is verified.
     ///
     /// # Errors
     /// The aggregator does not answer.
     pub async fn answer(
         &self,
-        output: &HashPart,
+        outputs: &BTreeSet<HashPart>,
         closure: bool,
     ) -> Result<pb::GetEvidenceResponse, ClientError> {
-        let paths = vec![output.to_string()];
+        check_count(outputs.len())?;
+        let paths = outputs.iter().map(ToString::to_string).collect();
         let request = pb::GetEvidenceRequest { paths, closure };
         let answer = inner(self.service.clone().get_evidence(request).await)?;
         let question = Question {
             store_dir: self.store_dir.clone(),
-            outputs: [output.clone()].into(),
+            outputs: outputs.clone(),
             closure,
             known_sizes: self.seen.sizes(),
         };

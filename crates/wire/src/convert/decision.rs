@@ -3,7 +3,7 @@
 use quorix_nix::fingerprint::{Fingerprint, FingerprintDigest};
 use quorix_nix::store_path::{HashPart, StoreDir, StorePath};
 use quorix_trust::decision::{
-    Decision, OperatorState, OperatorView, Outcome, RuleView, SourceView, ValueView,
+    Decision, OperatorState, OperatorView, OtherName, Outcome, RuleView, SourceView, ValueView,
 };
 
 use super::{ConvertError, fixed};
@@ -43,6 +43,15 @@ impl From<&Decision> for pb::Decision {
             fallen_from: nested(&decision.fallen_from),
             valid_until_s: decision.valid_until_s.unwrap_or_default(),
             store_dir: store_dir.to_string(),
+            other_names: decision
+                .other_names
+                .iter()
+                .map(|other| pb::OtherName {
+                    path: store_dir.join(&other.path),
+                    operators: other.operators.clone(),
+                    self_verified: other.is_self_verified,
+                })
+                .collect(),
         }
     }
 }
@@ -182,6 +191,17 @@ fn read(message: pb::Decision, depth: usize) -> Result<Decision, ConvertError> {
         accepted,
         blocked_by,
         missing: message.missing,
+        other_names: message
+            .other_names
+            .into_iter()
+            .map(|other| {
+                Ok(OtherName {
+                    path: absolute("decision.other_names", &other.path)?,
+                    operators: other.operators,
+                    is_self_verified: other.self_verified,
+                })
+            })
+            .collect::<Result<_, _>>()?,
         warned: nested("decision.warned", message.warned)?,
         fallen_from: nested("decision.fallen_from", message.fallen_from)?,
         valid_until_s: (message.valid_until_s != 0).then_some(message.valid_until_s),

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use quorix_nix::fingerprint::Fingerprint;
 use quorix_nix::hash::NarHash;
-use quorix_nix::store_path::StoreDir;
+use quorix_nix::store_path::{StoreDir, StorePath};
 use quorix_testkit::entries::a_path;
 use quorix_trust::decision::{
-    Decision, OperatorState, OperatorView, Outcome, RuleView, SourceView, ValueView,
+    Decision, OperatorState, OperatorView, OtherName, Outcome, RuleView, SourceView, ValueView,
 };
 
 use super::*;
@@ -54,6 +54,11 @@ fn a_decision() -> Decision {
         accepted: Some(fingerprint),
         blocked_by: None,
         missing: vec![],
+        other_names: vec![OtherName {
+            path: StorePath::new(&a_path("hello").hash_part(), "goodbye").unwrap(),
+            operators: vec!["bob".to_owned()],
+            is_self_verified: true,
+        }],
         warned: None,
         fallen_from: None,
         valid_until_s: None,

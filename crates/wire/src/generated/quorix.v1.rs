@@ -446,6 +446,23 @@ pub struct Decision {
     /// Store directory that was asked about.
     #[prost(string, tag = "16")]
     pub store_dir: ::prost::alloc::string::String,
+    /// Other store paths under the same hash part of which something is known, at most 16; the one that stands in the way
+    /// of this one first.
+    #[prost(message, repeated, tag = "17")]
+    pub other_names: ::prost::alloc::vec::Vec<OtherName>,
+}
+/// Another store path under the hash part of a decision.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OtherName {
+    /// Absolute store path.
+    #[prost(string, tag = "1")]
+    pub path: ::prost::alloc::string::String,
+    /// Operators that are known to have said something of it.
+    #[prost(string, repeated, tag = "2")]
+    pub operators: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Its content was fetched and checked.
+    #[prost(bool, tag = "3")]
+    pub self_verified: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DecisionValue {

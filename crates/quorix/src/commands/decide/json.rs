@@ -17,6 +17,11 @@ pub(crate) fn decision(decision: &Decision) -> Value {
         "operators": decision.operators.iter().map(operator).collect::<Vec<_>>(),
         "steps": decision.steps,
         "missing": decision.missing,
+        "other_names": decision.other_names.iter().map(|other| json!({
+            "path": decision.store_dir.join(&other.path),
+            "operators": other.operators,
+            "self_verified": other.is_self_verified,
+        })).collect::<Vec<_>>(),
         "blocked_by": decision.blocked_by.as_ref().map(|path| decision.store_dir.join(path)),
         "valid_until": decision.valid_until_s,
         "warned": nested(&decision.warned),

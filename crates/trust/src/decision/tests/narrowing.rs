@@ -178,6 +178,54 @@ fn an_entry_outside_its_builders_window_does_not_count_and_an_undated_one_is_dis
 }
 
 #[test]
+fn an_undated_entry_may_meet_a_rule_and_never_keeps_one_away() {
+    let lines = "voters one any alice bob\nvoters both all alice bob\nrule main quorum=one level=path\ndefault main\n";
+    let good = facts(&path("hello"), "good", &[]);
+    let mut plain = built("alice", &good);
+    if let Said::Build(build) = &mut plain.said {
+        build.system.clear();
+    }
+    let known = |bob: u64, is_there: bool| {
+        let mut known = agreed(&good, [NOW, bob]);
+        known.0.outputs.clear();
+        let origin = log_key("bob").verifier().name().as_str().to_owned();
+        if !is_there {
+            known.0.logs.remove(&origin);
+        }
+        known.statement(plain.clone()).says("bob", &good)
+    };
+    for (condition, is_met) in [
+        ("system=x86_64-linux", true),
+        ("system=aarch64-linux", false),
+        ("when=(system == \"x86_64-linux\")", true),
+        ("when=(system == \"aarch64-linux\")", false),
+    ] {
+        let also = format!("{lines}also more {condition} quorum=both level=path\n");
+        let text = witnessed(&also.replace("voters both all alice bob\n", "")).text;
+        let until = format!("operator=bob until={}", NOW - 10);
+        let policy = Policy::parse(&text.replace("operator=bob", &until)).unwrap();
+        // Bob's entry is too late to count and tells nothing, so that nobody told anything; undated it may tell.
+        assert!(
+            !at(&policy, &known(NOW, true), NOW).is_accepted(),
+            "{condition}"
+        );
+        assert!(
+            !at(&policy, &known(NOW, false), NOW).is_accepted(),
+            "{condition}"
+        );
+        // What surely counts was told.
+        let dated = at(&policy, &known(NOW - 10, true), NOW);
+        assert!(dated.is_accepted(), "both agree: {condition}");
+        let told = Known(known(NOW - 10, true).0).stale("alice");
+        assert_eq!(
+            at(&policy, &told, NOW).is_accepted(),
+            !is_met,
+            "{condition}"
+        );
+    }
+}
+
+#[test]
 fn grace_outlives_staleness_alone_and_for_no_longer_than_it_says() {
     let policy = policy_of(
         &TWO,

@@ -22,7 +22,10 @@ pub(super) const OPERATORS: [&str; 5] = ["alice", "bob", "carol", "dave", "erin"
 /// Voices: the builders, then erin's cache.
 const VOICES: usize = 6;
 
-/// A statement about `x`.
+/// The number of the value that is of another store path under the same hash part: of [`y`].
+pub(super) const TWIN: u8 = 3;
+
+/// A statement about `x`, or about `y`.
 #[derive(Clone, Debug)]
 pub(super) struct Word {
     pub(super) value: u8,
@@ -56,6 +59,8 @@ pub(super) struct Rules {
     pub(super) main: String,
     pub(super) has_fallback: bool,
     pub(super) weak: String,
+    /// The rule for `y` alone, where there is one.
+    pub(super) other: Option<String>,
     pub(super) also: Option<String>,
     pub(super) disregarded: Option<(usize, u8)>,
 }
@@ -71,6 +76,8 @@ pub(super) struct World {
     pub(super) is_heard: bool,
     /// An earlier acceptance: of what, how many hours ago.
     pub(super) earlier: Option<(u8, u64)>,
+    /// The value that the content of its path was found to be.
+    pub(super) checked: Option<u8>,
 }
 
 pub(super) fn world() -> impl Strategy<Value = World> {
@@ -82,8 +89,14 @@ pub(super) fn world() -> impl Strategy<Value = World> {
     let log = log.prop_map(|(state, ages_h)| Log { state, ages_h });
     let earlier = prop::option::weighted(
         0.85,
-        (prop_oneof![4 => Just(0_u8), 1 => Just(2_u8)], 0_u64..48),
+        (
+            prop_oneof![4 => Just(0_u8), 1 => Just(2_u8), 1 => Just(TWIN)],
+            0_u64..48,
+        ),
     );
+    // Mostly nobody speaks of another name, and nobody proves anything by its content.
+    let twins = prop::bool::weighted(0.35);
+    let checked = prop::option::weighted(0.1, prop::sample::select(vec![0, 2, TWIN]));
     (
         rules(),
         said,
@@ -91,20 +104,59 @@ pub(super) fn world() -> impl Strategy<Value = World> {
         vec(prop::option::weighted(0.8, 0_u8..2), BUILDERS.len()),
         prop::bool::weighted(0.8),
         earlier,
+        (twins, checked),
     )
-        .prop_map(|(rules, said, logs, dep, is_heard, earlier)| World {
-            rules,
-            said,
-            logs,
-            dep,
-            is_heard,
-            earlier,
-        })
+        .prop_map(
+            |(rules, mut said, logs, dep, is_heard, earlier, (twins, checked))| {
+                for word in said.iter_mut().flatten().filter(|_| !twins) {
+                    word.value %= TWIN;
+                }
+                World {
+                    rules,
+                    said,
+                    logs,
+                    dep,
+                    is_heard,
+                    earlier,
+                    checked: checked.filter(|number| twins || *number < TWIN),
+                }
+            },
+        )
+}
+
+/// Worlds with a rule by what was told, where often nobody tells it but builders whose entries count only within some
+/// time: their logs are the second and the third.
+pub(super) fn told_world() -> impl Strategy<Value = World> {
+    let condition = prop_oneof![4 => told_condition(), 1 => condition()];
+    let rule = prop_oneof![3 => Just("quorum=g4 level=path".to_owned()), 1 => rule()];
+    let times = prop::array::uniform2(0_u64..72);
+    (world(), condition, rule, times, prop::bool::weighted(0.8)).prop_map(
+        |(mut world, condition, rule, [since_h, until_h], are_others_silent)| {
+            world.rules.is_witnessed = true;
+            world.rules.main = "quorum=g5 level=path".into();
+            let all = "alice bob carol dave erin";
+            world.rules.voters += &format!("voters g4 all {all}\nvoters g5 any {all}\n");
+            world.rules.also = Some(narrowing(&condition, &rule));
+            world.rules.since_h = Some(since_h);
+            world.rules.until_h = Some(until_h);
+            for (voice, said) in world.said.iter_mut().enumerate() {
+                let has_window = [1, 2].contains(&voice);
+                for word in said {
+                    match has_window {
+                        true => word.told = 1 + word.told % 2,
+                        false if are_others_silent => word.told = 0,
+                        false => {}
+                    }
+                }
+            }
+            world
+        },
+    )
 }
 
 fn word() -> impl Strategy<Value = Word> {
     // One value is said more often than the others, so that quorums are met.
-    let value = prop_oneof![24 => Just(0_u8), 1 => Just(1_u8), 3 => Just(2_u8)];
+    let value = prop_oneof![24 => Just(0_u8), 1 => Just(1_u8), 3 => Just(2_u8), 12 => Just(TWIN)];
     let flags = (prop::bool::weighted(0.05), 0_u8..3, 0_u8..4, any::<bool>());
     (value, flags).prop_map(|(value, (withdrawn, told, inputs, is_old))| Word {
         value,
@@ -118,14 +170,14 @@ fn word() -> impl Strategy<Value = Word> {
 fn rules() -> impl Strategy<Value = Rules> {
     let times = prop::option::weighted(0.2, 0_u64..72);
     let also = prop::option::weighted(0.3, also());
-    let disregarded = prop::option::weighted(0.2, (0_usize..5, 0_u8..3));
+    let disregarded = prop::option::weighted(0.2, (0_usize..5, 0_u8..=TWIN));
     (
         any::<bool>(),
         (times.clone(), times),
         voters(),
         rule(),
         any::<bool>(),
-        rule(),
+        (rule(), prop::option::weighted(0.3, rule())),
         also,
         disregarded,
     )
@@ -136,7 +188,7 @@ fn rules() -> impl Strategy<Value = Rules> {
                 voters,
                 main,
                 has_fallback,
-                weak,
+                (weak, other),
                 also,
                 disregarded,
             )| {
@@ -156,6 +208,7 @@ fn rules() -> impl Strategy<Value = Rules> {
                     main: timed(main),
                     has_fallback,
                     weak: timed(weak),
+                    other: other.map(timed),
                     also: also.map(timed),
                     disregarded,
                 }
@@ -208,25 +261,43 @@ fn rule() -> impl Strategy<Value = String> {
 
 /// The words of an `also` rule after its name.
 pub(super) fn also() -> impl Strategy<Value = String> {
-    let condition = prop::sample::select(vec![
-        "name=*".to_owned(),
-        "name=other".to_owned(),
+    (condition(), rule()).prop_map(|(condition, rule)| narrowing(&condition, &rule))
+}
+
+fn condition() -> impl Strategy<Value = String> {
+    let others = [
+        "name=*",
+        "name=other",
+        "when=(name==\"x\"&&drv!=\"\")",
+        "when=(1/0==1)",
+    ];
+    let others = prop::sample::select(others.map(str::to_owned).to_vec());
+    prop_oneof![told_condition(), others]
+}
+
+/// A condition on what builders told beside the value.
+fn told_condition() -> impl Strategy<Value = String> {
+    prop::sample::select(vec![
         "system=s1".to_owned(),
         "system=s2".to_owned(),
         format!("drv={}", drv(1)),
         "when=(system==\"s1\")".to_owned(),
-        "when=(name==\"x\"&&drv!=\"\")".to_owned(),
-        "when=(1/0==1)".to_owned(),
-    ]);
-    (condition, rule()).prop_map(|(condition, rule)| {
-        // Grace belongs to the rule that accepted.
-        let words = rule.split(' ').filter(|word| !word.starts_with("grace"));
-        format!("{condition} {}", words.collect::<Vec<_>>().join(" "))
-    })
+    ])
+}
+
+/// Grace belongs to the rule that accepted.
+fn narrowing(condition: &str, rule: &str) -> String {
+    let words = rule.split(' ').filter(|word| !word.starts_with("grace"));
+    format!("{condition} {}", words.collect::<Vec<_>>().join(" "))
 }
 
 pub(super) fn x() -> StorePath {
     path("x")
+}
+
+/// Another store path under the hash part of `x`.
+pub(super) fn y() -> StorePath {
+    StorePath::new(&x().hash_part(), "y").unwrap()
 }
 
 fn dep(number: u8) -> Fingerprint {
@@ -240,7 +311,12 @@ fn drv(number: u8) -> StorePath {
 pub(super) fn value(number: u8) -> Fingerprint {
     let dep = path("dep");
     let references = if number == 2 { vec![&dep] } else { Vec::new() };
-    facts(&x(), &format!("value {number}"), &references)
+    facts(&path_of(number), &format!("value {number}"), &references)
+}
+
+/// The store path of which this is a value.
+fn path_of(number: u8) -> StorePath {
+    if number == TWIN { y() } else { x() }
 }
 
 /// The operator of a voice.
@@ -291,8 +367,8 @@ impl World {
             text += &format!("voters v{number} any {operator}\n");
         }
         if let Some((who, number)) = rules.disregarded {
-            let digest = value(number).digest();
-            text += &format!("disregard {} {} {digest}\n", OPERATORS[who], x());
+            let (path, digest) = (path_of(number), value(number).digest());
+            text += &format!("disregard {} {path} {digest}\n", OPERATORS[who]);
         }
         let fallback = if rules.has_fallback {
             " fallback=weak"
@@ -303,6 +379,9 @@ impl World {
             "rule weak {}\nrule main {}{fallback}\ndefault main\n",
             rules.weak, rules.main
         );
+        if let Some(other) = &rules.other {
+            text += &format!("rule other path=/nix/store/{} {other}{fallback}\n", y());
+        }
         if let Some(also) = &rules.also {
             text += &format!("also more {also}\n");
         }
@@ -348,9 +427,24 @@ impl World {
         }
         if let Some((number, hours)) = self.earlier {
             let (value, at_s) = (value(number).digest(), before(hours));
-            known.0.earlier.insert(x(), Earlier { value, at_s });
+            known
+                .0
+                .earlier
+                .insert(path_of(number), Earlier { value, at_s });
+        }
+        if let Some(number) = self.checked {
+            known = known.content_checked(&value(number));
         }
         known
+    }
+
+    /// Name of the rule that is selected for a value.
+    pub(super) fn selected(&self, number: u8) -> &'static str {
+        if number == TWIN && self.rules.other.is_some() {
+            "other"
+        } else {
+            "main"
+        }
     }
 
     pub(super) fn decide(&self) -> Decision {

@@ -169,6 +169,7 @@ fn a_receipt_carries_what_dates_its_entries() {
         asked: hello().hash_part(),
         time_s: NOW,
         answer: answer(vec![earlier(2)]),
+        contents: BTreeMap::new(),
         earlier: None,
         decision: Vec::new(),
     };
