@@ -46,7 +46,7 @@ pub(super) async fn issue(
     let client = super::decide::client(channel, policy.clone(), arguments)?;
     let config = &arguments.config.config;
     let sources = super::decide::sources(&arguments.sources, config);
-    let content = LocalContent::new(&sources, &super::decide::fetcher(config)?)?;
+    let content = LocalContent::new(&sources, &super::fetcher(config)?)?;
     let earlier = arguments.earlier.as_deref().map(earlier).transpose()?;
     let receipt = Receipt {
         policy: policy.text.clone(),
