@@ -7,6 +7,7 @@
 
 use std::io::{self, BufRead};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use quorix_nix::narinfo::NarInfo;
 use quorix_nix::store_path::StoreDir;
@@ -26,6 +27,8 @@ pub use paths::{Asking, GAVE_UP_AFTER};
 pub const RECORD_BYTES_MAX: usize = quorix_nix::narinfo::MAX_SIZE;
 /// Records that are verified and committed at a time.
 pub const BATCH_RECORDS: usize = 4_096;
+/// Records that a thread verifies before it looks for more.
+const RECORDS_AT_ONCE: usize = 64;
 /// Bytes of records after which a batch ends early.
 pub const BATCH_BYTES: usize = 16 * 1024 * 1024;
 
@@ -156,25 +159,39 @@ impl Importer {
         records: &[Record],
         beside: impl FnOnce() -> Result<T, E>,
     ) -> Result<(Vec<Verified>, T), E> {
-        let share = records.len().div_ceil(self.threads).max(1);
+        let parts: Vec<&[Record]> = records.chunks(RECORDS_AT_ONCE).collect();
+        // Each thread takes the next part when it is done with one: this one, beside them, has a processor for a while.
+        let next = AtomicUsize::new(0);
         std::thread::scope(|scope| {
-            let verify = |part: &[Record]| -> Vec<Verified> {
-                part.iter().map(|one| self.verify(one)).collect()
-            };
-            let workers: Vec<_> = records
-                .chunks(share)
-                .map(|part| scope.spawn(move || verify(part)))
-                .collect();
+            let threads = self.threads.min(parts.len());
+            let workers = (0..threads).map(|_| scope.spawn(|| self.verify_parts(&parts, &next)));
+            let workers: Vec<_> = workers.collect();
             let done = beside()?;
-            let mut verified = Vec::with_capacity(records.len());
+            let mut verified = Vec::with_capacity(parts.len());
             for worker in workers {
                 verified.extend(worker.join().map_err(|_| StoreError {
                     operation: "verifying signatures of caches".to_owned(),
                     reason: "a worker panicked".to_owned(),
                 })?);
             }
-            Ok((verified, done))
+            verified.sort_unstable_by_key(|(number, _)| *number);
+            let verified = verified.into_iter().flat_map(|(_, part)| part);
+            Ok((verified.collect(), done))
         })
+    }
+
+    /// Verifies one part after the other that no other thread has taken, `next` being the first of these. Gives the number
+    /// of each, and what came of it.
+    fn verify_parts(&self, parts: &[&[Record]], next: &AtomicUsize) -> Vec<(usize, Vec<Verified>)> {
+        let mine = std::iter::from_fn(|| {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            Some((number, *parts.get(number)?))
+        });
+        let verified = mine.map(|(number, part)| {
+            let part = part.iter().map(|record| self.verify(record));
+            (number, part.collect())
+        });
+        verified.collect()
     }
 
     /// Keeps what counts, in one commit.

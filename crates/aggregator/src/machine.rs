@@ -4,13 +4,17 @@
 //! Nothing else here asks for either. In a simulation (`tests/simulation`) both are the simulation's, so that a run is
 //! the same again from its seed.
 
+use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::num::NonZero;
-use std::sync::Arc;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use quorix_trust::ports::StoreError;
-use tokio::sync::Semaphore;
+use tokio::sync::oneshot;
+
+use crate::memo::locked;
 
 /// Runs store work on a thread that may block.
 pub(crate) async fn blocking<T: Send + 'static>(
@@ -33,28 +37,85 @@ pub(crate) async fn blocking<T: Send + 'static>(
 
 /// As many threads at once as there are cores, for work that reads and computes: more of them would each take longer and
 /// hold memory meanwhile.
-pub(crate) struct Cores(Arc<Semaphore>);
+///
+/// A thread goes on while there is work: to wake one for each piece would take longer than many a piece itself.
+pub(crate) struct Cores(Arc<Queue>);
+
+struct Queue {
+    waiting: Mutex<Waiting>,
+    threads_max: usize,
+}
+
+#[derive(Default)]
+struct Waiting {
+    work: VecDeque<Box<dyn FnOnce() + Send>>,
+    /// Threads that work it off.
+    threads: usize,
+}
 
 impl Cores {
     /// Those of this machine.
     pub(crate) fn new() -> Self {
         let cores = std::thread::available_parallelism();
-        Self(Arc::new(Semaphore::new(cores.map_or(2, NonZero::get))))
+        Self(Arc::new(Queue {
+            waiting: Mutex::default(),
+            threads_max: cores.map_or(2, NonZero::get),
+        }))
     }
 
-    /// Runs store work as [`blocking`] does, when it is its turn.
+    /// Runs store work as [`blocking`] does, when it is its turn. What nobody waits for any more then is not begun; what was
+    /// begun goes on.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         operation: &str,
         work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        // Never closed. Held by the work itself, which goes on where nobody waits for it any more.
-        let turn = self.0.clone().acquire_owned().await;
-        let done = move || {
-            let _turn = turn;
-            work()
-        };
-        blocking(operation, done).await
+        #[cfg(test)]
+        if simulated::is_simulated() {
+            return work();
+        }
+        let (done, result) = oneshot::channel();
+        self.put(Box::new(move || {
+            if !done.is_closed() {
+                // Whoever asked may have gone meanwhile.
+                let _ = done.send(work());
+            }
+        }));
+        result.await.unwrap_or_else(|_| {
+            Err(StoreError {
+                operation: operation.to_owned(),
+                reason: "it was interrupted".to_owned(),
+            })
+        })
+    }
+
+    fn put(&self, work: Box<dyn FnOnce() + Send>) {
+        let mut waiting = locked(&self.0.waiting);
+        waiting.work.push_back(work);
+        if waiting.threads < self.0.threads_max {
+            waiting.threads = waiting.threads.saturating_add(1);
+            let queue = Arc::clone(&self.0);
+            tokio::task::spawn_blocking(move || queue.work_off());
+        }
+    }
+}
+
+impl Queue {
+    fn work_off(&self) {
+        while let Some(work) = self.next() {
+            // A panic is told of where it happens, and as an interruption to whoever waits; the others' work goes on.
+            let _ = catch_unwind(AssertUnwindSafe(work));
+        }
+    }
+
+    /// What is to be done next. Without any the thread that asks ends, and is no longer counted.
+    fn next(&self) -> Option<Box<dyn FnOnce() + Send>> {
+        let mut waiting = locked(&self.waiting);
+        let work = waiting.work.pop_front();
+        if work.is_none() {
+            waiting.threads = waiting.threads.saturating_sub(1);
+        }
+        work
     }
 }
 
@@ -105,5 +166,70 @@ pub(crate) mod simulated {
 
     pub(super) fn random() -> Option<u64> {
         DICE.with_borrow_mut(|dice| dice.as_mut().map(Dice::next))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    fn failed(reason: &str) -> StoreError {
+        StoreError {
+            operation: "working".to_owned(),
+            reason: reason.to_owned(),
+        }
+    }
+
+    fn one_thread() -> Cores {
+        Cores(Arc::new(Queue {
+            waiting: Mutex::default(),
+            threads_max: 1,
+        }))
+    }
+
+    #[tokio::test]
+    async fn a_thread_goes_on_with_what_waits_and_what_panics_takes_nothing_with_it() {
+        let cores = one_thread();
+        let (let_go, held) = mpsc::channel::<()>();
+        let panics = cores.run("working", move || -> Result<(), _> {
+            let _ = held.recv();
+            panic!("as it should")
+        });
+        let fails = cores.run("working", || Err::<(), _>(failed("it cannot")));
+        let thread = || Ok(std::thread::current().id());
+        let (one, other) = (cores.run("working", thread), cores.run("working", thread));
+        let mut all = Box::pin(async { tokio::join!(panics, fails, one, other) });
+        assert!(futures::poll!(&mut all).is_pending());
+        drop(let_go);
+        let (panicked, failed_work, one, other) = all.await;
+        assert_eq!(panicked, Err(failed("it was interrupted")));
+        assert_eq!(failed_work, Err(failed("it cannot")));
+        assert_eq!(one.unwrap(), other.unwrap());
+        assert_eq!(cores.run("working", || Ok(1)).await, Ok(1));
+    }
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_any_more_is_not_begun() {
+        let cores = one_thread();
+        let (let_go, held) = mpsc::channel::<()>();
+        let busy = cores.run("working", move || Ok(held.recv().is_err()));
+        let (begun, was_begun) = mpsc::channel();
+        let unwanted = cores.run("working", move || {
+            let _ = begun.send(());
+            Ok(())
+        });
+        let mut busy = Box::pin(busy);
+        assert!(futures::poll!(&mut busy).is_pending());
+        {
+            let mut unwanted = Box::pin(unwanted);
+            assert!(futures::poll!(&mut unwanted).is_pending());
+        }
+        drop(let_go);
+        assert_eq!(busy.await, Ok(true));
+        // The queue is in order: once this is done, so is what came before it.
+        assert_eq!(cores.run("working", || Ok(1)).await, Ok(1));
+        assert!(was_begun.try_recv().is_err());
     }
 }

@@ -1,8 +1,10 @@
-//! An aggregator that follows logs of many claims: catching up, deciding, starting again, and what it all takes.
+//! An aggregator that follows logs of many claims: catching up, deciding, starting again, and what it all takes; then the
+//! import of a cache's signatures.
 //!
 //! The logs are folders, each with the same outputs of which one in a hundred differs in the last log. The aggregator is
 //! the one that `serve` runs, over its real database; decisions are asked for over gRPC in memory, on the same cores.
 
+mod import;
 mod logs;
 
 use std::path::{Path, PathBuf};
@@ -109,6 +111,9 @@ pub async fn aggregator(bench: AggregatorBench) -> Result<Exit, Failure> {
     closure(&channel, &policy, &made, &mut report).await?;
     report.add("aggregator.rss_busy", busy.mib(), "MiB", Target::None);
     running.shutdown().await;
+    drop(running);
+    remark("importing signatures of a cache");
+    import::import(&dir, &mut report)?;
     Ok(report.finish())
 }
 

@@ -2,11 +2,13 @@
 //!
 //! That the bytes are canonical is checked by the caller, by encoding what was read here.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::str::FromStr;
 
 use quorix_nix::fingerprint::FingerprintDigest;
 use quorix_nix::hash::NarHash;
+use quorix_nix::signature::PublicKey;
 use quorix_nix::store_path::{StoreDir, StorePath};
 use quorix_tlog::hash::Hash;
 use quorix_tlog::note::VerifierKey;
@@ -129,8 +131,24 @@ fn observation(said: pb::Observation) -> Result<Observation, EntryError> {
     check_fingerprint("observation.fingerprint", &claim)?;
     Ok(Observation {
         claim,
-        public_key: parse("observation.public_key", &said.public_key)?,
+        public_key: public_key(said.public_key)?,
         signature: parse("observation.signature", &said.signature)?,
+    })
+}
+
+/// Reads a cache's key. The last one of a thread is remembered: a cache signs many paths, and to check that a key is a
+/// point of the curve takes as long as all else of an observation.
+fn public_key(text: String) -> Result<PublicKey, EntryError> {
+    thread_local! {
+        static LAST: RefCell<Option<(String, PublicKey)>> = const { RefCell::new(None) };
+    }
+    LAST.with_borrow_mut(|last| match last {
+        Some((known, key)) if *known == text => Ok(key.clone()),
+        _ => {
+            let key: PublicKey = parse("observation.public_key", &text)?;
+            *last = Some((text, key.clone()));
+            Ok(key)
+        }
     })
 }
 

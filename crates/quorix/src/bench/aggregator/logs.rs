@@ -99,7 +99,7 @@ fn listed(file: &Path, most: u64) -> Result<Vec<StorePath>, Failure> {
     Ok(paths)
 }
 
-fn made_up(count: u64) -> Result<Vec<StorePath>, Failure> {
+pub(super) fn made_up(count: u64) -> Result<Vec<StorePath>, Failure> {
     let one = |number: u64| {
         let hash: [u8; 32] = Sha256::digest(number.to_be_bytes()).into();
         let part = hash.first_chunk::<20>().map(HashPart::from_bytes);
