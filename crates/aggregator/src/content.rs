@@ -111,12 +111,13 @@ impl Shared {
             return Ok(AtHand::Waiting(gathered, waiting));
         }
         let decided = self.decided(gathered, question);
+        let is_final = decided.open.is_empty() || self.content.is_none();
         // The time may have come for something since the question was put.
-        if decided.open.is_empty() && decided.gathered.is_of_logs_alone(&self.policy) {
+        if is_final && decided.gathered.is_of_logs_alone(&self.policy) {
             self.remembered.keep(moment, &decided.decisions, now_s);
         }
         // Decided in full: what it was decided from is let go of here, which takes its time too.
-        Ok(if decided.open.is_empty() || self.content.is_none() {
+        Ok(if is_final {
             AtHand::Known(decided.decisions)
         } else {
             AtHand::Decided(decided)

@@ -75,8 +75,11 @@ impl Cores {
             return work();
         }
         let (done, result) = oneshot::channel();
+        let wanted = Wanted(Arc::new(Mutex::new(Some(work))));
+        let when_it_is_its_turn = Arc::clone(&wanted.0);
         self.put(Box::new(move || {
-            if !done.is_closed() {
+            let work = locked(&when_it_is_its_turn).take();
+            if let Some(work) = work {
                 // Whoever asked may have gone meanwhile.
                 let _ = done.send(work());
             }
@@ -93,10 +96,22 @@ impl Cores {
         let mut waiting = locked(&self.0.waiting);
         waiting.work.push_back(work);
         if waiting.threads < self.0.threads_max {
-            waiting.threads = waiting.threads.saturating_add(1);
             let queue = Arc::clone(&self.0);
             tokio::task::spawn_blocking(move || queue.work_off());
+            // It waits for this lock before it takes anything; what could not be begun is not counted.
+            waiting.threads = waiting.threads.saturating_add(1);
         }
+    }
+}
+
+/// Work that somebody waits for. Where nobody does any more it is dropped with all that it holds, though its place in the
+/// queue stays.
+struct Wanted<W>(Arc<Mutex<Option<W>>>);
+
+impl<W> Drop for Wanted<W> {
+    fn drop(&mut self) {
+        let unwanted = locked(&self.0).take();
+        drop(unwanted);
     }
 }
 
@@ -211,13 +226,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_nobody_waits_for_any_more_is_not_begun() {
+    async fn what_nobody_waits_for_any_more_is_dropped_and_not_begun() {
         let cores = one_thread();
         let (let_go, held) = mpsc::channel::<()>();
         let busy = cores.run("working", move || Ok(held.recv().is_err()));
         let (begun, was_begun) = mpsc::channel();
+        let holds = Arc::new(());
+        let held_by_work = Arc::clone(&holds);
         let unwanted = cores.run("working", move || {
-            let _ = begun.send(());
+            let _ = begun.send(held_by_work);
             Ok(())
         });
         let mut busy = Box::pin(busy);
@@ -225,7 +242,9 @@ mod tests {
         {
             let mut unwanted = Box::pin(unwanted);
             assert!(futures::poll!(&mut unwanted).is_pending());
+            assert_eq!(Arc::strong_count(&holds), 2);
         }
+        assert_eq!(Arc::strong_count(&holds), 1, "dropped while it waited");
         drop(let_go);
         assert_eq!(busy.await, Ok(true));
         // The queue is in order: once this is done, so is what came before it.

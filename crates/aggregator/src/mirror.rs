@@ -11,8 +11,8 @@ use quorix_tlog::proof::{ProveError, TileReader};
 use quorix_tlog::tile::{TILE_WIDTH, TileId};
 use quorix_trust::ports::{StoreError, TileStore};
 
-/// Bytes of neighbouring entries that the readers of one question keep, all logs together, so that each is read once: what
-/// a closure consists of was mostly attested together.
+/// Bytes of neighbouring entries that the readers of one question keep, all logs together (of each log at least what was
+/// read last), so that each is read once: what a closure consists of was mostly attested together.
 pub(crate) const RUNS_KEPT_BYTES: usize = 16 << 20;
 
 /// Reads hash tiles for provers.

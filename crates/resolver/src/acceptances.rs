@@ -127,7 +127,7 @@ impl Inner {
         }
         let mut known = locked(&self.known);
         for line in lines {
-            // A line that a crash cut off is no acceptance.
+            // A line that a crash cut off is none, or says an earlier time, whose grace is over.
             if let Some((path, earlier)) = std::str::from_utf8(&line?).ok().and_then(parse) {
                 known.add(path, earlier, 0);
             }

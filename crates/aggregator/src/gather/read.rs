@@ -17,8 +17,9 @@ use crate::index::references_blob;
 use crate::mirror::{Entries, RUNS_KEPT_BYTES};
 use crate::service::Shared;
 
-/// Rows of the index that are read together.
-const ROWS_AT_ONCE: usize = 64;
+/// Rows of the index that are read together, and all in memory before the shares of logs are looked at. A hostile log makes
+/// each as large as a row can be.
+const ROWS_AT_ONCE: usize = 8;
 /// Bytes that the fields around an entry take at most, its log's name aside.
 const AROUND_AN_ENTRY: usize = 128;
 /// Bytes of one hash in a proof, as it is sent.

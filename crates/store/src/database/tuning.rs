@@ -1,7 +1,8 @@
 //! How RocksDB is set up: durability first, then a small memory footprint, then speed.
 //!
-//! Memory: 32 MiB of cache, which also holds the indexes and filters of the files, but those of leaf hashes, which are held
-//! whole and grow with the log by 10 bits an entry and more; up to 48 MiB for tiles of hashes, which only reading them fills;
+//! Memory: 32 MiB of cache, which also holds the indexes and filters of the files, but those of [`Shape::Lookup`] (leaf hashes,
+//! retractions, the pages of a verifiable index), which are held whole and grow by 10 bits a key and more, as long as no more
+//! files are open than may be; up to 48 MiB for tiles of hashes, which only reading them fills;
 //! 24 MiB of write buffers, all column families together; a few MiB for at most 512 open files.
 
 use rocksdb::{
@@ -20,7 +21,8 @@ const BLOOM_BITS: f64 = 10.0;
 /// Files of random keys that pile up before they are merged: each merge writes all of the next level anew, and to ask the
 /// filters of some more files takes less.
 const UNMERGED_FILES: i32 = 12;
-/// Largest file of entry bundles: their keys ascend, so that a merge writes only the last file anew.
+/// Largest file of entry bundles: their keys ascend, so that a merge writes only the last file anew. Beyond some forty million
+/// entries that is more files than are held open.
 const BUNDLES_FILE_BYTES: u64 = 8 << 20;
 /// Share of a write buffer for the filter of its keys.
 const MEMTABLE_BLOOM: f64 = 0.05;

@@ -9,7 +9,7 @@ use quorix_nix::store_path::{HashPart, StorePath};
 use super::context::Context;
 use super::rule::satisfied;
 use super::tally::{Counted, Window, voices, window};
-use crate::policy::Rule;
+use crate::policy::{Mode, Rule};
 
 /// What counts under one hash part. Linear in the statements, and made once for a body of evidence: a log that speaks of
 /// very many names makes none of them expensive.
@@ -79,7 +79,7 @@ impl<'a> Part<'a> {
         context.self_verified(path).is_some()
             || context
                 .rule_in_force(path)
-                .is_some_and(|rule| self.is_enough(context, rule, path))
+                .is_some_and(|rule| rule.mode != Mode::Deny && self.is_enough(context, rule, path))
     }
 
     fn is_enough(&self, context: &Context<'a>, rule: &Rule, path: &StorePath) -> bool {

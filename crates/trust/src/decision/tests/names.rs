@@ -142,6 +142,7 @@ fn each_name_is_asked_for_by_the_rule_that_is_in_force_for_it() {
         ("quorum=one level=path", Outcome::Conflict),
         ("quorum=two level=path", Outcome::Accepted),
         ("mode=deny", Outcome::Accepted),
+        ("quorum=one level=path mode=deny", Outcome::Accepted),
         ("quorum=two mode=warn fallback=easy", Outcome::Conflict),
     ] {
         let decision = decide(&known, &lines(rule));
