@@ -5,7 +5,7 @@
 //! no more than what the rule would accept if no log were stale. Only what was accepted without grace is kept.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -148,9 +148,10 @@ impl Inner {
         let mut new = tempfile::NamedTempFile::new_in(&self.directory)?;
         new.write_all(text.as_bytes())?;
         new.as_file().sync_all()?;
-        new.persist(&path).map_err(|error| error.error)?;
+        // What comes next goes to the end of this file, whatever bears its name by then.
+        let new = new.persist(&path).map_err(|error| error.error)?;
         File::open(&self.directory)?.sync_all()?;
-        *file = Some(OpenOptions::new().append(true).open(&path)?);
+        *file = Some(new);
         Ok(())
     }
 

@@ -66,6 +66,15 @@ pub async fn aggregator(bench: AggregatorBench) -> Result<Exit, Failure> {
     let scratch = tempfile::TempDir::with_prefix("quorix-bench-")
         .map_err(|error| Failure::unknown(format!("no temporary folder: {error}")))?;
     let dir = bench.dir.clone().unwrap_or_else(|| scratch.path().into());
+    for left in ["logs", "aggregator", "imported"].map(|name| dir.join(name)) {
+        if left.exists() {
+            // What is known already would be measured as if it were taken in.
+            let left = left.display();
+            return Err(Failure::wrong(format!(
+                "{left} is left over from an earlier run: remove it, or give another folder"
+            )));
+        }
+    }
     let mut report = Report::new(bench.json, bench.only.clone());
     remark("making the logs");
     let made = logs::make(&bench, &dir.join("logs"))?;

@@ -93,7 +93,7 @@ impl<'a> Evaluator<'a> {
         let ours = statements
             .iter()
             .filter(|statement| statement.claim().store_dir == evidence.store_dir);
-        let verified = self.context.checked_under(asked);
+        let verified = self.context.recomputed_under(asked);
         ours.map(|statement| statement.path())
             .chain(verified)
             .cloned()

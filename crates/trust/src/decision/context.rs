@@ -33,8 +33,8 @@ pub(super) struct Context<'a> {
     pub(super) world: World,
     /// By origin, of each builder.
     logs: BTreeMap<&'a str, Dated>,
-    /// Store paths whose content was checked, by hash part.
-    checked: BTreeMap<HashPart, Vec<&'a StorePath>>,
+    /// Store paths whose content was recomputed, by hash part.
+    recomputed: BTreeMap<HashPart, Vec<&'a StorePath>>,
     /// What counts under each hash part, made when it is first asked for.
     parts: RefCell<BTreeMap<HashPart, Rc<Part<'a>>>>,
     /// No decision on this evidence changes before this by time alone.
@@ -62,9 +62,9 @@ impl<'a> Context<'a> {
         now_s: u64,
         world: World,
     ) -> Self {
-        let mut checked: BTreeMap<HashPart, Vec<&StorePath>> = BTreeMap::new();
+        let mut recomputed: BTreeMap<HashPart, Vec<&StorePath>> = BTreeMap::new();
         for path in evidence.self_verified.keys() {
-            checked.entry(path.hash_part()).or_default().push(path);
+            recomputed.entry(path.hash_part()).or_default().push(path);
         }
         let builders = policy.builders.iter();
         let logs = builders.map(|builder| (builder.origin(), Dated::of(policy, evidence, builder)));
@@ -73,7 +73,7 @@ impl<'a> Context<'a> {
             evidence,
             now_s,
             world,
-            checked,
+            recomputed,
             parts: RefCell::default(),
             logs: logs.collect(),
             valid_until_s: None,
@@ -92,9 +92,9 @@ impl<'a> Context<'a> {
         found
     }
 
-    /// Store paths under a hash part whose content was checked, whatever the policy says of them.
-    pub(super) fn checked_under(&self, part: &HashPart) -> impl Iterator<Item = &'a StorePath> {
-        self.checked.get(part).into_iter().flatten().copied()
+    /// Store paths under a hash part whose content was recomputed, whatever the policy says of them.
+    pub(super) fn recomputed_under(&self, part: &HashPart) -> impl Iterator<Item = &'a StorePath> {
+        self.recomputed.get(part).into_iter().flatten().copied()
     }
 
     /// What a content-addressed path was verified to be, unless the policy denies the path.

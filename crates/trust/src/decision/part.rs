@@ -18,7 +18,7 @@ pub(super) struct Part<'a> {
     /// By store path, what counts of it, in the order of the evidence.
     said: BTreeMap<&'a StorePath, Vec<Counted<'a>>>,
     /// By store path, who is known to have said something of it and did not withdraw it; nobody where its content was
-    /// checked and nobody spoke of it.
+    /// recomputed and nobody spoke of it.
     names: BTreeMap<&'a StorePath, BTreeSet<&'a str>>,
     /// The same store paths, those of which most operators speak first.
     ranked: Vec<&'a StorePath>,
@@ -50,7 +50,7 @@ impl<'a> Part<'a> {
                 });
             }
         }
-        for path in context.checked_under(part) {
+        for path in context.recomputed_under(part) {
             found.names.entry(path).or_default();
         }
         let mut ranked: Vec<_> = found.names.iter().collect();
@@ -72,7 +72,7 @@ impl<'a> Part<'a> {
         self.said.entry(path).or_default().push(counted);
     }
 
-    /// Whether a store path could be accepted in a better state of the logs: its content was checked, or some value of it
+    /// Whether a store path could be accepted in a better state of the logs: it is self-verified, or some value of it
     /// has `A⁺` under the rule in force for it. No `also` rule is asked, nor a fallback, which dissent keeps out of
     /// reach: neither a wire that is cut nor a rule that is added may make room for the other name.
     fn wins(&self, context: &Context<'a>, path: &StorePath) -> bool {
