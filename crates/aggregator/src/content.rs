@@ -22,6 +22,8 @@ use crate::service::Shared;
 
 /// Paths that are fetched and recomputed at once.
 const AT_ONCE: usize = 8;
+/// Outputs that are read and decided on a thread of the runtime, at most.
+const LITTLE: usize = 16;
 
 impl Shared {
     /// Decides, in the order of the queries.
@@ -51,11 +53,8 @@ impl Shared {
             closure,
             all_reached,
         });
-        // Most questions need no network: they are answered in one go, on a thread that may take its time.
-        let (shared, about) = (self.clone(), question.clone());
-        let at_hand = move || Ok(shared.decide_at_hand(&about));
-        let at_hand = self.cores.run("deciding", at_hand).await??;
-        let mut state = match at_hand {
+        // Most questions need no network: they are answered in one go.
+        let mut state = match self.decide_at_once(&question).await? {
             AtHand::Known(decisions) => {
                 self.metrics.decided(decisions.len());
                 return Ok(decisions);
@@ -94,34 +93,97 @@ impl Shared {
         }
     }
 
-    /// Decides on this thread, unless something has to be waited for.
+    /// Decides as far as nothing has to be waited for: what is little on this thread, more on one that may take its time.
+    async fn decide_at_once(
+        self: &Arc<Self>,
+        question: &Arc<Question>,
+    ) -> Result<AtHand, AskError> {
+        let (shared, about) = (self.clone(), question.clone());
+        if question.asked.len() > LITTLE || question.all_reached {
+            let at_hand = move || Ok(shared.decide_at_hand(&about));
+            return self.cores.run("deciding", at_hand).await?;
+        }
+        let little = move || Ok(shared.decide_little(&about));
+        match self.cores.run_short("deciding", little).await?? {
+            Little::Done(at_hand) => Ok(at_hand),
+            Little::Begun(begun) => {
+                let (shared, about) = (self.clone(), question.clone());
+                let rest = move || Ok(shared.decide_begun(begun, &about));
+                self.cores.run("deciding", rest).await?
+            }
+        }
+    }
+
     fn decide_at_hand(&self, question: &Question) -> Result<AtHand, AskError> {
-        let mut gathered = self.nothing_yet()?;
+        match self.begin(question)? {
+            Start::Known(known) => Ok(AtHand::Known(known)),
+            Start::Begun(begun) => self.decide_begun(begun, question),
+        }
+    }
+
+    /// Decides on this thread, unless it turns out to be much.
+    fn decide_little(&self, question: &Question) -> Result<Little, AskError> {
+        let mut begun = match self.begin(question)? {
+            Start::Known(known) => return Ok(Little::Done(AtHand::Known(known))),
+            Start::Begun(begun) => begun,
+        };
+        let Begun {
+            gathered, wanted, ..
+        } = &mut begun;
+        let waiting = self.read_up_to(LITTLE, gathered, wanted, question.closure)?;
+        if !waiting.is_empty() {
+            return Ok(Little::Done(AtHand::Waiting(begun.gathered, waiting)));
+        }
+        if !begun.wanted.is_empty() {
+            return Ok(Little::Begun(begun));
+        }
+        Ok(Little::Done(self.conclude_at_hand(begun, question)))
+    }
+
+    /// Goes on with what was begun, unless something has to be waited for.
+    fn decide_begun(&self, mut begun: Begun, question: &Question) -> Result<AtHand, AskError> {
+        let wanted = std::mem::take(&mut begun.wanted);
+        let waiting = self.read_on(&mut begun.gathered, wanted, question.closure)?;
+        if !waiting.is_empty() {
+            return Ok(AtHand::Waiting(begun.gathered, waiting));
+        }
+        Ok(self.conclude_at_hand(begun, question))
+    }
+
+    /// What a question begins with, or the decisions if they are remembered.
+    fn begin(&self, question: &Question) -> Result<Start, AskError> {
+        let stand = self.stand()?;
         let outputs = question.asked.iter().map(|query| &query.hash_part);
-        let moment = Moment::of(&gathered.logs);
+        let moment = &stand.moment;
         let now_s = (self.clock)();
         if !question.all_reached
-            && let Some(known) = self.remembered.all(&moment, outputs.clone(), now_s)
+            && let Some(known) = self.remembered.all(moment, outputs.clone(), now_s)
         {
-            return Ok(AtHand::Known(known));
+            return Ok(Start::Known(known));
         }
-        let wanted = outputs.cloned().collect();
-        let waiting = self.read_on(&mut gathered, wanted, question.closure)?;
-        if !waiting.is_empty() {
-            return Ok(AtHand::Waiting(gathered, waiting));
-        }
-        let decided = self.decided(gathered, question);
+        Ok(Start::Begun(Begun {
+            gathered: self.nothing_read_at(&stand),
+            wanted: outputs.cloned().collect(),
+            moment: moment.clone(),
+            at_s: now_s,
+        }))
+    }
+
+    /// Decides once all is read.
+    fn conclude_at_hand(&self, begun: Begun, question: &Question) -> AtHand {
+        let decided = self.decided(begun.gathered, question);
         let is_final = decided.open.is_empty() || self.content.is_none();
         // The time may have come for something since the question was put.
         if is_final && decided.gathered.is_of_logs_alone(&self.policy) {
-            self.remembered.keep(moment, &decided.decisions, now_s);
+            let decisions = &decided.decisions;
+            self.remembered.keep(&begun.moment, decisions, begun.at_s);
         }
         // Decided in full: what it was decided from is let go of here, which takes its time too.
-        Ok(if is_final {
+        if is_final {
             AtHand::Known(decided.decisions)
         } else {
             AtHand::Decided(decided)
-        })
+        }
     }
 
     /// Decides from what was gathered, on a thread that may take its time.
@@ -158,6 +220,31 @@ struct Question {
     closure: bool,
     /// Whether everything that is reached is decided too.
     all_reached: bool,
+}
+
+/// A question whose outputs are read.
+struct Begun {
+    gathered: Gathered,
+    /// What is to be read next.
+    wanted: BTreeSet<HashPart>,
+    /// How the logs stood.
+    moment: Arc<Moment>,
+    /// POSIX seconds.
+    at_s: u64,
+}
+
+/// What there is when a question is put.
+enum Start {
+    /// The decisions: they were remembered.
+    Known(Vec<Arc<Decision>>),
+    Begun(Begun),
+}
+
+/// What came of a question that may be little.
+enum Little {
+    Done(AtHand),
+    /// It is more than a thread of the runtime should do.
+    Begun(Begun),
 }
 
 /// How far a question was answered without the network.

@@ -19,7 +19,9 @@ use tokio::time::Instant;
 
 use crate::error::AskError;
 use crate::logs::{Log, Standing, held};
+use crate::remembered::Moment;
 use crate::service::Shared;
+use crate::stand::Stand;
 
 mod dates;
 mod read;
@@ -106,38 +108,29 @@ impl Shared {
         self.gather_rest(gathered, waiting, closure).await
     }
 
-    /// The heads and states of all logs, before any output is read.
+    /// What a question begins with, before any output is read: the heads and states of all logs.
     pub(crate) fn nothing_yet(&self) -> Result<Gathered, StoreError> {
-        let logs = self.snapshot()?;
-        let sizes = logs.iter().map(|seen| {
-            let evidence = LogEvidence {
-                state: seen.standing.state.clone(),
-                size: seen.size(),
-                cosigned: seen
-                    .signed
-                    .as_ref()
-                    .map(|signed| self.cosigned(&seen.log, signed))
-                    .unwrap_or_default(),
-                history: Vec::new(),
-            };
-            (seen.log.origin.clone(), evidence)
-        });
+        Ok(self.nothing_read_at(self.stand()?.as_ref()))
+    }
+
+    /// The same where these are how the logs stand.
+    pub(crate) fn nothing_read_at(&self, stand: &Stand) -> Gathered {
         let evidence = Evidence {
             store_dir: self.config.store_dir.clone(),
-            logs: sizes.collect(),
+            logs: stand.evidence.clone(),
             ..Evidence::default()
         };
-        let shares = Shares::new(self.config.evidence_bytes_max, logs.len());
-        Ok(Gathered {
+        let shares = Shares::new(self.config.evidence_bytes_max, stand.logs.len());
+        Gathered {
             evidence,
-            logs,
+            logs: stand.logs.clone(),
             found: BTreeMap::new(),
             blobs: BTreeMap::new(),
             missing: BTreeMap::new(),
             unheard: BTreeSet::new(),
             shares,
             deadline: Instant::now() + self.config.cache_budget,
-        })
+        }
     }
 
     /// Gathers also what these outputs reach, which turned out to need no votes.
@@ -187,21 +180,36 @@ impl Shared {
         mut wanted: BTreeSet<HashPart>,
         closure: bool,
     ) -> Result<BTreeSet<HashPart>, AskError> {
+        self.read_up_to(usize::MAX, gathered, &mut wanted, closure)
+    }
+
+    /// The same as long as that are at most so many outputs. Those that would be more are left in `wanted`.
+    pub(crate) fn read_up_to(
+        &self,
+        most: usize,
+        gathered: &mut Gathered,
+        wanted: &mut BTreeSet<HashPart>,
+        closure: bool,
+    ) -> Result<BTreeSet<HashPart>, AskError> {
         while !wanted.is_empty() {
-            if gathered.found.len().saturating_add(wanted.len()) > self.config.outputs_max {
+            let together = gathered.found.len().saturating_add(wanted.len());
+            if together > most {
+                return Ok(BTreeSet::new());
+            }
+            if together > self.config.outputs_max {
                 return Err(AskError::TooMuch {
                     limit: self.config.outputs_max,
                     unit: "outputs",
                 });
             }
-            read::read(self, gathered, &wanted)?;
+            read::read(self, gathered, wanted)?;
             gathered.shares.check()?;
             if !gathered.unheard.is_empty() || !gathered.missing.is_empty() {
-                return Ok(wanted);
+                return Ok(std::mem::take(wanted));
             }
-            wanted = self.conclude(gathered, &wanted, closure)?;
+            *wanted = self.conclude(gathered, wanted, closure)?;
         }
-        Ok(wanted)
+        Ok(BTreeSet::new())
     }
 
     /// Reads anew what came while it was waited for, then on from the outputs that were read before.
@@ -273,9 +281,35 @@ impl Shared {
         new.collect()
     }
 
-    /// All logs of the policy as they are now.
-    pub(crate) fn snapshot(&self) -> Result<Vec<Snapshot>, StoreError> {
+    /// How all logs of the policy stand now.
+    pub(crate) fn stand(&self) -> Result<Arc<Stand>, StoreError> {
         let now_s = (self.clock)();
+        let read = || {
+            let logs = self.snapshot(now_s)?;
+            let evidence = logs.iter().map(|seen| {
+                let evidence = LogEvidence {
+                    state: seen.standing.state.clone(),
+                    size: seen.size(),
+                    cosigned: seen
+                        .signed
+                        .as_ref()
+                        .map(|signed| self.cosigned(&seen.log, signed))
+                        .unwrap_or_default(),
+                    history: Vec::new(),
+                };
+                (seen.log.origin.clone(), evidence)
+            });
+            Ok(Stand {
+                evidence: evidence.collect(),
+                moment: Arc::new(Moment::of(&logs)),
+                logs,
+            })
+        };
+        self.stands.at(now_s, &self.changes, read)
+    }
+
+    /// All logs of the policy as they are at this moment.
+    fn snapshot(&self, now_s: u64) -> Result<Vec<Snapshot>, StoreError> {
         let one = |log: &Arc<Log>| {
             let mirror: Arc<dyn TileStore> = Arc::from(self.index.mirror(&log.origin));
             let held = held(log, mirror.as_ref())?.and_then(|held| held.signed.ok().flatten());

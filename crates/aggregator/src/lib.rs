@@ -36,6 +36,7 @@ pub mod metrics;
 pub mod reindex;
 pub mod routes;
 pub mod service;
+mod stand;
 pub mod webhook;
 
 mod answer;

@@ -33,8 +33,10 @@ impl Shared {
     pub(crate) async fn list_logs(self: &Arc<Self>) -> Result<pb::ListLogsResponse, AskError> {
         let shared = self.clone();
         let list = move || {
-            let logs = shared.snapshot()?;
-            logs.iter()
+            let stand = shared.stand()?;
+            stand
+                .logs
+                .iter()
                 .map(|seen| status(&shared, seen))
                 .collect::<Result<_, _>>()
         };

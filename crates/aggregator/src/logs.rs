@@ -17,6 +17,7 @@ use crate::error::StartError;
 use crate::events::{Event, EventKind, Events};
 use crate::memo::locked;
 use crate::metrics::Metrics;
+use crate::stand::Changes;
 
 /// One log of the policy.
 pub(crate) struct Log {
@@ -43,6 +44,8 @@ pub(crate) struct Log {
     /// The proof that is held, of whichever line of the policy names this log: it outlives a change of the line.
     equivocation: Arc<Mutex<Option<Arc<Equivocation>>>>,
     progress: Mutex<Progress>,
+    /// Where everything is noted that changes how it stands.
+    changes: Changes,
 }
 
 /// What following a log has come to.
@@ -130,7 +133,12 @@ impl Standing {
 }
 
 impl Log {
-    fn new(builder: &Builder, fetcher: &Fetcher, held: Option<Equivocation>) -> Self {
+    fn new(
+        builder: &Builder,
+        fetcher: &Fetcher,
+        held: Option<Equivocation>,
+        changes: &Changes,
+    ) -> Self {
         let client = |url: &String| TileClient::new(fetcher.clone(), vec![url.clone()]);
         Self {
             name: builder.name.clone(),
@@ -145,6 +153,7 @@ impl Log {
             opened: Mutex::default(),
             equivocation: Arc::new(Mutex::new(held.map(Arc::new))),
             progress: Mutex::default(),
+            changes: changes.clone(),
         }
     }
 
@@ -200,6 +209,7 @@ impl Log {
         // Also where that is earlier than before: the clock was put back, and ages are counted from here.
         progress.last_verified_s = now_s;
         progress.failure = None;
+        self.changes.note();
         self.looked_at.send_replace(true);
     }
 
@@ -215,6 +225,7 @@ impl Log {
             );
             tracing::warn!(log = self.name, "{words}");
             progress.ended = Some(words.into());
+            self.changes.note();
         }
     }
 
@@ -223,6 +234,7 @@ impl Log {
         let mut progress = locked(&self.progress);
         progress.catching_up = None;
         progress.failure = Some(failure);
+        self.changes.note();
         drop(progress);
         self.looked_at.send_replace(true);
     }
@@ -230,6 +242,7 @@ impl Log {
     /// A part of what it shows was taken in.
     pub(crate) fn catching_up(&self, mirrored: u64, shown: u64) {
         locked(&self.progress).catching_up = Some((mirrored, shown));
+        self.changes.note();
     }
 
     /// The checkpoint that the mirror is under was shown again, maybe with fresher cosignatures.
@@ -243,6 +256,7 @@ impl Log {
         });
         if is_news {
             progress.freshest = Some(shown.clone());
+            self.changes.note();
         }
     }
 
@@ -299,6 +313,12 @@ impl Log {
     /// All of what it shows was taken in.
     pub(crate) fn caught_up(&self) {
         locked(&self.progress).catching_up = None;
+        self.changes.note();
+    }
+
+    /// Its mirror has another head, or may have.
+    pub(crate) fn committed(&self) {
+        self.changes.note();
     }
 
     /// Waits until it was looked at once, however that ended.
@@ -316,6 +336,7 @@ impl Log {
     /// Proof of equivocation is held; the first one stays.
     pub(crate) fn quarantined(&self, proof: Equivocation) {
         locked(&self.equivocation).get_or_insert_with(|| Arc::new(proof));
+        self.changes.note();
         self.looked_at.send_replace(true);
     }
 
@@ -415,10 +436,11 @@ pub(crate) fn of_policy(
     known: &[Arc<Log>],
     index: &dyn IndexStore,
     fetcher: &Fetcher,
+    changes: &Changes,
 ) -> Result<Vec<Arc<Log>>, StartError> {
     let log = |builder: &Builder| {
         let held = index.equivocation(builder.origin())?;
-        let mut log = Log::new(builder, fetcher, held);
+        let mut log = Log::new(builder, fetcher, held, changes);
         if let Some(same) = known.iter().find(|known| known.is_like(&log)) {
             return Ok(same.clone());
         }

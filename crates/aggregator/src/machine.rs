@@ -8,10 +8,12 @@ use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use quorix_trust::ports::StoreError;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::memo::locked;
@@ -39,7 +41,11 @@ pub(crate) async fn blocking<T: Send + 'static>(
 /// hold memory meanwhile.
 ///
 /// A thread goes on while there is work: to wake one for each piece would take longer than many a piece itself.
-pub(crate) struct Cores(Arc<Queue>);
+pub(crate) struct Cores {
+    queue: Arc<Queue>,
+    /// Threads of the runtime that do short work themselves at this moment.
+    here: AtomicUsize,
+}
 
 struct Queue {
     waiting: Mutex<Waiting>,
@@ -57,10 +63,32 @@ impl Cores {
     /// Those of this machine.
     pub(crate) fn new() -> Self {
         let cores = std::thread::available_parallelism();
-        Self(Arc::new(Queue {
+        let queue = Queue {
             waiting: Mutex::default(),
             threads_max: cores.map_or(2, NonZero::get),
-        }))
+        };
+        Self {
+            queue: Arc::new(queue),
+            here: AtomicUsize::new(0),
+        }
+    }
+
+    /// Runs store work that takes a fraction of a millisecond where nothing is read from the disk: on this thread of the
+    /// runtime, since to hand it over would take as long. One thread of the runtime always stays free of it, however long it
+    /// takes after all; what finds no other is run as by [`run`](Self::run).
+    pub(crate) async fn run_short<T: Send + 'static>(
+        &self,
+        operation: &str,
+        work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let threads = Handle::current().metrics().num_workers();
+        match Here::enter(&self.here, threads.saturating_sub(1)) {
+            // As in a queue: a panic is an interruption to whoever waits.
+            Some(_here) => {
+                catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(interrupted(operation)))
+            }
+            None => self.run(operation, work).await,
+        }
     }
 
     /// Runs store work as [`blocking`] does, when it is its turn. What nobody waits for any more then is not begun; what was
@@ -84,23 +112,42 @@ impl Cores {
                 let _ = done.send(work());
             }
         }));
-        result.await.unwrap_or_else(|_| {
-            Err(StoreError {
-                operation: operation.to_owned(),
-                reason: "it was interrupted".to_owned(),
-            })
-        })
+        result.await.unwrap_or_else(|_| Err(interrupted(operation)))
     }
 
     fn put(&self, work: Box<dyn FnOnce() + Send>) {
-        let mut waiting = locked(&self.0.waiting);
+        let mut waiting = locked(&self.queue.waiting);
         waiting.work.push_back(work);
-        if waiting.threads < self.0.threads_max {
-            let queue = Arc::clone(&self.0);
+        if waiting.threads < self.queue.threads_max {
+            let queue = Arc::clone(&self.queue);
             tokio::task::spawn_blocking(move || queue.work_off());
             // It waits for this lock before it takes anything; what could not be begun is not counted.
             waiting.threads = waiting.threads.saturating_add(1);
         }
+    }
+}
+
+fn interrupted(operation: &str) -> StoreError {
+    StoreError {
+        operation: operation.to_owned(),
+        reason: "it was interrupted".to_owned(),
+    }
+}
+
+/// A place among the threads of the runtime that do short work themselves.
+struct Here<'a>(&'a AtomicUsize);
+
+impl<'a> Here<'a> {
+    fn enter(here: &'a AtomicUsize, most: usize) -> Option<Self> {
+        let one_more = |here| Some(here + 1).filter(|here| *here <= most);
+        let entered = here.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more);
+        entered.is_ok().then(|| Self(here))
+    }
+}
+
+impl Drop for Here<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -198,10 +245,14 @@ mod tests {
     }
 
     fn one_thread() -> Cores {
-        Cores(Arc::new(Queue {
+        let queue = Queue {
             waiting: Mutex::default(),
             threads_max: 1,
-        }))
+        };
+        Cores {
+            queue: Arc::new(queue),
+            here: AtomicUsize::new(0),
+        }
     }
 
     #[tokio::test]
@@ -223,6 +274,34 @@ mod tests {
         assert_eq!(failed_work, Err(failed("it cannot")));
         assert_eq!(one.unwrap(), other.unwrap());
         assert_eq!(cores.run("working", || Ok(1)).await, Ok(1));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn short_work_is_done_at_once_and_never_by_all_threads_of_the_runtime() {
+        let cores = Arc::new(one_thread());
+        let (let_go, held) = mpsc::channel::<()>();
+        let (begun, has_begun) = oneshot::channel();
+        let busy = Arc::clone(&cores);
+        let busy = tokio::spawn(async move {
+            let short = move || {
+                let _ = begun.send(());
+                Ok(held.recv().is_err())
+            };
+            busy.run_short("working", short).await
+        });
+        has_begun.await.unwrap();
+        let mut other = Box::pin(cores.run_short("working", || Ok(1)));
+        assert!(futures::poll!(&mut other).is_pending(), "handed over");
+        assert_eq!(other.await, Ok(1));
+        drop(let_go);
+        assert_eq!(busy.await.unwrap(), Ok(true));
+        let at_once = futures::poll!(Box::pin(cores.run_short("working", || Ok(2))));
+        assert_eq!(at_once, std::task::Poll::Ready(Ok(2)));
+        let panics = || -> Result<(), _> { panic!("as it should") };
+        let panicked = cores.run_short("working", panics).await;
+        assert_eq!(panicked, Err(failed("it was interrupted")));
+        let at_once = futures::poll!(Box::pin(cores.run_short("working", || Ok(3))));
+        assert_eq!(at_once, std::task::Poll::Ready(Ok(3)));
     }
 
     #[tokio::test]

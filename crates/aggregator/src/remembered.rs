@@ -40,8 +40,15 @@ pub(crate) struct Remembered {
 
 #[derive(Default)]
 struct Known {
-    moment: Option<Moment>,
+    moment: Option<Arc<Moment>>,
     decisions: HashMap<HashPart, OfOutput>,
+}
+
+impl Known {
+    fn is_of(&self, moment: &Arc<Moment>) -> bool {
+        let known = self.moment.as_ref();
+        known.is_some_and(|known| Arc::ptr_eq(known, moment) || known == moment)
+    }
 }
 
 struct OfOutput {
@@ -61,12 +68,12 @@ impl Remembered {
     /// The decisions on all of these outputs, in their order, if every one is remembered and holds.
     pub(crate) fn all<'a>(
         &self,
-        moment: &Moment,
+        moment: &Arc<Moment>,
         outputs: impl Iterator<Item = &'a HashPart>,
         now_s: u64,
     ) -> Option<Vec<Arc<Decision>>> {
         let known = locked(&self.known);
-        if known.moment.as_ref() != Some(moment) {
+        if !known.is_of(moment) {
             return None;
         }
         let one = |output| {
@@ -78,12 +85,17 @@ impl Remembered {
     }
 
     /// Remembers what was decided. Where there is no room, or the moment is another, all else is forgotten.
-    pub(crate) fn keep(&self, moment: Moment, decisions: &[Arc<Decision>], decided_at_s: u64) {
+    pub(crate) fn keep(
+        &self,
+        moment: &Arc<Moment>,
+        decisions: &[Arc<Decision>],
+        decided_at_s: u64,
+    ) {
         let mut known = locked(&self.known);
         let is_full = known.decisions.len().saturating_add(decisions.len()) > DECISIONS_MAX;
-        if is_full || known.moment.as_ref() != Some(&moment) {
+        if is_full || !known.is_of(moment) {
             known.decisions.clear();
-            known.moment = Some(moment);
+            known.moment = Some(moment.clone());
         }
         for decision in decisions.iter().take(DECISIONS_MAX) {
             let of_output = OfOutput {
@@ -102,8 +114,8 @@ mod tests {
     use super::*;
     use crate::tests::world::policy;
 
-    fn moment(size: u8) -> Moment {
-        Moment(vec![(LogState::Live, Some(vec![size]))])
+    fn moment(size: u8) -> Arc<Moment> {
+        Arc::new(Moment(vec![(LogState::Live, Some(vec![size]))]))
     }
 
     fn decided(output: &HashPart, valid_until_s: Option<u64>) -> Vec<Arc<Decision>> {
@@ -126,7 +138,7 @@ mod tests {
         let ask = |moment, now_s| remembered.all(&moment, [&output].into_iter(), now_s);
         assert_eq!(ask(moment(1), 100), None);
         let decisions = decided(&output, Some(200));
-        remembered.keep(moment(1), &decisions, 100);
+        remembered.keep(&moment(1), &decisions, 100);
         assert_eq!(ask(moment(1), 199), Some(decisions));
         assert_eq!(ask(moment(1), 200), None);
         assert_eq!(ask(moment(1), 99), None, "the clock was put back");
@@ -138,12 +150,12 @@ mod tests {
         let outputs = [1, 2].map(|byte| HashPart::from_bytes(&[byte; 20]));
         let [one, other] = &outputs;
         let remembered = Remembered::default();
-        remembered.keep(moment(1), &decided(one, None), 100);
+        remembered.keep(&moment(1), &decided(one, None), 100);
         assert_eq!(remembered.all(&moment(1), outputs.iter(), 100), None);
-        remembered.keep(moment(1), &decided(other, None), 100);
+        remembered.keep(&moment(1), &decided(other, None), 100);
         let both = remembered.all(&moment(1), outputs.iter(), 100);
         assert_eq!(both.map(|both| both.len()), Some(2));
-        remembered.keep(moment(2), &decided(one, None), 100);
+        remembered.keep(&moment(2), &decided(one, None), 100);
         assert_eq!(remembered.all(&moment(2), outputs.iter(), 100), None);
     }
 }

@@ -32,6 +32,7 @@ use crate::memo::{BlobMemo, CosignedMemo, Memo, locked};
 use crate::metrics::Metrics;
 use crate::query;
 use crate::remembered::Remembered;
+use crate::stand::{Changes, Stands};
 use crate::webhook::{self, Webhook};
 
 /// The clock: POSIX seconds.
@@ -83,6 +84,8 @@ pub(crate) struct Shared {
     pub(crate) unlogged_blobs: BlobMemo,
     pub(crate) cosigned: CosignedMemo,
     pub(crate) remembered: Remembered,
+    pub(crate) stands: Stands,
+    pub(crate) changes: Changes,
     /// For all questions.
     pub(crate) cores: Arc<Cores>,
     /// For taking in what logs grew by, of all logs: none of it keeps a question waiting.
@@ -293,8 +296,9 @@ impl Shared {
         metrics: Metrics,
     ) -> Result<Self, StartError> {
         config.check()?;
+        let changes = Changes::default();
         Ok(Self {
-            logs: logs::of_policy(&policy, &[], index.as_ref(), &fetcher)?,
+            logs: logs::of_policy(&policy, &[], index.as_ref(), &fetcher, &changes)?,
             caches: caches::of_policy(&policy, &fetcher, &config),
             index,
             policy,
@@ -311,6 +315,8 @@ impl Shared {
             unlogged_blobs: BlobMemo::new(UNLOGGED_BLOBS_BYTES),
             cosigned: CosignedMemo::default(),
             remembered: Remembered::default(),
+            stands: Stands::default(),
+            changes,
             cores: Arc::new(Cores::new()),
             catching_up: Arc::new(Cores::new()),
         })
@@ -327,7 +333,14 @@ impl Shared {
             self.clock.clone(),
             self.metrics.clone(),
         )?;
-        next.logs = logs::of_policy(&next.policy, &self.logs, self.index.as_ref(), &self.fetcher)?;
+        next.changes = self.changes.clone();
+        next.logs = logs::of_policy(
+            &next.policy,
+            &self.logs,
+            self.index.as_ref(),
+            &self.fetcher,
+            &next.changes,
+        )?;
         next.events = self.events.clone();
         next.cores = self.cores.clone();
         next.catching_up = self.catching_up.clone();

@@ -56,11 +56,11 @@ pub fn decode(text: &str) -> Result<Vec<u8>, Nix32Error> {
 /// Reads characters of the alphabet into as many bytes as they stand for. False if the number is too large for them.
 pub(crate) fn decode_checked(text: &[u8], bytes: &mut [u8]) -> bool {
     // Eight characters are five bytes; the last ones come first.
+    let (rest, eights) = text.as_rchunks::<8>();
+    let numbers = eights.iter().rev().map(|eight| number_of(eight));
+    let numbers = numbers.chain((!rest.is_empty()).then(|| number_of(rest)));
     let mut fits = true;
-    for (characters, bytes) in text.rchunks(8).zip(bytes.chunks_mut(5)) {
-        let number = characters.iter().fold(0_u64, |number, character| {
-            number << 5 | u64::from(digit(*character).unwrap_or(0))
-        });
+    for (number, bytes) in numbers.zip(bytes.chunks_mut(5)) {
         let mut digits = number.to_le_bytes().into_iter();
         for (into, byte) in bytes.iter_mut().zip(&mut digits) {
             *into = byte;
@@ -68,6 +68,32 @@ pub(crate) fn decode_checked(text: &[u8], bytes: &mut [u8]) -> bool {
         fits &= digits.all(|byte| byte == 0);
     }
     fits
+}
+
+/// The number that up to eight characters stand for.
+fn number_of(characters: &[u8]) -> u64 {
+    let digits = characters
+        .iter()
+        .map(|character| DIGITS.get(usize::from(*character)).copied().unwrap_or(0));
+    digits.fold(0, |number, digit| number << 5 | u64::from(digit))
+}
+
+/// The value of each byte that is a character of the alphabet, and 0 of every other.
+const DIGITS: [u8; 256] = digits();
+
+const fn digits() -> [u8; 256] {
+    let mut table = [0; 256];
+    let mut places: &mut [u8] = &mut table;
+    let mut character = 0_u8;
+    while let [first, more @ ..] = places {
+        *first = match digit(character) {
+            Some(value) => value,
+            None => 0,
+        };
+        character = character.wrapping_add(1);
+        places = more;
+    }
+    table
 }
 
 /// Why a text is not nix32.
@@ -118,7 +144,7 @@ pub(crate) const fn table_of(allowed: &[u8]) -> [bool; 256] {
 }
 
 /// The value of one character of the alphabet.
-pub(crate) fn digit(character: u8) -> Option<u8> {
+pub(crate) const fn digit(character: u8) -> Option<u8> {
     match character {
         b'0'..=b'9' => Some(character - b'0'),
         b'a'..=b'd' => Some(character - b'a' + 10),

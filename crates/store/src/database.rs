@@ -271,6 +271,19 @@ impl Database {
         Ok(())
     }
 
+    /// Opens files of these column families, no more than are held open beside others: otherwise whoever first reads from a
+    /// file waits until it is open. What is damaged says so when it is asked for.
+    pub(crate) fn open_files(&self, columns: &[&str]) {
+        let files = self.db.live_files().unwrap_or_default();
+        let wanted = files
+            .iter()
+            .filter(|file| columns.contains(&file.column_family_name.as_str()));
+        for file in wanted.take(tuning::FILES_OPENED_AHEAD) {
+            let key = file.start_key.as_deref().unwrap_or_default();
+            let _ = self.get(&file.column_family_name, key, "opening a file");
+        }
+    }
+
     /// Bytes of a column family in files on the disk.
     pub(crate) fn bytes_on_disk(&self, column: &str) -> Result<u64, StoreError> {
         const OPERATION: &str = "asking for sizes on disk";

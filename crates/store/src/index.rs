@@ -46,7 +46,7 @@ const LAYOUT: Layout = Layout {
     schema: "quorix index 3",
     columns: &[
         tree::HASHES,
-        tree::BUNDLES,
+        tree::PIECES,
         tree::LEAVES,
         tree::BLOBS,
         OUTPUTS,
@@ -74,13 +74,15 @@ pub struct RocksIndex {
 }
 
 impl RocksIndex {
-    /// Opens the index in this directory, or makes an empty one there.
+    /// Opens the index in this directory, or makes an empty one there. The files that decisions are read from are open then.
     ///
     /// # Errors
     /// It is open elsewhere, of another role or version, damaged, or the file system refuses.
     pub fn open(dir: &Path) -> Result<Self, OpenError> {
+        let database = Database::open(dir, &LAYOUT)?;
+        database.open_files(&[OUTPUTS.0, tree::PIECES.0]);
         Ok(Self {
-            database: Arc::new(Database::open(dir, &LAYOUT)?),
+            database: Arc::new(database),
         })
     }
 

@@ -13,8 +13,10 @@ use crate::database::{Batch, Database, META, Shape, corrupt};
 
 /// `<prefix> <level> <index>` → 32-byte hashes.
 pub(crate) const HASHES: (&str, Shape) = ("hashes", Shape::Hashes);
-/// `<prefix> <index>` → entry bundle. In a mirror `<prefix> <index> <piece>` → some entries of it in a row ([`Cut`]).
+/// `<prefix> <index>` → entry bundle.
 pub(crate) const BUNDLES: (&str, Shape) = ("bundles", Shape::Bundles);
+/// The same of mirrors: `<prefix> <index> <piece>` → some entries of a bundle in a row ([`Cut`]).
+pub(crate) const PIECES: (&str, Shape) = (BUNDLES.0, Shape::Pieces);
 /// `<prefix> <leaf hash>` → index of the newest entry with it, and in the index what else is known of it.
 pub(crate) const LEAVES: (&str, Shape) = ("leaves", Shape::Lookup);
 /// `<SHA-256>` → blob. Without prefix: the same bytes are kept once, whoever names them.

@@ -5,7 +5,8 @@
 //! undoes gzip where a server sends it all the same (C2SP tlog-tiles). What was not asked for otherwise is an error. The
 //! limit on bytes is on what comes out of a decoder.
 
-use std::path::Path;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -130,7 +131,15 @@ impl Fetcher {
         accept: Accept,
     ) -> Result<Bytes, FetchError> {
         let limit = self.limits.total_timeout;
-        let get = async { whole(url, self.open(url, accept).await?, max_bytes).await };
+        let get = async {
+            match Location::parse(url)? {
+                Location::Http(parsed) => {
+                    let fetched = self.http_stream(url, parsed, accept).await?;
+                    whole(url, fetched, max_bytes).await
+                }
+                Location::File(path) => whole_file(url, path, max_bytes).await,
+            }
+        };
         timeout(limit, get)
             .await
             .unwrap_or_else(|_| Err(FetchError::timeout(url, Waiting::Whole, limit)))
@@ -158,12 +167,8 @@ impl Fetcher {
     /// # Errors
     /// What happened until the body began, with the URL.
     pub async fn get_stream(&self, url: &str) -> Result<Fetched, FetchError> {
-        self.open(url, Accept::Identity).await
-    }
-
-    async fn open(&self, url: &str, accept: Accept) -> Result<Fetched, FetchError> {
         match Location::parse(url)? {
-            Location::Http(parsed) => self.http_stream(url, parsed, accept).await,
+            Location::Http(parsed) => self.http_stream(url, parsed, Accept::Identity).await,
             Location::File(path) => file_stream(url, &path).await,
         }
     }
@@ -245,26 +250,75 @@ impl Accept {
 
 /// All of a body, at most `max_bytes`.
 async fn whole(url: &str, fetched: Fetched, max_bytes: u64) -> Result<Bytes, FetchError> {
-    let too_large = || FetchError::TooLarge {
-        url: location::shown(url),
-        limit: max_bytes,
-    };
-    if fetched.length.is_some_and(|length| length > max_bytes) {
-        return Err(too_large());
-    }
+    not_larger(url, fetched.length, max_bytes)?;
     let mut bytes = Vec::new();
     let mut body = fetched.body.take(max_bytes.saturating_add(1));
     body.read_to_end(&mut bytes)
         .await
         .map_err(|error| FetchError::from_io(url, error))?;
-    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > max_bytes {
-        return Err(too_large());
-    }
+    not_larger(url, u64::try_from(bytes.len()).ok(), max_bytes)?;
     Ok(bytes.into())
 }
 
+/// All of a file, at most `max_bytes`. In one piece of work: a log in a folder is very many small files.
+async fn whole_file(url: &str, path: PathBuf, max_bytes: u64) -> Result<Bytes, FetchError> {
+    let asked = url.to_owned();
+    let read = move || {
+        let failed = |error| file_error(&asked, &error);
+        let metadata = std::fs::metadata(&path).map_err(failed)?;
+        check_file(&asked, &metadata)?;
+        not_larger(&asked, Some(metadata.len()), max_bytes)?;
+        let file = std::fs::File::open(&path).map_err(failed)?;
+        let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0));
+        let mut file = file.take(max_bytes.saturating_add(1));
+        file.read_to_end(&mut bytes).map_err(failed)?;
+        // It may have grown meanwhile.
+        not_larger(&asked, u64::try_from(bytes.len()).ok(), max_bytes)?;
+        Ok(bytes.into())
+    };
+    let read = tokio::task::spawn_blocking(read).await;
+    read.unwrap_or_else(|error| {
+        Err(FetchError::Transport {
+            url: location::shown(url),
+            reason: format!("reading it was interrupted: {error}"),
+        })
+    })
+}
+
+fn not_larger(url: &str, length: Option<u64>, max_bytes: u64) -> Result<(), FetchError> {
+    if length.is_some_and(|length| length > max_bytes) {
+        return Err(FetchError::TooLarge {
+            url: location::shown(url),
+            limit: max_bytes,
+        });
+    }
+    Ok(())
+}
+
 async fn file_stream(url: &str, path: &Path) -> Result<Fetched, FetchError> {
-    let failed = |error: std::io::Error| match error.kind() {
+    let failed = |error| file_error(url, &error);
+    let metadata = tokio::fs::metadata(path).await.map_err(failed)?;
+    check_file(url, &metadata)?;
+    let file = tokio::fs::File::open(path).await.map_err(failed)?;
+    Ok(Fetched {
+        length: Some(metadata.len()),
+        body: Box::new(file),
+    })
+}
+
+/// Refuses what is no file, before it is opened: opening a pipe would wait for its writer.
+fn check_file(url: &str, metadata: &std::fs::Metadata) -> Result<(), FetchError> {
+    if metadata.is_file() {
+        return Ok(());
+    }
+    Err(FetchError::Transport {
+        url: location::shown(url),
+        reason: "it is not a file".to_owned(),
+    })
+}
+
+fn file_error(url: &str, error: &std::io::Error) -> FetchError {
+    match error.kind() {
         std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => FetchError::NotFound {
             url: location::shown(url),
         },
@@ -272,21 +326,7 @@ async fn file_stream(url: &str, path: &Path) -> Result<Fetched, FetchError> {
             url: location::shown(url),
             reason: error.to_string(),
         },
-    };
-    // Opening a pipe would wait for its writer, so look first.
-    let metadata = tokio::fs::metadata(path).await.map_err(failed)?;
-    if !metadata.is_file() {
-        let reason = "it is not a file".to_owned();
-        return Err(FetchError::Transport {
-            url: location::shown(url),
-            reason,
-        });
     }
-    let file = tokio::fs::File::open(path).await.map_err(failed)?;
-    Ok(Fetched {
-        length: Some(metadata.len()),
-        body: Box::new(file),
-    })
 }
 
 impl std::fmt::Debug for Fetched {

@@ -275,7 +275,9 @@ impl Follower {
         let commit = move || {
             // Here, so that what is written is locked until it is, and is told, also if nobody waits for it any more.
             let _one_at_a_time = one_at_a_time;
-            let changes = match shared.index.advance(&log.origin, expected, &batch) {
+            let advanced = shared.index.advance(&log.origin, expected, &batch);
+            log.committed();
+            let changes = match advanced {
                 Ok(changes) => changes,
                 Err(error) => return Ok(Err(error)),
             };

@@ -114,7 +114,7 @@ async fn a_tampered_bundle_in_the_middle_is_noticed_before_its_batch_is_committe
     let head = world.head(&log).unwrap();
     assert_eq!((head.size, head.checkpoint.is_empty()), (256, true));
     // Without a checkpoint that covers them, entries are no evidence.
-    assert_eq!(world.aggregator.shared().snapshot().unwrap()[0].size(), 0);
+    assert_eq!(world.aggregator.shared().stand().unwrap().logs[0].size(), 0);
     log.at.heal();
     assert!(world.look("alice").await);
     assert_eq!(world.state("alice"), LogState::Live);

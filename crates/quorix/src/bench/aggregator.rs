@@ -198,6 +198,8 @@ async fn single(channel: &Channel, made: &Made, report: &mut Report) -> Result<(
             .map_err(Failure::unknown)?;
         samples.push(begun.elapsed().as_secs_f64() * 1e3);
     }
+    let p50 = quantile(&mut samples, 0.5);
+    report.add("aggregator.decide_p50", p50, "ms", Target::None);
     let p99 = quantile(&mut samples, 0.99);
     report.add("aggregator.decide_p99", p99, "ms", Target::AtMost(1.0));
     Ok(())

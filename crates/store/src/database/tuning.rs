@@ -3,7 +3,7 @@
 //! Memory: 32 MiB of cache, which also holds the indexes and filters of the files, but those of [`Shape::Lookup`] (leaf hashes,
 //! retractions, the pages of a verifiable index), which are held whole and grow by 10 bits a key and more, as long as no more
 //! files are open than may be; up to 48 MiB for tiles of hashes, which only reading them fills;
-//! 24 MiB of write buffers, all column families together; a few MiB for at most 512 open files.
+//! 32 MiB of write buffers, all column families together; a few MiB for at most 512 open files.
 
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, Cache, DBCompressionType, DBRecoveryMode, LogLevel,
@@ -13,10 +13,14 @@ use rocksdb::{
 const CACHE_BYTES: usize = 32 << 20;
 /// The tiles of a million and a half entries.
 const HASHES_CACHE_BYTES: usize = 48 << 20;
-const WRITE_BUFFERS_BYTES: usize = 24 << 20;
+const WRITE_BUFFERS_BYTES: usize = 32 << 20;
 const WRITE_BUFFER_BYTES: usize = 8 << 20;
+/// Of random keys: with twice as much in each file half as many merges write all of the next level anew.
+const LOOKUP_BUFFER_BYTES: usize = 16 << 20;
 const WAL_BYTES: u64 = 64 << 20;
 const OPEN_FILES: i32 = 512;
+/// Files that are opened before they are asked for, at most.
+pub(super) const FILES_OPENED_AHEAD: usize = 256;
 const BLOOM_BITS: f64 = 10.0;
 /// Files of random keys that pile up before they are merged: each merge writes all of the next level anew, and to ask the
 /// filters of some more files takes less.
@@ -41,6 +45,8 @@ pub(crate) enum Shape {
     Hashes,
     /// Entry bundles: text and hashes, up to some 100 KiB, rewritten while they are partial.
     Bundles,
+    /// Some entries in a row, a few KiB under ascending keys, of which one is read at a time.
+    Pieces,
     /// Small values under random keys, of which most lookups find none.
     Lookup,
     /// Small values under random keys that compress a little.
@@ -103,8 +109,9 @@ pub(super) fn column(shape: Shape, caches: &Caches) -> Options {
         _ => &caches.shared,
     });
     table.set_block_size(match shape {
-        // A full tile of hashes has 8 KiB: each is a block of its own, so that no other is read with it.
-        Shape::Hashes => 4 << 10,
+        // A full tile of hashes has 8 KiB: each is a block of its own, so that no other is read with it. Rows and pieces are
+        // read by themselves: what lies in the same block is decompressed in vain.
+        Shape::Hashes | Shape::Rows | Shape::Pieces => 4 << 10,
         _ => 16 << 10,
     });
     if matches!(shape, Shape::Lookup | Shape::Rows | Shape::Blobs) {
@@ -125,7 +132,10 @@ pub(super) fn column(shape: Shape, caches: &Caches) -> Options {
     }
     let mut options = Options::default();
     options.set_block_based_table_factory(&table);
-    options.set_write_buffer_size(WRITE_BUFFER_BYTES);
+    options.set_write_buffer_size(match shape {
+        Shape::Lookup => LOOKUP_BUFFER_BYTES,
+        _ => WRITE_BUFFER_BYTES,
+    });
     options.set_level_compaction_dynamic_level_bytes(true);
     if shape == Shape::Lookup {
         // Most of what is looked up is not there: a filter says so for what is still in memory too.
@@ -140,6 +150,11 @@ pub(super) fn column(shape: Shape, caches: &Caches) -> Options {
             options.set_compression_type(DBCompressionType::None);
         }
         Shape::Rows | Shape::Sorted => options.set_compression_type(DBCompressionType::Lz4),
+        Shape::Pieces => {
+            // A third more on the disk than with zstd, and a decision reads a piece of each log.
+            options.set_compression_type(DBCompressionType::Lz4);
+            options.set_target_file_size_base(BUNDLES_FILE_BYTES);
+        }
         Shape::Bundles => {
             // Fast while bundles still change, small once they lie still.
             options.set_compression_type(DBCompressionType::Lz4);

@@ -8,7 +8,7 @@
 //!
 //! Reading takes nothing for granted: bytes that are not exactly this are an error.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use quorix_nix::fingerprint::FingerprintDigest;
 use quorix_nix::store_path::{HashPart, StorePath};
@@ -50,15 +50,15 @@ pub(super) fn tag_of(leaf: &Hash) -> LeafTag {
 }
 
 /// The bytes of these statements; `None` if there are too many of them or a text is too long.
-pub(super) fn encode(rows: &[Row]) -> Option<Vec<u8>> {
-    let (mut texts, mut numbers) = (Vec::new(), HashMap::new());
-    let mut number_of = |text: &str| -> Option<u16> {
+pub(super) fn encode<'r>(rows: &'r [Row]) -> Option<Vec<u8>> {
+    let (mut texts, mut numbers) = (Vec::new(), BTreeMap::new());
+    let mut number_of = |text: &'r str| -> Option<u16> {
         if let Some(number) = numbers.get(text) {
             return Some(*number);
         }
         let number = u16::try_from(texts.len()).ok()?;
-        texts.push(text.to_owned());
-        numbers.insert(text.to_owned(), number);
+        texts.push(text);
+        numbers.insert(text, number);
         Some(number)
     };
     let mut body = Vec::new();

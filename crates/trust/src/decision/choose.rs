@@ -5,7 +5,7 @@ use quorix_nix::store_path::StorePath;
 use super::Outcome;
 use super::context::{Context, World};
 use super::rule::{Verdict, all_answer, apply};
-use super::tally::{Tally, Terms};
+use super::tally::Terms;
 use crate::policy::{Applies, Mode, Rule, moment};
 
 /// The verdict in force on a path, and those that led to it.
@@ -130,7 +130,7 @@ fn narrow<'a>(context: &Context<'a>, path: &StorePath, chosen: &mut Chosen<'a>) 
     if context.policy.also.is_empty() || chosen.verdict.outcome != Outcome::Accepted {
         return;
     }
-    let everything = Tally::of(context, path, Terms::default());
+    let everything = context.tally(path, Terms::default());
     let told = everything.told();
     for also in &context.policy.also {
         let rule = &also.rule;

@@ -3,15 +3,17 @@
 //! `graph` computes the least fixed point: a path is accepted only by finitely many steps from paths that need nothing
 //! else, so a cycle other than a reference to oneself never is.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use quorix_nix::fingerprint::{Fingerprint, FingerprintDigest};
 use quorix_nix::store_path::{HashPart, StorePath};
 
-use super::choose::choose;
+use super::choose::{Chosen, choose};
 use super::context::{Context, World};
 use super::graph::{Graph, Needs, Own};
-use super::tally::{Tally, Terms};
+use super::tally::Terms;
 use super::{Decision, Outcome, view};
 use crate::evidence::Evidence;
 use crate::policy::{Level, Policy};
@@ -20,6 +22,8 @@ use crate::policy::{Level, Policy};
 pub(super) struct Evaluator<'a> {
     pub(super) context: Context<'a>,
     settled: BTreeMap<StorePath, Settled>,
+    /// What was chosen last: a path is settled, and then written down.
+    last_chosen: RefCell<Option<(StorePath, Option<Rc<Chosen<'a>>>)>>,
     /// The same evidence as if every `mode=warn` rule were in force; made when the first one is met.
     enforced: Option<Box<Self>>,
 }
@@ -50,6 +54,7 @@ impl<'a> Evaluator<'a> {
         Self {
             context: Context::new(policy, evidence, now_s, world),
             settled: BTreeMap::new(),
+            last_chosen: RefCell::default(),
             enforced: None,
         }
     }
@@ -104,7 +109,9 @@ impl<'a> Evaluator<'a> {
         let settled = self.settle(path);
         let decision = view::decision(self, path, &settled);
         let is_warned = self.context.world == World::InForce
-            && choose(&self.context, path).is_some_and(|chosen| chosen.warned.is_some());
+            && self
+                .choose(path)
+                .is_some_and(|chosen| chosen.warned.is_some());
         if !is_warned {
             return decision;
         }
@@ -119,6 +126,18 @@ impl<'a> Evaluator<'a> {
             .get_or_insert_with(|| Box::new(Self::new(policy, evidence, now_s, World::Enforced)));
         let warned = enforced.decide_path(path);
         view::with_warned(decision, warned)
+    }
+
+    /// Which rules are in force on a path, and what they say.
+    pub(super) fn choose(&self, path: &StorePath) -> Option<Rc<Chosen<'a>>> {
+        if let Some((of, chosen)) = self.last_chosen.borrow().as_ref()
+            && of == path
+        {
+            return chosen.clone();
+        }
+        let chosen = choose(&self.context, path).map(Rc::new);
+        *self.last_chosen.borrow_mut() = Some((path.clone(), chosen.clone()));
+        chosen
     }
 
     /// Settles a path and everything that it depends on.
@@ -148,7 +167,7 @@ impl<'a> Evaluator<'a> {
                 is_waiting: false,
             });
         }
-        let Some(chosen) = choose(&self.context, path) else {
+        let Some(chosen) = self.choose(path) else {
             return Own::Settled(Settled::Refused(Outcome::Unknown));
         };
         let (Outcome::Accepted, Some(value)) = (chosen.verdict.outcome, chosen.verdict.candidate)
@@ -162,7 +181,7 @@ impl<'a> Evaluator<'a> {
             is_waiting: chosen.all().any(|one| one.is_waiting),
         };
         if chosen.all().any(|one| one.rule.level > Level::Path) {
-            let tally = Tally::of(&self.context, path, Terms::default());
+            let tally = self.context.tally(path, Terms::default());
             let Some(facts) = tally.values.get(&value).copied().flatten() else {
                 return Own::Settled(Settled::Blocked {
                     by: path.clone(),

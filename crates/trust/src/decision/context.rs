@@ -9,6 +9,7 @@ use quorix_nix::store_path::{HashPart, StorePath};
 use quorix_tlog::tlog_policy::Standing;
 
 use super::part::Part;
+use super::tally::{Tally, Terms};
 use crate::evidence::{Covering, Evidence, LogState};
 use crate::policy::{Builder, Mode, Policy, Rule};
 
@@ -37,6 +38,8 @@ pub(super) struct Context<'a> {
     recomputed: BTreeMap<HashPart, Vec<&'a StorePath>>,
     /// What counts under each hash part, made when it is first asked for.
     parts: RefCell<BTreeMap<HashPart, Rc<Part<'a>>>>,
+    /// The tally that was asked for last: mostly the next one is of the same path on the same terms.
+    last_tally: RefCell<Option<(StorePath, Terms, Rc<Tally<'a>>)>>,
     /// No decision on this evidence changes before this by time alone.
     pub(super) valid_until_s: Option<u64>,
 }
@@ -75,6 +78,7 @@ impl<'a> Context<'a> {
             world,
             recomputed,
             parts: RefCell::default(),
+            last_tally: RefCell::default(),
             logs: logs.collect(),
             valid_until_s: None,
         };
@@ -90,6 +94,19 @@ impl<'a> Context<'a> {
         let found = Rc::new(Part::of(self, part));
         self.parts.borrow_mut().insert(part.clone(), found.clone());
         found
+    }
+
+    /// Who votes what on a path.
+    pub(super) fn tally(&self, path: &StorePath, terms: Terms) -> Rc<Tally<'a>> {
+        if let Some((of, on, tally)) = self.last_tally.borrow().as_ref()
+            && *on == terms
+            && of == path
+        {
+            return tally.clone();
+        }
+        let tally = Rc::new(Tally::of(self, path, terms));
+        *self.last_tally.borrow_mut() = Some((path.clone(), terms, tally.clone()));
+        tally
     }
 
     /// Store paths under a hash part whose content was recomputed, whatever the policy says of them.

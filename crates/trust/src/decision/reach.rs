@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use quorix_nix::store_path::{HashPart, StorePath};
 
 use super::context::{Context, World};
-use super::tally::{Tally, Terms};
+use super::tally::Terms;
 use crate::evidence::Evidence;
 use crate::policy::{Mode, Policy};
 
@@ -33,7 +33,7 @@ pub fn reached(
         let said = evidence.outputs.get(output).into_iter().flatten();
         let paths: BTreeSet<&StorePath> = said.map(|statement| statement.path()).collect();
         for path in paths {
-            let tally = Tally::of(&context, path, Terms::default());
+            let tally = context.tally(path, Terms::default());
             for (value, facts) in &tally.values {
                 let knows = |operator: &str| tally.knows(operator, value);
                 let can_win = needs.iter().any(|(quorum, require)| {

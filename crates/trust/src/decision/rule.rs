@@ -64,7 +64,7 @@ pub(super) fn apply<'a>(
     };
     let policy = context.policy;
     let terms = Terms::of(rule, is_revived);
-    let tally = Tally::of(context, path, terms);
+    let tally = context.tally(path, terms);
     verdict.steps.push(quorum_step(policy, quorum, &tally));
     let Some(candidate) = candidate(policy, rule, &tally, &mut verdict) else {
         return verdict;
@@ -162,7 +162,7 @@ fn apply_veto(
         return;
     };
     let policy = context.policy;
-    let tally = Tally::of(context, path, terms);
+    let tally = context.tally(path, terms);
     for operator in policy.operators_of(veto) {
         let said = tally.operators.get(operator);
         let dissents = said.is_some_and(|said| {
@@ -273,7 +273,7 @@ pub(super) fn all_answer(context: &Context<'_>, rule: &Rule, path: &StorePath) -
         .flatten()
         .flat_map(|group| context.policy.operators_of(group));
     let (named, terms) = (named.collect(), Terms::of(rule, false));
-    let tally = Tally::of(context, path, terms);
+    let tally = context.tally(path, terms);
     unheard(context, &named, terms, path).is_none()
         && !tally.is_partly_heard(&named, terms.needs_inputs)
 }

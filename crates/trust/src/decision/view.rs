@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use quorix_nix::fingerprint::FingerprintDigest;
 use quorix_nix::store_path::{HashPart, StorePath};
 
-use super::choose::{Chosen, choose};
 use super::closure::{Evaluator, Settled};
 use super::context::Context;
 use super::rule::Verdict;
@@ -37,9 +36,13 @@ pub(super) fn words(outcome: Outcome) -> &'static str {
 
 /// Writes down the decision on one path.
 pub(super) fn decision(evaluator: &Evaluator<'_>, path: &StorePath, settled: &Settled) -> Decision {
-    let chosen = choose(&evaluator.context, path);
-    let terms = chosen.as_ref().map(Chosen::terms).unwrap_or_default();
-    let tally = Tally::of(&evaluator.context, path, terms);
+    let chosen = evaluator.choose(path);
+    let chosen = chosen.as_ref();
+    let terms = chosen
+        .as_ref()
+        .map(|chosen| chosen.terms())
+        .unwrap_or_default();
+    let tally = evaluator.context.tally(path, terms);
     let mut decision = blank(evaluator, &path.hash_part());
     decision.path = Some(path.clone());
     decision.other_names = other_names(evaluator, path);
