@@ -126,7 +126,8 @@ async fn a_log_that_hides_an_entry_or_a_retraction_from_who_asks_is_caught() {
         numbers.map(|number| number.as_u64()),
         [Some(16), Some(16), Some(0)]
     );
-    assert_eq!(lookup("absent", &config).await.code, 1);
+    tells_what_became_of_it(&said);
+    tells_absence_from_no_answer(&host, &config).await;
 
     let vkey = host.vkey().to_string();
     for hidden in [0, 11, 12] {
@@ -145,6 +146,57 @@ async fn a_log_that_hides_an_entry_or_a_retraction_from_who_asks_is_caught() {
     audits(&host).await;
     host.stop().await.unwrap();
     fs::remove_dir_all(dir).unwrap();
+}
+
+/// The first was withdrawn, the other is in force, and that is all there is.
+fn tells_what_became_of_it(said: &Value) {
+    assert_eq!(
+        (&said["found"], &said["complete"]),
+        (&true.into(), &true.into())
+    );
+    assert_eq!(said["index_proof"], "presence");
+    let states = said["entries"].as_array().unwrap().iter().map(|entry| {
+        let state = entry["state"].as_str().unwrap();
+        assert_eq!(entry["shown_by"], "index");
+        (state, entry["withdrawn_by"].as_u64())
+    });
+    let expected = [
+        ("withdrawn", Some(12)),
+        ("in-force", None),
+        ("withdrawal", None),
+    ];
+    assert_eq!(states.collect::<Vec<_>>(), expected);
+}
+
+/// Nothing is said, an answer that does not verify, and no answer are three things, for programs too.
+async fn tells_absence_from_no_answer(host: &BuilderHost, config: &[&str]) {
+    let told = async |ran: Ran| {
+        let said: Value = serde_json::from_str(&ran.out).unwrap();
+        let (found, complete) = (said["found"].as_bool(), said["complete"].as_bool());
+        (ran.code, found, complete.unwrap(), said)
+    };
+    let (code, found, complete, said) = told(lookup("absent", config).await).await;
+    assert_eq!((code, found, complete), (1, Some(false), true));
+    assert_eq!(said["index_proof"], "absence");
+    assert_eq!(said["entries"], Value::Array(Vec::new()));
+
+    let vkey = host.vkey().to_string();
+    let url = a_log_that(hides(0), host.url()).await;
+    let elsewhere = ["--log", &vkey, "--url", &url, "--json"];
+    let (code, found, complete, said) = told(lookup("hello", &elsewhere).await).await;
+    assert_eq!((code, found, complete), (1, None, false));
+    assert!(
+        said["refused"]
+            .as_str()
+            .unwrap()
+            .contains("does not verify"),
+        "{said}"
+    );
+
+    let nobody = ["--log", &vkey, "--url", "http://127.0.0.1:1", "--json"];
+    let (code, found, complete, said) = told(lookup("hello", &nobody).await).await;
+    assert_eq!((code, found, complete), (3, None, false));
+    assert!(said["unanswered"].is_string(), "{said}");
 }
 
 /// What was shown once is held against what is shown later.
