@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+use quorix::demo::client::until;
 use quorix::demo::world::BuilderHost;
 use quorix_nix::store_path::StoreDir;
 use quorix_testkit::entries::{a_path, a_retraction_of, a_small_entry, an_attestation, bytes_of};
@@ -104,10 +105,12 @@ async fn a_log_that_hides_an_entry_or_a_retraction_from_who_asks_is_caught() {
     entries.push(second);
     entries.push(bytes_of(&a_retraction_of(&[first])));
     entries.extend((10..13).map(a_small_entry));
+    let config = ["--config", text(&host.config), "--json"];
+    submit(&host, vec![entries.remove(0)]).await;
+    tells_that_all_was_read(&config).await;
     submit(&host, entries).await;
     covered(&host, 16).await;
 
-    let config = ["--config", text(&host.config), "--json"];
     let said = lookup("hello", &config).await;
     assert_eq!(said.code, 0, "{}", said.err);
     let said: Value = serde_json::from_str(&said.out).unwrap();
@@ -146,6 +149,25 @@ async fn a_log_that_hides_an_entry_or_a_retraction_from_who_asks_is_caught() {
     audits(&host).await;
     host.stop().await.unwrap();
     fs::remove_dir_all(dir).unwrap();
+}
+
+/// While the index covers nothing there is no proof from it, and what is said is known all the same.
+async fn tells_that_all_was_read(config: &[&str]) {
+    let answered = until("the index is open", async || {
+        let ran = lookup("hello", config).await;
+        (ran.code != 3).then_some(ran)
+    });
+    let said = answered.await.unwrap();
+    assert_eq!(said.code, 0, "{}", said.err);
+    let said: Value = serde_json::from_str(&said.out).unwrap();
+    let told = ["found", "complete", "index_proof", "covered", "read_behind"].map(|of| &said[of]);
+    let expected = [true.into(), true.into(), Value::Null, 0.into(), 1.into()];
+    assert_eq!(told, expected.each_ref());
+    let entry = &said["entries"][0];
+    assert_eq!(
+        (&entry["state"], &entry["shown_by"]),
+        (&"in-force".into(), &"reading".into())
+    );
 }
 
 /// The first was withdrawn, the other is in force, and that is all there is.

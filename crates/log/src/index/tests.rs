@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use axum::body::Body;
 use axum::http::Request;
 use http_body_util::BodyExt as _;
+use prometheus_client::encoding::text::encode;
 use quorix_testkit::entries::{
     a_path, a_retraction_of, a_small_entry, an_attestation, bytes_of, log_key, nix_key,
 };
@@ -257,6 +258,34 @@ async fn an_index_of_another_log_stops_and_says_so_and_the_log_goes_on() {
         Err(NoAnswer::NotReady { reason })
     );
     submit(&other, vec![said("hello", "A")]).await;
+}
+
+#[tokio::test]
+async fn how_far_a_stopped_index_is_behind_goes_on_being_measured() {
+    let store = MemoryLogIndex::default();
+    let first = a_log(MemoryLog::new());
+    fill(&first, 0).await;
+    an_index(&first, &store).await;
+    let log = a_log(MemoryLog::new());
+    fill(&log, 100).await;
+    let (shared, mut registry) = (store.clone(), Registry::default());
+    let open = move || Ok(shared.clone());
+    let index = LogIndex::new(&log, open, &log_key(ORIGIN), None, &mut registry).unwrap();
+    let running = tokio::spawn(index.clone().run());
+    while index.status().stopped.is_none() {
+        tokio::task::yield_now().await;
+    }
+    fill(&log, 200).await;
+    let behind = log.status().index.unwrap().behind;
+    assert!(behind >= STEP, "{behind}");
+    let line = format!("quorix_log_index_behind {behind}\n");
+    let mut told = String::new();
+    while !told.contains(&line) {
+        told.clear();
+        encode(&mut told, &registry).unwrap();
+        tokio::task::yield_now().await;
+    }
+    running.abort();
 }
 
 /// A power cut takes the note of what was published last, which is not synced where witnesses have it; the index's own
