@@ -138,12 +138,10 @@ async fn a_log_that_hides_an_entry_or_a_retraction_from_who_asks_is_caught() {
         refused(&lookup("hello", &["--log", &vkey, "--url", &url]).await);
     }
     let honest = a_log_that(hides(5), host.url()).await;
-    assert_eq!(
-        lookup("hello", &["--log", &vkey, "--url", &honest])
-            .await
-            .code,
-        0
-    );
+    let told = lookup("hello", &["--log", &vkey, "--url", &honest]).await;
+    assert_eq!(told.code, 0, "{}", told.err);
+    let marked = told.out.matches("withdrawn by entry 12").count();
+    assert_eq!(marked, 1, "{}", told.out);
 
     remembers(&host, &dir).await;
     audits(&host).await;
