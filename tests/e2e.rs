@@ -22,6 +22,8 @@ mod auditing;
 mod bad_input;
 #[path = "e2e/cache_votes.rs"]
 mod cache_votes;
+#[path = "e2e/checking.rs"]
+mod checking;
 #[path = "e2e/commands.rs"]
 mod commands;
 #[path = "e2e/completing.rs"]

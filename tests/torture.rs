@@ -44,6 +44,8 @@ mod oracle;
 mod power_cut;
 #[path = "torture/rivals.rs"]
 mod rivals;
+#[path = "torture/syncs.rs"]
+mod syncs;
 #[path = "../crates/tlog/tests/memory/tiles.rs"]
 mod tiles;
 #[path = "torture/witness_host.rs"]

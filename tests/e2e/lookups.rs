@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+use quorix::demo::client::until;
 use quorix::demo::world::BuilderHost;
 use quorix_nix::store_path::StoreDir;
 use quorix_testkit::entries::{a_path, a_retraction_of, a_small_entry, an_attestation, bytes_of};
@@ -104,10 +105,12 @@ async fn a_log_that_hides_an_entry_or_a_retraction_from_who_asks_is_caught() {
     entries.push(second);
     entries.push(bytes_of(&a_retraction_of(&[first])));
     entries.extend((10..13).map(a_small_entry));
+    let config = ["--config", text(&host.config), "--json"];
+    submit(&host, vec![entries.remove(0)]).await;
+    tells_that_all_was_read(&config).await;
     submit(&host, entries).await;
     covered(&host, 16).await;
 
-    let config = ["--config", text(&host.config), "--json"];
     let said = lookup("hello", &config).await;
     assert_eq!(said.code, 0, "{}", said.err);
     let said: Value = serde_json::from_str(&said.out).unwrap();
@@ -126,7 +129,8 @@ async fn a_log_that_hides_an_entry_or_a_retraction_from_who_asks_is_caught() {
         numbers.map(|number| number.as_u64()),
         [Some(16), Some(16), Some(0)]
     );
-    assert_eq!(lookup("absent", &config).await.code, 1);
+    tells_what_became_of_it(&said);
+    tells_absence_from_no_answer(&host, &config).await;
 
     let vkey = host.vkey().to_string();
     for hidden in [0, 11, 12] {
@@ -134,17 +138,85 @@ async fn a_log_that_hides_an_entry_or_a_retraction_from_who_asks_is_caught() {
         refused(&lookup("hello", &["--log", &vkey, "--url", &url]).await);
     }
     let honest = a_log_that(hides(5), host.url()).await;
-    assert_eq!(
-        lookup("hello", &["--log", &vkey, "--url", &honest])
-            .await
-            .code,
-        0
-    );
+    let told = lookup("hello", &["--log", &vkey, "--url", &honest]).await;
+    assert_eq!(told.code, 0, "{}", told.err);
+    let marked = told.out.matches("withdrawn by entry 12").count();
+    assert_eq!(marked, 1, "{}", told.out);
 
     remembers(&host, &dir).await;
     audits(&host).await;
     host.stop().await.unwrap();
     fs::remove_dir_all(dir).unwrap();
+}
+
+/// While the index covers nothing there is no proof from it, and what is said is known all the same.
+async fn tells_that_all_was_read(config: &[&str]) {
+    let answered = until("the index is open", async || {
+        let ran = lookup("hello", config).await;
+        (ran.code != 3).then_some(ran)
+    });
+    let said = answered.await.unwrap();
+    assert_eq!(said.code, 0, "{}", said.err);
+    let said: Value = serde_json::from_str(&said.out).unwrap();
+    let told = ["found", "complete", "index_proof", "covered", "read_behind"].map(|of| &said[of]);
+    let expected = [true.into(), true.into(), Value::Null, 0.into(), 1.into()];
+    assert_eq!(told, expected.each_ref());
+    let entry = &said["entries"][0];
+    assert_eq!(
+        (&entry["state"], &entry["shown_by"]),
+        (&"in-force".into(), &"reading".into())
+    );
+}
+
+/// The first was withdrawn, the other is in force, and that is all there is.
+fn tells_what_became_of_it(said: &Value) {
+    assert_eq!(
+        (&said["found"], &said["complete"]),
+        (&true.into(), &true.into())
+    );
+    assert_eq!(said["index_proof"], "presence");
+    let states = said["entries"].as_array().unwrap().iter().map(|entry| {
+        let state = entry["state"].as_str().unwrap();
+        assert_eq!(entry["shown_by"], "index");
+        (state, entry["withdrawn_by"].as_u64())
+    });
+    let expected = [
+        ("withdrawn", Some(12)),
+        ("in-force", None),
+        ("withdrawal", None),
+    ];
+    assert_eq!(states.collect::<Vec<_>>(), expected);
+}
+
+/// Nothing is said, an answer that does not verify, and no answer are three things, for programs too.
+async fn tells_absence_from_no_answer(host: &BuilderHost, config: &[&str]) {
+    let told = async |ran: Ran| {
+        let said: Value = serde_json::from_str(&ran.out).unwrap();
+        let (found, complete) = (said["found"].as_bool(), said["complete"].as_bool());
+        (ran.code, found, complete.unwrap(), said)
+    };
+    let (code, found, complete, said) = told(lookup("absent", config).await).await;
+    assert_eq!((code, found, complete), (1, Some(false), true));
+    assert_eq!(said["index_proof"], "absence");
+    assert_eq!(said["entries"], Value::Array(Vec::new()));
+
+    let vkey = host.vkey().to_string();
+    let url = a_log_that(hides(0), host.url()).await;
+    let elsewhere = ["--log", &vkey, "--url", &url, "--json"];
+    let (code, found, complete, said) = told(lookup("hello", &elsewhere).await).await;
+    assert_eq!((code, found, complete), (1, None, false));
+    assert!(
+        said["refused"]
+            .as_str()
+            .unwrap()
+            .contains("does not verify"),
+        "{said}"
+    );
+
+    let nobody = ["--log", &vkey, "--url", "http://127.0.0.1:1", "--json"];
+    let (code, found, complete, said) = told(lookup("hello", &nobody).await).await;
+    assert_eq!((code, found, complete), (3, None, false));
+    assert!(said["unanswered"].is_string(), "{said}");
 }
 
 /// What was shown once is held against what is shown later.

@@ -203,7 +203,16 @@ async fn fsck_says_what_a_crash_left_behind_the_checkpoint_and_changes_nothing()
         damaged.out
     );
     fs::write(&anchor, kept).unwrap();
+    // The start that drops it says so.
     world.builder("alice").start().await.unwrap();
+    let told = world.builder("alice").config.with_extension("log");
+    let told = fs::read_to_string(told).unwrap();
+    let line = "in the middle of a write: what was written of it is dropped";
+    let dropped: Vec<_> = told.lines().filter(|said| said.contains(line)).collect();
+    assert!(
+        matches!(dropped[..], [said] if said.contains("torn_bytes=17")),
+        "{told}"
+    );
     assert_eq!(world.log_of("alice", &["fsck"]).await.code, 2);
     assert_eq!(world.log_of("alice", &["status"]).await.code, 0);
 }

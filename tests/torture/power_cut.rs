@@ -333,6 +333,34 @@ impl Naming {
     }
 }
 
+/// What was done to one file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Work {
+    pub(crate) writes: usize,
+    pub(crate) syncs: usize,
+}
+
+/// How often each file was written to and synced, by what the journal of one process tells so far.
+pub(crate) fn work(mut journal: &[u8]) -> BTreeMap<PathBuf, Work> {
+    let (mut open, mut work) = (BTreeMap::new(), BTreeMap::<PathBuf, Work>::new());
+    while let Some((record, rest)) = Record::read(journal) {
+        journal = rest;
+        if record.kind == b'O' {
+            open.insert(record.fd, as_path(record.first));
+        }
+        let Some(path) = open.get(&record.fd) else {
+            continue;
+        };
+        let done = work.entry(path.clone()).or_default();
+        match record.kind {
+            b'W' => done.writes += 1,
+            b'E' => done.syncs += 1,
+            _ => (),
+        }
+    }
+    work
+}
+
 impl<'a> Record<'a> {
     fn read(journal: &'a [u8]) -> Option<(Self, &'a [u8])> {
         let (header, rest) = journal.split_at_checked(HEADER)?;

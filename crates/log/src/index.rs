@@ -165,6 +165,16 @@ impl LogIndex {
     /// Follows the log until it is dropped. Never fails: what goes wrong is told by the log, the metrics and
     /// [`LogIndex::status`], and is tried again where that can help.
     pub async fn run(self) {
+        self.follow().await;
+        // It has stopped. How far the log gets ahead of it goes on being measured.
+        loop {
+            self.measure();
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Returns when it has stopped for good.
+    async fn follow(&self) {
         let mut pause = RETRY_AFTER;
         loop {
             let index = self.clone();
@@ -187,7 +197,6 @@ impl LogIndex {
                 Err(error) => {
                     tracing::error!(%error, "the log's index has stopped; the log itself goes on");
                     self.lock().stopped = Some(error.to_string());
-                    self.measure();
                     return;
                 }
             };

@@ -5,8 +5,12 @@ mod cosigned;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use axum::body::Body;
+use axum::http::Request;
+use http_body_util::BodyExt as _;
+use prometheus_client::encoding::text::encode;
 use quorix_testkit::entries::{
-    a_path, a_retraction_of, a_small_entry, an_attestation, bytes_of, log_key,
+    a_path, a_retraction_of, a_small_entry, an_attestation, bytes_of, log_key, nix_key,
 };
 use quorix_testkit::faults::{Fault, FaultyLog, Step};
 use quorix_testkit::memory::{MemoryAnchor, MemoryLog, MemoryLogIndex};
@@ -15,8 +19,10 @@ use quorix_tlog::hash::leaf_hash;
 use quorix_tlog::index::Key;
 use quorix_tlog::index::STEP;
 use quorix_tlog::index::answer::{Answer, AnswerError, Proven};
+use quorix_trust::attestation::{Entry, Provenance, Realisation};
 use quorix_trust::ports::{CommitError, TileStore as _};
 use quorix_wire::index::output_key;
+use tower::ServiceExt as _;
 
 use super::*;
 use crate::config::LogConfig;
@@ -108,6 +114,32 @@ async fn what_is_absent_is_shown_to_be_absent_and_then_present() {
 }
 
 #[tokio::test]
+async fn how_far_it_is_behind_is_told_by_the_log_and_to_whoever_asks() {
+    let (log, store) = (a_log(MemoryLog::new()), MemoryLogIndex::default());
+    let index = an_index(&log, &store).await;
+    let told = || {
+        let status = log.status().index.unwrap();
+        (status.covered, status.behind)
+    };
+    fill(&log, 0).await;
+    assert_eq!(told(), (0, STEP));
+    index.catch_up().await.unwrap();
+    assert_eq!(told(), (STEP, 0));
+    submit(&log, (100..120).map(a_small_entry).collect()).await;
+    assert_eq!(told(), (STEP, 20));
+    index.catch_up().await.unwrap();
+    // It grows by a step at a time, so a few are always behind, and that is no delay.
+    assert_eq!(told(), (2 * STEP, 4));
+    let request = Request::get("/index/status").body(Body::empty()).unwrap();
+    let answer = routes::router(&index).oneshot(request).await.unwrap();
+    let text = answer.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(
+        text,
+        "covered 32\nbehind 4\nbehind_seconds 0\nkeys 0\nanswering true\n"
+    );
+}
+
+#[tokio::test]
 async fn a_retraction_belongs_to_the_outputs_that_it_withdraws() {
     let (log, store) = (a_log(MemoryLog::new()), MemoryLogIndex::default());
     let (hello, other) = (said("hello", "A"), said("other", "A"));
@@ -120,6 +152,34 @@ async fn a_retraction_belongs_to_the_outputs_that_it_withdraws() {
     index.catch_up().await.unwrap();
     assert_eq!(asked(&index, "hello").indices, [0, 16]);
     assert_eq!(asked(&index, "other").indices, [1, 16]);
+}
+
+#[tokio::test]
+async fn builds_observations_and_realisations_of_one_output_share_its_key_with_their_retraction() {
+    let (log, store) = (a_log(MemoryLog::new()), MemoryLogIndex::default());
+    let build = an_attestation().of("hello");
+    let seen = bytes_of(&build.observed_by(&nix_key("cache-1")));
+    let realised = bytes_of(&Entry::Realisation(Realisation {
+        store_dir: "/nix/store".parse().unwrap(),
+        derivation: a_path("hello.drv"),
+        output_name: "out".to_owned(),
+        path: a_path("hello"),
+        provenance: Provenance::Built,
+        nix_signature: None,
+    }));
+    let entries = vec![
+        build.bytes(),
+        said("other", "A"),
+        seen.clone(),
+        realised.clone(),
+    ];
+    submit(&log, entries).await;
+    let withdrawal = bytes_of(&a_retraction_of(&[seen, realised]));
+    submit(&log, vec![withdrawal]).await;
+    fill(&log, 0).await;
+    let index = an_index(&log, &store).await;
+    assert_eq!(asked(&index, "hello").indices, [0, 2, 3, 4]);
+    assert_eq!(asked(&index, "other").indices, [1]);
 }
 
 #[tokio::test]
@@ -198,6 +258,34 @@ async fn an_index_of_another_log_stops_and_says_so_and_the_log_goes_on() {
         Err(NoAnswer::NotReady { reason })
     );
     submit(&other, vec![said("hello", "A")]).await;
+}
+
+#[tokio::test]
+async fn how_far_a_stopped_index_is_behind_goes_on_being_measured() {
+    let store = MemoryLogIndex::default();
+    let first = a_log(MemoryLog::new());
+    fill(&first, 0).await;
+    an_index(&first, &store).await;
+    let log = a_log(MemoryLog::new());
+    fill(&log, 100).await;
+    let (shared, mut registry) = (store.clone(), Registry::default());
+    let open = move || Ok(shared.clone());
+    let index = LogIndex::new(&log, open, &log_key(ORIGIN), None, &mut registry).unwrap();
+    let running = tokio::spawn(index.clone().run());
+    while index.status().stopped.is_none() {
+        tokio::task::yield_now().await;
+    }
+    fill(&log, 200).await;
+    let behind = log.status().index.unwrap().behind;
+    assert!(behind >= STEP, "{behind}");
+    let line = format!("quorix_log_index_behind {behind}\n");
+    let mut told = String::new();
+    while !told.contains(&line) {
+        told.clear();
+        encode(&mut told, &registry).unwrap();
+        tokio::task::yield_now().await;
+    }
+    running.abort();
 }
 
 /// A power cut takes the note of what was published last, which is not synced where witnesses have it; the index's own

@@ -51,11 +51,13 @@ Examples:
   quorix log fsck                                    this machine's log, while it is stopped
   quorix log fsck /srv/www/log                       a folder that `quorix log export` wrote
   quorix log fsck --log \"$VKEY\" --url https://logs.example.org/alice --resume alice.fsck
+  quorix log fsck --log \"$VKEY\" --url https://logs.example.org/alice --policy witnesses.policy
 
 Every entry is hashed, every tile of every level recomputed, every blob compared with the entries
-that name it. Nothing is changed. Any log of C2SP tlog-tiles can be checked. Of this machine's own
-log it is also said what lies beyond the newest checkpoint: what a crash left over is in order, and
-an anchor that shows more than the database holds is not.
+that name it; with --policy every cosignature by its witnesses is verified, and enough of them
+have to be there. Nothing is changed. Any log of C2SP tlog-tiles can be checked. Of this machine's
+own log it is also said what lies beyond the newest checkpoint: what a crash left over is in order,
+and an anchor that shows more than the database holds is not.
 
 Exit code 0: sound; 1: something is wrong; 2: wrong use; 3: it could not be found out.")]
 pub struct Fsck {
@@ -74,6 +76,9 @@ pub struct Fsck {
     /// Leave out the blobs that entries name.
     #[arg(long)]
     pub no_blobs: bool,
+    /// Check the cosignatures of the checkpoint too: who has to have cosigned it (C2SP tlog-policy).
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
     /// Print as JSON.
     #[arg(long)]
     pub json: bool,
@@ -201,11 +206,17 @@ Examples:
   quorix log lookup /nix/store/…-hello-2.12 --log logs.example.org/alice+… --url https://logs.example.org/alice
   quorix log lookup /nix/store/…-hello-2.12 --log \"$VKEY\" --url URL --policy witnesses.policy --remember alice.known
 
-The log's index answers; every proof is verified here with the log's key. With --policy enough witnesses have to have
-cosigned both the log and its index; with --remember the log and its index have to extend what they showed before.
+The log's index answers; every proof is verified here with the log's key. With --policy enough
+witnesses have to have cosigned both the log and its index; with --remember the log and its index
+have to extend what they showed before.
 
-Exit code 0: the log says something about it; 1: it says nothing, or its answer does not verify; 3: it did not answer,
-or keeps no index.")]
+With --json: `found` is true or false, or null where no answer verifies; `complete` says that
+nothing else is said in the first `size` entries; `index_proof` is what the index proved (presence
+or absence; null while it covers nothing). Each entry has a `state` (in-force, withdrawn,
+withdrawal), `withdrawn_by`, and `shown_by` (index or reading).
+
+Exit code 0: the log says something about it; 1: it says nothing, or its answer does not verify;
+3: it did not answer, or keeps no index.")]
 pub struct Lookup {
     /// Absolute store path.
     #[arg(value_name = "PATH")]

@@ -1,13 +1,14 @@
 //! `quorix log lookup`: what exactly a log says about an output, verified here.
 
+mod json;
 mod remembered;
+mod states;
 
 use quorix_nix::store_path::{StoreDir, StorePath};
 use quorix_tlog::tlog_policy::Verified;
 use quorix_wire::index::{Fresh, LogLookup, LookupError, Said, Witnessed, lookup};
-use serde_json::{Value, json};
 
-use super::log::told::{as_json, told};
+use super::log::told::told;
 use super::log::which;
 use super::{configuration, fetcher, now_s, witnesses};
 use crate::cli::operate::Lookup;
@@ -25,34 +26,42 @@ pub(super) async fn run(arguments: Lookup) -> Result<Exit, Failure> {
         Some(file) => remembered::read(file, &log.key)?,
         None => None,
     };
+    let output = dir.join(&path);
     match lookup(&log, &dir, &path, known.as_ref()).await {
         Ok(said) => {
             if let Some(file) = file {
                 remembered::write(file, &said)?;
             }
-            tell(&origin, &dir.join(&path), &said, arguments.json);
+            tell(&origin, &output, &said, arguments.json);
             Ok(if said.entries.is_empty() {
                 Exit::No
             } else {
                 Exit::Yes
             })
         }
-        Err(error) if error.is_refusal() => {
-            let verdict = format!("{error}. Nothing in this answer is to be believed");
+        Err(error) => {
             if arguments.json {
-                let value = json!({"log": origin, "refused": error.to_string()});
+                let value = json::of_no_answer(&origin, &output, &error);
                 output::answer(format_args!("{value:#}"));
             }
-            Err(Failure::Refused(verdict))
+            Err(no_answer(&origin, &error))
         }
-        Err(error @ LookupError::NoIndex { .. }) => Err(Failure::unknown(format!(
-            "the log {origin}: {error}\n  what it says can be read whole: quorix log tail --from 0"
-        ))),
-        Err(error @ LookupError::TooMany { .. }) => Err(Failure::unknown(format!(
-            "the log {origin}: {error}\n  raise the limit to read them: --max-entries N"
-        ))),
-        Err(error) => Err(Failure::unknown(format!("the log {origin}: {error}"))),
     }
+}
+
+/// Why there is no verified answer, and what to do.
+fn no_answer(origin: &str, error: &LookupError) -> Failure {
+    if error.is_refusal() {
+        return Failure::Refused(format!("{error}. Nothing in this answer is to be believed"));
+    }
+    let hint = match error {
+        LookupError::NoIndex { .. } => {
+            "\n  what it says can be read whole: quorix log tail --from 0"
+        }
+        LookupError::TooMany { .. } => "\n  raise the limit to read them: --max-entries N",
+        _ => "",
+    };
+    Failure::unknown(format!("the log {origin}: {error}{hint}"))
 }
 
 /// Which log is asked, where, and what its witnesses have to have done.
@@ -99,11 +108,12 @@ fn output_of(text: &str) -> Result<(StoreDir, StorePath), Failure> {
     Ok((dir, path))
 }
 
-fn tell(origin: &str, path: &str, said: &Said, json: bool) {
+fn tell(origin: &str, path: &str, said: &Said, as_json: bool) {
     let proven = &said.proven;
     let size = proven.checkpoint.checkpoint().size;
-    if json {
-        return output::answer(format_args!("{:#}", to_json(origin, path, said)));
+    if as_json {
+        let value = json::of_answer(origin, path, said);
+        return output::answer(format_args!("{value:#}"));
     }
     let sentence = match said.entries.len() {
         0 => format!("{origin} says nothing about {path}: none of its {size} entries does."),
@@ -115,8 +125,12 @@ fn tell(origin: &str, path: &str, said: &Said, json: bool) {
         }
     };
     output::answer(sentence);
-    for (index, bytes) in &said.entries {
-        output::answer(told(bytes).line(*index));
+    for ((index, bytes), state) in said.entries.iter().zip(states::states(&said.entries)) {
+        let line = told(bytes).line(*index);
+        match state.withdrawn_by() {
+            Some(by) => output::answer(format_args!("{line}  withdrawn by entry {by}")),
+            None => output::answer(line),
+        }
     }
     if proven.covered > 0 {
         output::answer(format_args!(
@@ -132,29 +146,4 @@ fn tell(origin: &str, path: &str, said: &Said, json: bool) {
         of("log", &cosigned.log);
         of("index", &cosigned.index);
     }
-}
-
-fn to_json(origin: &str, path: &str, said: &Said) -> Value {
-    let proven = &said.proven;
-    let entries = said.entries.iter();
-    let entries: Vec<_> = entries
-        .map(|(index, bytes)| as_json(*index, bytes))
-        .collect();
-    let witnesses = |verified: &Verified| witnesses::json(&Ok(verified.clone()));
-    let cosigned = said.cosigned.as_ref();
-    json!({
-        "log": origin,
-        "output": path,
-        "size": proven.checkpoint.checkpoint().size,
-        "entries": entries,
-        "covered": proven.covered,
-        "read_behind": said.read_behind,
-        "keys": proven.keys,
-        "proof_bytes": proven.proof_bytes,
-        "proof_steps": proven.proof_steps,
-        "checkpoint": String::from_utf8_lossy(proven.checkpoint.bytes()),
-        "index_checkpoint": String::from_utf8_lossy(proven.index_checkpoint.bytes()),
-        "witness_quorum": cosigned.map(|cosigned| witnesses(&cosigned.log)),
-        "index_witness_quorum": cosigned.map(|cosigned| witnesses(&cosigned.index)),
-    })
 }

@@ -12,7 +12,7 @@ pub(super) fn bar(doing: &'static str) -> ProgressBar {
         return ProgressBar::hidden();
     }
     let bar = ProgressBar::new(0);
-    let template = "{msg} {human_pos} of {human_len} entries  {wide_bar}  {per_sec}, {eta} left";
+    let template = "{msg} {human_pos} of {human_len} entries  {wide_bar}  {per_sec:0}, {eta} left";
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);
     }

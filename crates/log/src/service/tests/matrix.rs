@@ -2,13 +2,15 @@
 //!
 //! The oracle: each acknowledged entry is where it was said to be, proven under the published checkpoint; every
 //! checkpoint that was signed and could be seen is of the one tree that is stored; nothing that was signed is lost; all
-//! tiles are what the entries hash to, and the log starts again.
+//! tiles are what the entries hash to, a check of the whole log (that of `quorix log fsck`) finds nothing wrong with entries,
+//! tiles, blobs and look-up tables, and the log starts again.
 
 mod lost_sync;
 
 use quorix_testkit::faults::Fault;
 use quorix_tlog::bundle;
 use quorix_tlog::tile::{TileLevel, width_at};
+use quorix_wire::scan::{Check, LogSource, State, check};
 
 use super::witness::Witness;
 use super::*;
@@ -38,7 +40,10 @@ impl World {
 
     /// Submits once. Whatever is acknowledged is remembered.
     async fn submit(&mut self, entries: &[Vec<u8>]) -> bool {
-        match self.log.submit(entries.to_vec(), Vec::new()).await {
+        let named = naming_a_blob();
+        let is_there = entries.contains(&named.bytes());
+        let blobs = is_there.then(|| named.blob()).into_iter().collect();
+        match self.log.submit(entries.to_vec(), blobs).await {
             Ok(submitted) => {
                 let published = verified(&submitted.checkpoint);
                 for (receipt, entry) in submitted.receipts.iter().zip(entries) {
@@ -81,6 +86,13 @@ impl World {
             .collect()
     }
 
+    /// The retraction is in the tables as well: what it withdrew is a new entry when it comes again.
+    async fn assert_withdrawn(&mut self, context: &str) {
+        self.submit_patiently(&[a_small_entry(WITHDRAWN)]).await;
+        let (index, _) = self.acknowledged.last().unwrap();
+        assert_eq!(index + 1, self.log.status().size, "{context}");
+    }
+
     /// The oracle. `and` are checkpoints besides those that could be seen.
     async fn assert_kept_its_word(&mut self, and: &[Checkpoint], context: &str) {
         self.store.forget_faults();
@@ -120,8 +132,41 @@ impl World {
         // And nothing is in it twice.
         let distinct: std::collections::BTreeSet<_> = leaves.iter().collect();
         assert_eq!(distinct.len(), leaves.len(), "{context}");
+        assert_is_sound(store, &newest, context).await;
     }
 }
+
+/// What `quorix log fsck` does to a log in a database.
+async fn assert_is_sound(store: &MemoryLog, newest: &Checkpoint, context: &str) {
+    let asked = Check {
+        key: log_key(ORIGIN).verifier().clone(),
+        blobs: true,
+        at_once: 1,
+        from: State::default(),
+    };
+    let source = LogSource::Own(Arc::new(store.clone()));
+    let counts = check(&source, newest, asked, |_| ()).await.unwrap();
+    assert_eq!(counts.problems, 0, "{context}: {:?}", counts.named);
+    assert_eq!(counts.entries, newest.size, "{context}");
+}
+
+fn naming_a_blob() -> quorix_testkit::entries::Attestation {
+    an_attestation()
+        .referring_to(&["glibc"])
+        .with_references_in_a_blob()
+}
+
+/// What is written while something fails: all that a batch can have, namely entries over the end of a bundle, a blob, and a
+/// retraction of an entry from before.
+fn of_every_kind() -> Vec<Vec<u8>> {
+    let withdrawal = bytes_of(&a_retraction_of(&[a_small_entry(WITHDRAWN)]));
+    let mut entries = small_entries(254..257);
+    entries.extend([naming_a_blob().bytes(), withdrawal]);
+    entries
+}
+
+/// The number of the entry that is withdrawn.
+const WITHDRAWN: u64 = 3;
 
 fn start_in(store: &FaultyLog, witness: Option<&Witness>) -> Log {
     let config = LogConfig {
@@ -226,7 +271,7 @@ async fn play(witnessed: bool, faults: &[Failing], retry: Retry) {
     let context = format!("{faults:?}, {retry:?}, witnessed: {witnessed}");
     let mut world = begun(witnessed).await;
     faults.iter().for_each(|fault| fault.arm(&world));
-    let (first, second) = (small_entries(254..257), small_entries(1_000..1_004));
+    let (first, second) = (of_every_kind(), small_entries(1_000..1_004));
     if !world.submit(&first).await
         && let Retry::Different = retry
     {
@@ -241,6 +286,7 @@ async fn play(witnessed: bool, faults: &[Failing], retry: Retry) {
     // In a process that lives on, whatever was signed is of one history, seen or not.
     let attempted = attempted(&world);
     world.assert_kept_its_word(&attempted, &context).await;
+    world.assert_withdrawn(&context).await;
 }
 
 /// One failure, then a crash with or without a power cut, then the same or other entries.
@@ -252,7 +298,7 @@ async fn play_with_crash(witnessed: bool, fault: Failing, retry: Retry, power: b
     if !matches!(fault, Failing::Storage(Step::Open, _)) {
         world.store.fail_always(Step::Open, Some(Fault::NotWritten));
     }
-    let (first, second) = (small_entries(254..257), small_entries(1_000..1_004));
+    let (first, second) = (of_every_kind(), small_entries(1_000..1_004));
     world.submit(&first).await;
     if matches!(
         fault,
@@ -266,6 +312,7 @@ async fn play_with_crash(witnessed: bool, fault: Failing, retry: Retry, power: b
     }
     world.submit_patiently(&first).await;
     world.assert_kept_its_word(&[], &context).await;
+    world.assert_withdrawn(&context).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,10 +1,12 @@
 //! `quorix log fsck`: is a log what its key signed, down to the last hash.
 
 mod beyond;
+mod cosigned;
 mod state;
 
 use std::time::{Duration, Instant};
 
+use quorix_tlog::tlog_policy::Verified;
 use quorix_wire::scan::{Check, Counts, State, check};
 use serde_json::json;
 
@@ -13,7 +15,9 @@ use super::export::absolute;
 use super::which::{self, Opened, Own, Problem};
 use crate::cli::operate::{Fsck, WhichLog};
 use crate::commands::progress::{self, counted};
+use crate::commands::{now_s, witnesses};
 use crate::output::{self, Exit, Failure};
+use crate::wiring::witness::read_policy;
 
 /// Bundles under way at once.
 const AT_ONCE: usize = 8;
@@ -23,6 +27,7 @@ const NOTED_EVERY: Duration = Duration::from_secs(5);
 const SHOWN: usize = 20;
 
 pub(in crate::commands) async fn fsck(arguments: Fsck) -> Result<Exit, Failure> {
+    let policy = arguments.policy.as_deref().map(read_policy).transpose()?;
     let opened = open(&arguments)?;
     let origin = opened.origin().to_owned();
     let shown = match opened.checkpoint().await {
@@ -33,7 +38,7 @@ pub(in crate::commands) async fn fsck(arguments: Fsck) -> Result<Exit, Failure> 
         Err(problem) => {
             let mut counts = Counts::default();
             counts.note("checkpoint", Failure::from(problem));
-            report(&origin, 0, &counts, None, arguments.json);
+            report(&origin, 0, &counts, &Besides::default(), arguments.json);
             return Ok(Exit::No);
         }
     };
@@ -79,11 +84,16 @@ pub(in crate::commands) async fn fsck(arguments: Fsck) -> Result<Exit, Failure> 
     }
     match checked {
         Ok(mut counts) => {
-            let beyond = match &opened.own {
-                Some(own) => Some(beyond::look(own, &opened.key, goal.size, &mut counts)?),
-                None => None,
-            };
-            report(&origin, goal.size, &counts, beyond.as_ref(), arguments.json);
+            let mut besides = Besides::default();
+            if let Some(own) = &opened.own {
+                let beyond = beyond::look(own, &opened.key, goal.size, &mut counts)?;
+                besides.beyond = Some(beyond);
+            }
+            if let Some(policy) = &policy {
+                let cosigned = cosigned::look(policy, &opened, &shown, &mut counts)?;
+                besides.cosigned = Some(cosigned);
+            }
+            report(&origin, goal.size, &counts, &besides, arguments.json);
             Ok(if counts.problems == 0 {
                 Exit::Yes
             } else {
@@ -139,7 +149,14 @@ fn cut_off(problem: Problem, last: &State, is_noted: bool) -> Failure {
     }
 }
 
-fn report(origin: &str, size: u64, counts: &Counts, beyond: Option<&Beyond>, json: bool) {
+/// What was looked at besides the entries and their tree.
+#[derive(Default)]
+struct Besides {
+    beyond: Option<Beyond>,
+    cosigned: Option<Result<Verified, String>>,
+}
+
+fn report(origin: &str, size: u64, counts: &Counts, besides: &Besides, json: bool) {
     if json {
         let problems: Vec<_> = counts
             .named
@@ -150,7 +167,8 @@ fn report(origin: &str, size: u64, counts: &Counts, beyond: Option<&Beyond>, jso
             "origin": origin, "size": size, "sound": counts.problems == 0, "entries": counts.entries,
             "tiles": counts.tiles, "blobs": counts.blobs, "opaque": counts.opaque,
             "retractions": counts.retractions, "rotation": counts.rotation, "problems": counts.problems,
-            "named": problems, "beyond": beyond.map(Beyond::json),
+            "named": problems, "beyond": besides.beyond.as_ref().map(Beyond::json),
+            "witness_quorum": besides.cosigned.as_ref().map(witnesses::json),
         });
         return output::answer(format_args!("{value:#}"));
     }
@@ -189,7 +207,12 @@ fn report(origin: &str, size: u64, counts: &Counts, beyond: Option<&Beyond>, jso
             "  entry {rotation} is a key rotation: the log has ended"
         ));
     }
+    let beyond = besides.beyond.as_ref();
     for line in beyond.map(Beyond::lines).unwrap_or_default() {
+        output::answer(format_args!("  {line}"));
+    }
+    if let Some(Ok(cosigned)) = &besides.cosigned {
+        let line = witnesses::line(&Ok(cosigned.clone()), now_s());
         output::answer(format_args!("  {line}"));
     }
 }
