@@ -240,7 +240,7 @@ async fn cosigning_mirror(log: &SiteLog, dir: &Path) -> (Process, String) {
 async fn blobs_without_end_that_are_nowhere_keep_a_running_mirror_from_nothing_but_its_cosignature()
 {
     let dir = tempfile::tempdir().unwrap();
-    let named: Vec<_> = (0..600).map(naming_a_blob).collect();
+    let named: Vec<_> = (0..300).map(naming_a_blob).collect();
     let entries: Vec<_> = named.iter().map(|(entry, _)| entry.clone()).collect();
     let mut log = SiteLog::publish("alice", &entries).await;
     let (mirror, copy) = cosigning_mirror(&log, dir.path()).await;
@@ -256,7 +256,7 @@ async fn blobs_without_end_that_are_nowhere_keep_a_running_mirror_from_nothing_b
         .await
         .unwrap();
     };
-    shows(600, 1).await;
+    shows(300, 1).await;
 
     // Each is asked for in its turn, and one that is there after all is found whatever the others are.
     until("every blob was asked for", async || {
@@ -269,7 +269,7 @@ async fn blobs_without_end_that_are_nowhere_keep_a_running_mirror_from_nothing_b
     })
     .await
     .unwrap();
-    let (_, found) = &named[417];
+    let (_, found) = &named[217];
     log.at.put(&name_of(found), found);
     let url = format!("{copy}/{}", name_of(found));
     until("the blob is in the copy", async || {
@@ -278,11 +278,11 @@ async fn blobs_without_end_that_are_nowhere_keep_a_running_mirror_from_nothing_b
     .await
     .unwrap();
     log.append(&[a_small_entry(1)]);
-    shows(601, 1).await;
+    shows(301, 1).await;
 
     for (_, blob) in &named {
         log.at.put(&name_of(blob), blob);
     }
-    shows(601, 2).await;
+    shows(301, 2).await;
     mirror.stop().await.unwrap();
 }
