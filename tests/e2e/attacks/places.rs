@@ -113,9 +113,11 @@ fn ids_of(name: &str) -> [u32; 2] {
 /// A folder that other users can enter, and in it the program by which they connect.
 fn shared() -> (TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
-    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let program = dir.path().join("crowd");
     compiled("crowd.c", &program, &[]);
+    for path in [dir.path(), &program] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
     (dir, program)
 }
 
@@ -125,6 +127,8 @@ async fn shared_with_daemon(dir: &Path) -> BuilderHost {
     let config = fs::read_to_string(&alice.config).unwrap();
     let users = "users = [\"daemon\"]\n[builder]";
     fs::write(&alice.config, config.replacen("[builder]", users, 1)).unwrap();
+    let home = dir.join("alice");
+    fs::set_permissions(home, fs::Permissions::from_mode(0o755)).unwrap();
     alice.start().await.unwrap();
     alice
 }

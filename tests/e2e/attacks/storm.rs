@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use super::scene::says;
 use super::site::{Answer, SiteLog};
-use super::told::tell;
+use super::told::Teller;
 use crate::following::{becomes, client_of, log_of, machine, policy};
 
 const NAMES: [&str; 3] = ["alice", "bob", "mallory"];
@@ -178,7 +178,7 @@ impl Storm {
                 let log = &self.logs[who].origin;
                 let stranger = Grower::new("stranger.example/log").grow(log.entries());
                 let said = [(log, stranger.head.checkpoint), (log, b"garbage".to_vec())];
-                tell(&self.host, &said, Vec::new()).await;
+                Teller::of(&self.host).tell(&said, Vec::new()).await;
             }
             8 => {
                 self.host.kill().await.unwrap();

@@ -15,6 +15,7 @@ use quorix_wire::channel;
 use quorix_wire::pb;
 use quorix_wire::pb::follow_service_client::FollowServiceClient;
 use quorix_wire::pb::{LogCondition, LogState};
+use tonic::transport::Channel;
 
 use super::clock::Clocks;
 use super::scene::history;
@@ -23,23 +24,32 @@ use super::witnesses::witness_key;
 use crate::following::{becomes, log_of, machine, machine_of, policy};
 use crate::world::{run, text, unwrapped};
 
-/// Asks an aggregator as a peer does that was shown these checkpoints and holds this proof.
-pub(super) async fn tell(
-    host: &UserHost,
-    seen: &[(&SiteLog, Vec<u8>)],
-    proofs: Vec<pb::SeenEquivocation>,
-) -> pb::ExchangeCheckpointsResponse {
-    let channel = channel::connect(&host.aggregator.to_string().parse().unwrap()).unwrap();
-    let seen = seen.iter().map(|(log, checkpoint)| pb::SeenCheckpoint {
-        origin: log.origin(),
-        checkpoint: checkpoint.clone(),
-    });
-    let asked = pb::ExchangeCheckpointsRequest {
-        seen: seen.collect(),
-        proofs,
-    };
-    let mut peer = FollowServiceClient::new(channel);
-    peer.exchange_checkpoints(asked).await.unwrap().into_inner()
+/// Somebody who asks an aggregator as its peers do.
+pub(super) struct Teller(FollowServiceClient<Channel>);
+
+impl Teller {
+    pub(super) fn of(host: &UserHost) -> Self {
+        let address = host.aggregator.to_string().parse().unwrap();
+        Self(FollowServiceClient::new(
+            channel::connect(&address).unwrap(),
+        ))
+    }
+
+    /// It was shown these checkpoints and holds this proof.
+    pub(super) async fn tell(
+        &mut self,
+        seen: &[(&SiteLog, Vec<u8>)],
+        proofs: Vec<pb::SeenEquivocation>,
+    ) -> pb::ExchangeCheckpointsResponse {
+        let seen = seen.iter().map(|(log, checkpoint)| pb::SeenCheckpoint {
+            origin: log.origin(),
+            checkpoint: checkpoint.clone(),
+        });
+        let seen = seen.collect();
+        let asked = pb::ExchangeCheckpointsRequest { seen, proofs };
+        let answer = self.0.exchange_checkpoints(asked).await;
+        answer.unwrap().into_inner()
+    }
 }
 
 /// A checkpoint by the log's key over whatever tree has this root.
@@ -75,7 +85,9 @@ async fn another_history_that_is_told_while_its_part_is_being_mirrored_is_found(
     assert_eq!((log.indexed, log.size, log.shown), (8_192, 0, 8_392));
 
     // Told once and never again.
-    let said = tell(&host, &[(&alice, of_another_history(&alice, 300))], vec![]).await;
+    let said = Teller::of(&host)
+        .tell(&[(&alice, of_another_history(&alice, 300))], vec![])
+        .await;
     assert_eq!(said.proofs, [], "nothing is proved by it yet");
     let log = becomes(&host, "alice", withheld).await;
     assert_eq!((log.indexed, log.equivocation), (8_192, None));
@@ -123,7 +135,9 @@ async fn no_quarantine_is_lost_while_the_policy_changes_or_the_index_is_built_an
     })
     .await
     .unwrap();
-    tell(&host, &[], vec![proof_against(&alice)]).await;
+    Teller::of(&host)
+        .tell(&[], vec![proof_against(&alice)])
+        .await;
     let log = log_of(&host, "alice").await.unwrap();
     assert_eq!(
         (log.operator.as_str(), log.state()),
@@ -274,7 +288,9 @@ async fn lines_that_somebody_adds_below_a_checkpoint_are_told_to_no_peer() {
     let live = |log: &pb::LogStatus| log.indexed == 5 && log.state() == LogState::Live;
     becomes(&host, "alice", live).await;
     let nine = checkpoint(&alice, 9, leaf_hash(b"nine"));
-    let told = tell(&host, &[(&alice, with_junk(&nine))], vec![]).await;
+    let told = Teller::of(&host)
+        .tell(&[(&alice, with_junk(&nine))], vec![])
+        .await;
     let told: Vec<_> = told.seen.into_iter().map(|one| one.checkpoint).collect();
     assert_eq!(told, [alice.checkpoint(), nine]);
 }
@@ -292,11 +308,11 @@ async fn checkpoints_without_end_hide_nothing_that_was_told_before_them_and_are_
     host.start().await.unwrap();
     becomes(&host, "alice", |log| log.state() == LogState::Live).await;
     // One that is new of a log is taken in a second.
-    let mut second = 0;
+    let (mut second, mut teller) = (0, Teller::of(&host));
     let mut told = async |checkpoint: Vec<u8>| {
         second += 1;
         clocks.time_of_day_is_off_by(second);
-        tell(&host, &[(&alice, checkpoint)], vec![]).await.proofs
+        teller.tell(&[(&alice, checkpoint)], vec![]).await.proofs
     };
 
     assert_eq!(told(of_another_history(&alice, 300)).await, []);
