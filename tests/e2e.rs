@@ -1,6 +1,8 @@
 //! The main job end to end: the real program, the real Nix, real processes on ports of this machine.
 //! Each test plays in a folder and on ports of its own; what the builders built is built once for all of them.
-//! Needs Nix, a static busybox, and the program's path in QUORIX_BIN: `make test` sees to all three.
+//! Needs Nix, a static busybox, a C compiler, and the program's path in QUORIX_BIN: `make test` sees to all four. Some attacks
+//! are by other users of this machine, which takes root, or `sudo` without a password, or from another address than those of its
+//! loopback.
 
 #![expect(
     clippy::unwrap_used,

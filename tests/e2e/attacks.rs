@@ -9,10 +9,14 @@ mod asked;
 mod caches;
 #[path = "attacks/claims.rs"]
 mod claims;
+#[path = "attacks/clock.rs"]
+mod clock;
 #[path = "attacks/closures.rs"]
 mod closures;
 #[path = "attacks/damage.rs"]
 mod damage;
+#[path = "attacks/deep.rs"]
+mod deep;
 #[path = "attacks/forks.rs"]
 mod forks;
 #[path = "attacks/indexes.rs"]
@@ -21,6 +25,10 @@ mod indexes;
 mod loud;
 #[path = "attacks/mirrored.rs"]
 mod mirrored;
+#[path = "attacks/places.rs"]
+mod places;
+#[path = "attacks/returning.rs"]
+mod returning;
 #[path = "attacks/scene.rs"]
 mod scene;
 #[path = "attacks/serving.rs"]
@@ -31,8 +39,12 @@ mod site;
 mod sources;
 #[path = "attacks/starting.rs"]
 mod starting;
+#[path = "attacks/storm.rs"]
+mod storm;
 #[path = "attacks/submitting.rs"]
 mod submitting;
+#[path = "attacks/told.rs"]
+mod told;
 #[path = "attacks/votes.rs"]
 mod votes;
 #[path = "attacks/witnessed.rs"]

@@ -96,7 +96,19 @@ pub(crate) fn policy(lines: &str, voters: &str) -> String {
 
 /// A machine with an aggregator; `more` goes into its section, `tables` to the end of the file.
 pub(crate) fn machine(dir: &Path, name: &str, policy: &str, more: &str, tables: &str) -> UserHost {
-    let host = UserHost::create(dir, name, &quorix(), policy, &[]).unwrap();
+    machine_of(&quorix(), dir, name, policy, more, tables)
+}
+
+/// The same with another way to start the program.
+pub(crate) fn machine_of(
+    quorix: &Path,
+    dir: &Path,
+    name: &str,
+    policy: &str,
+    more: &str,
+    tables: &str,
+) -> UserHost {
+    let host = UserHost::create(dir, name, quorix, policy, &[]).unwrap();
     let config = fs::read_to_string(&host.config).unwrap();
     let config = config.replace("[aggregator]\n", &format!("[aggregator]\n{more}"));
     fs::write(&host.config, config + tables).unwrap();

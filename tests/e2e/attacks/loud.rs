@@ -1,22 +1,29 @@
-//! A log that says more of one output than an answer of a running aggregator holds, and somebody who has a log read
-//! more at once than it should.
+//! A log that says more of one output than an answer of a running aggregator holds, names a system in every entry, or makes
+//! thousands of outputs change how they stand; and somebody who has a log read more at once than it should.
 
 use std::collections::BTreeSet;
 use std::fs;
 
 use quorix::demo::client::until;
 use quorix::demo::world::BuilderHost;
-use quorix_testkit::entries::an_attestation;
+use quorix_testkit::entries::{an_attestation, bytes_of};
 use quorix_tlog::index::proven;
+use quorix_trust::attestation::Entry;
 use quorix_trust::decision::{OperatorState, Outcome};
+use quorix_wire::channel;
+use quorix_wire::pb;
+use quorix_wire::pb::follow_service_client::FollowServiceClient;
+use quorix_wire::pb::{EventKind, LogState};
+use tonic::transport::Channel;
 
-use super::scene::{Scene, operator, rule};
+use super::scene::{Scene, operator, rule, says};
 use crate::completing;
+use crate::following::becomes;
 use crate::stage::quorix;
 use crate::world::{covered, submit};
 
 /// So many statements of one value, of 55 kB each by the long names that they refer to.
-fn at_length(name: &str, count: u64) -> Vec<Vec<u8>> {
+pub(super) fn at_length(name: &str, count: u64) -> Vec<Vec<u8>> {
     let names: Vec<String> = (0..300).map(|number| format!("{number:0>150}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let one = an_attestation().of(name).saying("B").referring_to(&names);
@@ -118,4 +125,79 @@ async fn sixty_four_entries_of_large_bundles_are_answered_in_parts_by_a_running_
     }
     assert_eq!(asked, 2, "each bundle was read once, and not all at once");
     alice.stop().await.unwrap();
+}
+
+/// The service of a scene that tells what was counted and what happened.
+fn asked(scene: &Scene) -> FollowServiceClient<Channel> {
+    let address = scene.host.aggregator.to_string().parse().unwrap();
+    FollowServiceClient::new(channel::connect(&address).unwrap())
+}
+
+/// Rules under which two of three votes are enough.
+const TWO: &str = "voters two 2 alice bob carol\nrule main quorum=two level=path\ndefault main\n";
+
+#[tokio::test]
+async fn a_log_that_names_a_new_system_in_every_entry_takes_no_more_than_the_rows_of_a_day() {
+    let of_system = |number: u64| {
+        let mut build = an_attestation().of(&format!("output-{number}")).build();
+        build.system = format!("system-{number:04}");
+        bytes_of(&Entry::Build(Box::new(build)))
+    };
+    let mallory: Vec<_> = (0..1_000).map(of_system).collect();
+    let honest = vec![an_attestation().bytes()];
+    let logs = [("alice", honest.clone()), ("bob", honest)];
+    let mut scene = Scene::of(&[&logs[..], &[("carol", Vec::new())]].concat(), TWO).await;
+    scene.log("carol").append(&mallory);
+    becomes(&scene.host, "carol", |log| log.indexed == 1_000).await;
+    let tallies = asked(&scene).get_tallies(pb::GetTalliesRequest {}).await;
+    let days = tallies.unwrap().into_inner().days;
+    // Around midnight the honest ones may be of the day before.
+    assert!((65..=66).contains(&days.len()), "{}", days.len());
+    let all = |count: fn(&pb::DayTally) -> u64| days.iter().map(count).sum::<u64>();
+    assert_eq!(
+        all(|row| row.agree),
+        1,
+        "what others say is counted as ever"
+    );
+    assert_eq!(all(|row| row.one_builder), 1_000, "nothing is left out");
+    let others = days.iter().find(|row| row.system == "(others)");
+    assert!(others.is_some_and(|row| row.one_builder >= 936), "{days:?}");
+}
+
+/// Waits until something is told of this log in these words, and gives all that is told.
+async fn told(scene: &Scene, log: &str, words: &str) -> Vec<pb::Event> {
+    until("the event is told", async || {
+        let told = asked(scene).list_events(pb::ListEventsRequest {}).await;
+        let events = told.ok()?.into_inner().events;
+        let is = |event: &pb::Event| event.subject == log && event.message.contains(words);
+        events.iter().any(is).then_some(events)
+    })
+    .await
+    .unwrap()
+}
+
+#[tokio::test]
+async fn outputs_that_change_how_they_stand_by_the_thousand_drown_no_other_event() {
+    let all = |value: &str| -> Vec<Vec<u8>> {
+        let of = |number: u64| says(&format!("output-{number}"), value);
+        (0..2_000).map(of).collect()
+    };
+    let logs = [
+        ("alice", all("A")),
+        ("bob", Vec::new()),
+        ("carol", Vec::new()),
+    ];
+    let mut scene = Scene::of(&logs, TWO).await;
+    scene.cut("carol").await;
+    told(&scene, "carol", "adds no votes for now").await;
+    scene.log("bob").append(&all("B"));
+    let events = told(&scene, "bob", "1936").await;
+    let of = |kind: EventKind| events.iter().filter(move |event| event.kind() == kind);
+    assert_eq!(of(EventKind::Disagreement).count(), 64 + 1);
+    let stale: Vec<_> = of(EventKind::LogStale)
+        .map(|event| &event.subject)
+        .collect();
+    assert_eq!(stale, ["carol"]);
+    let log = becomes(&scene.host, "bob", |log| log.state() == LogState::Live).await;
+    assert_eq!(log.indexed, 2_000);
 }

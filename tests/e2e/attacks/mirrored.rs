@@ -1,19 +1,25 @@
-//! Copies of a log by `quorix mirror`, of a log that shows it something else each time, and logs that have ended or that
-//! somebody else would end.
+//! Copies of a log by `quorix mirror`, of a log that shows it something else each time or names blobs that are nowhere, and
+//! logs that have ended or that somebody else would end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
+use quorix::demo::client::until;
+use quorix::demo::process::Process;
+use quorix::demo::world::free_port;
 use quorix_testkit::entries::{a_small_entry, an_attestation, bytes_of, log_key};
-use quorix_testkit::tree::{Grower, naive_bundle};
+use quorix_testkit::tree::{Grower, blob_id, naive_bundle};
+use quorix_tlog::hash::Hash;
 use quorix_trust::attestation::{Entry, KeyRotation};
 use quorix_wire::pb::{LogCondition, LogState};
 
 use super::scene::history;
 use super::site::{Answer, SiteLog};
+use super::witnesses::witness_key;
 use crate::following::{becomes, log_of, machine, policy};
-use crate::world::{Answer as Ran, run, text, unwrapped};
+use crate::stage::quorix;
+use crate::world::{Answer as Ran, get, run, text, unwrapped};
 
 /// All files of a folder, by their path in it.
 fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
@@ -195,4 +201,88 @@ async fn nobody_else_ends_a_log_and_nothing_behind_its_end_is_followed_or_copied
         "{said}"
     );
     assert!(!copy.join("tile/entries/000.p/5").exists());
+}
+
+/// An entry that names a blob of its own, and that blob.
+fn naming_a_blob(number: u64) -> (Vec<u8>, Vec<u8>) {
+    let reference = format!("dependency-{number}");
+    let named = an_attestation()
+        .referring_to(&[&reference])
+        .with_references_in_a_blob();
+    (named.bytes(), named.blob())
+}
+
+/// Where a blob is in a log.
+fn name_of(blob: &[u8]) -> String {
+    format!("blob/{}", Hash::from_bytes(blob_id(blob)).to_hex())
+}
+
+/// A mirror of a log that cosigns what it has, and where its copy is read.
+async fn cosigning_mirror(log: &SiteLog, dir: &Path) -> (Process, String) {
+    let (address, key) = (free_port().unwrap(), dir.join("mirror.key"));
+    fs::write(&key, witness_key("mirror").to_text() + "\n").unwrap();
+    let config = dir.join("mirror.toml");
+    let toml = format!(
+        "data_dir = \"{}/mirror\"\n[mirror]\nlisten = \"{address}\"\nkey = \"{}\"\npoll_interval = \"100ms\"\n\
+         [[mirror.logs]]\nvkey = \"{}\"\nurls = [\"{}\"]\n",
+        text(dir),
+        text(&key),
+        log.vkey(),
+        log.at.url
+    );
+    fs::write(&config, toml).unwrap();
+    let mirror = Process::serve(&quorix(), "the mirror", &config, &[address]).await;
+    let folder = Hash::from_bytes(blob_id(log.origin().as_bytes())).to_hex();
+    (mirror.unwrap(), format!("http://{address}/{folder}"))
+}
+
+#[tokio::test]
+async fn blobs_without_end_that_are_nowhere_keep_a_running_mirror_from_nothing_but_its_cosignature()
+{
+    let dir = tempfile::tempdir().unwrap();
+    let named: Vec<_> = (0..300).map(naming_a_blob).collect();
+    let entries: Vec<_> = named.iter().map(|(entry, _)| entry.clone()).collect();
+    let mut log = SiteLog::publish("alice", &entries).await;
+    let (mirror, copy) = cosigning_mirror(&log, dir.path()).await;
+    let shows = async |size: u64, signatures: usize| {
+        let wanted = format!("the copy has {size} entries and {signatures} signatures");
+        let url = format!("{copy}/checkpoint");
+        until(&wanted, async || {
+            let (status, note) = get(&url).await;
+            let lines = note.split("\n\n").nth(1)?.lines().count();
+            let is = status == 200 && note.contains(&format!("\n{size}\n")) && lines == signatures;
+            is.then_some(())
+        })
+        .await
+        .unwrap();
+    };
+    shows(300, 1).await;
+
+    // Each is asked for in its turn, and one that is there after all is found whatever the others are.
+    until("every blob was asked for", async || {
+        let asked = log.at.asked();
+        let asked: BTreeSet<&String> = asked
+            .iter()
+            .filter(|path| path.starts_with("blob/"))
+            .collect();
+        (asked.len() == named.len()).then_some(())
+    })
+    .await
+    .unwrap();
+    let (_, found) = &named[217];
+    log.at.put(&name_of(found), found);
+    let url = format!("{copy}/{}", name_of(found));
+    until("the blob is in the copy", async || {
+        (get(&url).await.0 == 200).then_some(())
+    })
+    .await
+    .unwrap();
+    log.append(&[a_small_entry(1)]);
+    shows(301, 1).await;
+
+    for (_, blob) in &named {
+        log.at.put(&name_of(blob), blob);
+    }
+    shows(301, 2).await;
+    mirror.stop().await.unwrap();
 }

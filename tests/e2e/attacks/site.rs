@@ -18,6 +18,8 @@ use quorix_nix::store_path::StoreDir;
 use quorix_testkit::entries::log_key;
 use quorix_testkit::tree::Grower;
 use quorix_tlog::tile::TilePath;
+use tokio::sync::Notify;
+use tokio::sync::futures::OwnedNotified;
 
 /// How a site answers instead of with its file.
 #[derive(Clone)]
@@ -28,7 +30,7 @@ pub(super) enum Answer {
     Encoded(&'static str, Vec<u8>),
     /// It has no such file.
     Missing,
-    /// It begins its answer, and never ends it.
+    /// It begins its answer, and does not end it before it is healed.
     Endless,
 }
 
@@ -38,6 +40,7 @@ struct Files {
     instead: BTreeMap<String, Answer>,
     everything: Option<Answer>,
     asked: Vec<String>,
+    healed: Arc<Notify>,
 }
 
 /// A web site of static files.
@@ -86,31 +89,37 @@ impl Site {
         let mut site = self.files.lock().unwrap();
         site.instead.clear();
         site.everything = None;
+        site.healed.notify_waiters();
     }
 }
 
 async fn serve(State(files): State<Arc<Mutex<Files>>>, Path(path): Path<String>) -> Response {
-    let answer = {
+    let (answer, healed) = {
         let mut site = files.lock().unwrap();
         site.asked.push(path.clone());
         let file = || site.files.get(&path).cloned();
         let honest = || file().map_or(Answer::Missing, Answer::Bytes);
         let told = site.instead.get(&path).or(site.everything.as_ref());
-        told.cloned().unwrap_or_else(honest)
+        let answer = told.cloned().unwrap_or_else(honest);
+        (answer, site.healed.clone().notified_owned())
     };
     match answer {
         Answer::Bytes(bytes) => Bytes::from(bytes).into_response(),
         Answer::Encoded(how, bytes) => ([(CONTENT_ENCODING, how)], bytes).into_response(),
         Answer::Missing => StatusCode::NOT_FOUND.into_response(),
-        Answer::Endless => endless().into_response(),
+        Answer::Endless => endless(healed).into_response(),
     }
 }
 
-/// The body of a slow-loris: one byte, and then nothing for as long as somebody listens.
-fn endless() -> Body {
+/// The body of a slow-loris: one byte, and then nothing for as long as somebody listens and it is not healed.
+fn endless(healed: OwnedNotified) -> Body {
     let byte = Ok::<_, Infallible>(Bytes::from_static(b"a"));
     let first = futures::stream::once(async { byte });
-    Body::from_stream(first.chain(futures::stream::pending()))
+    let rest = futures::stream::once(async {
+        healed.await;
+        Ok(Bytes::new())
+    });
+    Body::from_stream(first.chain(rest))
 }
 
 /// A builder's log on a site.
