@@ -50,6 +50,8 @@ mod outages;
 mod policies;
 #[path = "e2e/reloading.rs"]
 mod reloading;
+#[path = "e2e/resolving.rs"]
+mod resolving;
 #[path = "e2e/restarts.rs"]
 mod restarts;
 #[path = "e2e/sources.rs"]

@@ -170,7 +170,7 @@ async fn outcome(user: &UserHost, aggregator: &str, name: &str, more: &[&str]) -
 }
 
 /// Leaves out everything that bob says.
-fn hides_bob(answer: &mut pb::GetEvidenceResponse) {
+pub(crate) fn hides_bob(answer: &mut pb::GetEvidenceResponse) {
     for output in &mut answer.outputs {
         output.entries.retain(|one| !one.origin.starts_with("bob"));
     }
@@ -204,7 +204,7 @@ fn hides_everything(answer: &mut pb::GetEvidenceResponse) {
 }
 
 /// Leaves out that something was withdrawn.
-fn hides_retractions(answer: &mut pb::GetEvidenceResponse) {
+pub(crate) fn hides_retractions(answer: &mut pb::GetEvidenceResponse) {
     let outputs = answer.outputs.iter_mut();
     for one in outputs.flat_map(|output| &mut output.entries) {
         one.retraction = None;

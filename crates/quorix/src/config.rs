@@ -173,6 +173,9 @@ pub struct ResolverSection {
     /// An aggregator elsewhere; without it the one in this file.
     #[serde(default, deserialize_with = "maybe_from_text")]
     pub aggregator: Option<Address>,
+    /// Asks the logs themselves what the aggregator elsewhere left out; a log that does not show it adds no votes.
+    #[serde(default)]
+    pub complete: bool,
     /// What Nix is told about when to ask here; lower is earlier.
     #[serde(default = "thirty")]
     pub priority: u32,

@@ -6,6 +6,7 @@
 
 mod question;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use quorix_nix::store_path::{HashPart, StorePath};
 use quorix_trust::decision::{Decision, Outcome, decide, decide_many, reached};
 use quorix_trust::evidence::Evidence;
 use quorix_trust::policy::Policy;
-use quorix_wire::client::AggregatorClient;
+use quorix_wire::client::{AggregatorClient, Completeness};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -42,8 +43,16 @@ const CHECKS_AT_ONCE: usize = 4;
 pub(crate) struct Settled {
     pub(crate) decision: Arc<Decision>,
     pub(crate) evidence: Arc<Evidence>,
-    /// When the evidence was asked for, POSIX seconds.
-    pub(crate) asked_at_s: u64,
+    /// As of when the evidence was whole, POSIX seconds: when it was asked for, or had been completed.
+    pub(crate) whole_at_s: u64,
+}
+
+/// When evidence was asked for, POSIX seconds.
+#[derive(Clone, Copy)]
+struct Asked {
+    at_s: u64,
+    /// As of when it was whole.
+    whole_at_s: u64,
 }
 
 impl Settled {
@@ -161,6 +170,10 @@ impl Decider {
                 question.give_up_showing();
                 continue;
             };
+            let asked = Asked {
+                at_s: asked_at_s,
+                whole_at_s: self.whole_at_s(asked_at_s),
+            };
             evidence.self_verified.extend(question.verified.clone());
             let (decision, evidence) = self
                 .decide_with_content(&mut question, evidence, &mut permit)
@@ -171,25 +184,49 @@ impl Decider {
             }
             let evidence = self.complete(&mut question, &decision, evidence).await?;
             if !question.has_more_to_ask(&evidence) {
-                return self
-                    .remember(&question, decision, evidence, asked_at_s)
-                    .await;
+                return self.remember(&question, decision, evidence, asked).await;
             }
+        }
+    }
+
+    /// Completing an answer takes longer than an answer may be used: then its time begins when it is complete, which is
+    /// when the logs themselves were heard.
+    fn whole_at_s(&self, asked_at_s: u64) -> u64 {
+        if self.client.is_completing() {
+            (self.clock)()
+        } else {
+            asked_at_s
         }
     }
 
     /// Asks the aggregator; `None` if it did not answer what is only for showing.
     async fn ask(&self, question: &Question) -> Result<Option<Evidence>, NoAnswer> {
         let wanted: Vec<HashPart> = question.wanted.iter().cloned().collect();
-        let answer = self.client.evidence(&wanted, question.closure);
-        if question.is_to_show_only() {
+        let answer = self.client.completed_evidence(&wanted, question.closure);
+        let answer = if question.is_to_show_only() {
             let answer = timeout(SHOWING_TIMEOUT, answer).await;
-            return Ok(answer.ok().and_then(Result::ok));
-        }
-        let answer = answer.await;
-        answer
-            .map(Some)
-            .map_err(|error| NoAnswer::Unavailable(error.to_string()))
+            answer.ok().and_then(Result::ok)
+        } else {
+            let answer = answer.await;
+            let answer = answer.map_err(|error| NoAnswer::Unavailable(error.to_string()))?;
+            Some(answer)
+        };
+        Ok(answer.map(|(evidence, completeness)| {
+            self.tell(completeness.as_ref());
+            evidence
+        }))
+    }
+
+    /// Tells whoever runs this what the aggregator left out. Clients get it counted.
+    fn tell(&self, completeness: Option<&Completeness>) {
+        let left_out = completeness.map(|found| &found.left_out);
+        let Some(first) = left_out.and_then(BTreeSet::first) else {
+            return;
+        };
+        let entries = left_out.map(BTreeSet::len).unwrap_or_default();
+        self.metrics.left_out(entries);
+        let (log, index, path) = (&first.origin, first.index, &first.path);
+        tracing::warn!(entries, %log, index, %path, "the aggregator left out what a log says; it is counted");
     }
 
     /// Decides, has what blocks the decision recomputed from its bytes, and decides again, until nothing changes or
@@ -287,7 +324,7 @@ impl Decider {
         &self,
         question: &Question,
         evidence: Evidence,
-        asked_at_s: u64,
+        asked: Asked,
     ) -> Result<(Vec<Decision>, Evidence), NoAnswer> {
         let mut outputs = outputs_of(&evidence);
         outputs.remove(&question.asked);
@@ -302,7 +339,7 @@ impl Decider {
             (all, is_complete)
         });
         let (all, is_complete) = others.await?;
-        self.acceptances.keep(&all.plain, asked_at_s).await;
+        self.acceptances.keep(&all.plain, asked.at_s).await;
         let (mut decided, evidence) = (all.graced.unwrap_or(all.plain), all.evidence);
         decided.retain(|decision| question.settles(decision, &evidence, is_complete));
         Ok((decided, evidence))
@@ -314,23 +351,23 @@ impl Decider {
         question: &Question,
         decision: Decision,
         evidence: Evidence,
-        asked_at_s: u64,
+        asked: Asked,
     ) -> Result<Arc<Settled>, NoAnswer> {
         self.metrics.decided(decision.outcome);
         // What grace keeps in force is not renewed by that.
         if evidence.earlier.is_empty() {
-            self.acceptances.keep([&decision], asked_at_s).await;
+            self.acceptances.keep([&decision], asked.at_s).await;
         }
         let (mut evidence, mut others) = (evidence, Vec::new());
         if question.closure {
-            (others, evidence) = self.decide_others(question, evidence, asked_at_s).await?;
+            (others, evidence) = self.decide_others(question, evidence, asked).await?;
         }
         let evidence = Arc::new(evidence);
         let settled = |decision| {
             Arc::new(Settled {
                 decision: Arc::new(decision),
                 evidence: evidence.clone(),
-                asked_at_s,
+                whole_at_s: asked.whole_at_s,
             })
         };
         let asked = settled(decision);

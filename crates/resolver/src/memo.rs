@@ -55,7 +55,7 @@ impl Memo {
     }
 
     fn holds(&self, settled: &Settled, now_s: u64) -> bool {
-        let age_s = now_s.checked_sub(settled.asked_at_s);
+        let age_s = now_s.checked_sub(settled.whole_at_s);
         age_s.is_some_and(|age_s| age_s < self.ttl_s)
             && settled
                 .decision

@@ -32,6 +32,7 @@ struct ByStatus {
 pub(crate) struct ServiceMetrics {
     decisions: Family<ByOutcome, Counter>,
     undecided: Counter,
+    left_out: Counter,
     answers: Family<ByStatus, Counter>,
     nar_bytes: Counter,
 }
@@ -49,6 +50,11 @@ impl ServiceMetrics {
             "undecided",
             "Outputs of which it could not be found out",
             metrics.undecided.clone(),
+        );
+        registry.register(
+            "left_out",
+            "Entries that the aggregator left out of an answer and their logs gave",
+            metrics.left_out.clone(),
         );
         registry.register("answers", "HTTP answers by status", metrics.answers.clone());
         registry.register(
@@ -69,6 +75,11 @@ impl ServiceMetrics {
 
     pub(crate) fn undecided(&self) {
         self.undecided.inc();
+    }
+
+    pub(crate) fn left_out(&self, entries: usize) {
+        self.left_out
+            .inc_by(u64::try_from(entries).unwrap_or(u64::MAX));
     }
 
     pub(crate) fn answered(&self, status: u16, nar_bytes: u64) {

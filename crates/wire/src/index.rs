@@ -4,10 +4,12 @@
 //! entry about an output concerns the output's key. A retraction concerns the keys of the entries that it withdraws. A
 //! key rotation, an entry of another system and an entry that does not parse concern none.
 
+mod behind;
 mod client;
 
-pub(crate) use client::entries_at;
+pub(crate) use behind::Behind;
 pub use client::{Cosigned, ENTRIES_MAX, Fresh, LogLookup, LookupError, Said, Witnessed, lookup};
+pub(crate) use client::{entries_at, lookup_beside};
 
 use std::collections::BTreeSet;
 

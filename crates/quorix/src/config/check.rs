@@ -69,6 +69,15 @@ fn roles(config: &Config) -> Result<(), String> {
                 .into(),
         );
     }
+    if let Some(resolver) = resolver
+        && resolver.complete
+        && resolver.aggregator.is_none()
+    {
+        return Err(
+            "resolver.complete: the aggregator in this file has read the logs itself, so nothing can be left out; remove the line, or say with resolver.aggregator where another one answers"
+                .into(),
+        );
+    }
     if let Some(dashboard) = dashboard
         && dashboard.aggregator.is_none()
         && aggregator.is_none()

@@ -97,6 +97,21 @@ fn a_resolver_without_any_aggregator_is_refused() {
 }
 
 #[test]
+fn only_what_an_aggregator_elsewhere_answers_is_completed() {
+    let resolver =
+        "[resolver]\nlisten = \"127.0.0.1:1\"\nkey = \"/k\"\nsources = []\ncomplete = true\n";
+    let error = refused(&format!("policy = \"/p\"\n{AGGREGATOR}{resolver}"));
+    assert!(
+        error
+            .starts_with("resolver.complete: the aggregator in this file has read the logs itself"),
+        "{error}"
+    );
+    let elsewhere =
+        format!("policy = \"/p\"\n{resolver}aggregator = \"https://agg.example.org:8481\"\n");
+    assert!(parse(&elsewhere).unwrap().resolver.unwrap().complete);
+}
+
+#[test]
 fn trustix_the_write_side_of_a_log_is_a_socket_that_only_its_owner_can_open() {
     for address in [
         "0.0.0.0:8480",

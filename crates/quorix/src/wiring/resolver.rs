@@ -74,7 +74,10 @@ pub async fn start(
             ));
         }
     };
-    let client = AggregatorClient::new(channel, policy.clone());
+    let mut client = AggregatorClient::new(channel, policy.clone());
+    if section.complete {
+        client = client.completing_all(start.fetcher.clone());
+    }
     let key = checker.config.key.public_key();
     let Checker { config, content } = checker;
     let resolver = Resolver::new(

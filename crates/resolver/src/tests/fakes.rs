@@ -35,6 +35,8 @@ struct Aggregator {
     refuses_closures: bool,
     questions: Vec<(Vec<String>, bool)>,
     withheld: BTreeSet<String>,
+    hidden: BTreeSet<String>,
+    unread: BTreeMap<String, usize>,
     unfollowed: BTreeSet<HashPart>,
 }
 
@@ -80,6 +82,25 @@ impl FakeAggregator {
         self.0.lock().unwrap().withheld.insert(origin.to_owned());
     }
 
+    /// Says that it knows nothing of this log.
+    pub(crate) fn hide(&self, origin: &str) {
+        self.withhold(origin);
+        self.0.lock().unwrap().hidden.insert(origin.to_owned());
+    }
+
+    /// Has not yet read so many of the newest entries of this log.
+    pub(crate) fn lag_behind(&self, origin: &str, entries: usize) {
+        let mut aggregator = self.0.lock().unwrap();
+        aggregator.unread.insert(origin.to_owned(), entries);
+    }
+
+    /// All that this log has, whatever is told of it.
+    pub(crate) fn entries_of(&self, origin: &str) -> Vec<Vec<u8>> {
+        let aggregator = self.0.lock().unwrap();
+        let log = aggregator.logs.get(origin);
+        log.map(|(entries, _)| entries.clone()).unwrap_or_default()
+    }
+
     /// Does not follow references to these when asked for a closure.
     pub(crate) fn follow_no_further_to(&self, outputs: &[&Output]) {
         let parts = outputs.iter().map(|output| output.path.hash_part());
@@ -120,9 +141,11 @@ impl Aggregator {
                 pending.extend(references.difference(&self.unfollowed).cloned());
             }
         }
-        let logs = self.logs.iter().map(|(origin, (entries, is_live))| {
+        let told = self.logs.iter();
+        let told = told.filter(|(origin, _)| !self.hidden.contains(*origin));
+        let logs = told.map(|(origin, (entries, is_live))| {
             let mut grower = Grower::new(origin);
-            grower.grow(entries);
+            grower.grow(self.read(origin, entries));
             let state = if *is_live {
                 pb::LogState::Live
             } else {
@@ -149,6 +172,11 @@ impl Aggregator {
         }
     }
 
+    fn read<'a>(&self, origin: &str, entries: &'a [Vec<u8>]) -> &'a [Vec<u8>] {
+        let unread = self.unread.get(origin).copied().unwrap_or_default();
+        &entries[..entries.len() - unread]
+    }
+
     fn evidence(&self, part: &HashPart) -> (pb::OutputEvidence, BTreeSet<HashPart>) {
         let mut evidence = pb::OutputEvidence {
             hash_part: part.to_string(),
@@ -160,6 +188,7 @@ impl Aggregator {
             .iter()
             .filter(|(origin, _)| !self.withheld.contains(*origin))
         {
+            let entries = self.read(origin, entries);
             let leaves: Vec<Hash> = entries.iter().map(|entry| leaf_hash(entry)).collect();
             for (index, entry) in entries
                 .iter()
@@ -215,7 +244,7 @@ fn references_of(entry: &[u8]) -> BTreeSet<HashPart> {
 }
 
 /// RFC 6962 §2.1.1, by its definition.
-fn audit_path(index: usize, leaves: &[Hash]) -> Vec<Hash> {
+pub(super) fn audit_path(index: usize, leaves: &[Hash]) -> Vec<Hash> {
     if leaves.len() == 1 {
         return Vec::new();
     }

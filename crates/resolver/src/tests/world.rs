@@ -20,6 +20,7 @@ use tempfile::TempDir;
 use tower::ServiceExt as _;
 
 use super::fakes::{FakeAggregator, FakeCache};
+use super::logs::FakeLogs;
 use super::outputs::Output;
 use crate::config::ResolverConfig;
 use crate::content::ContentChecker;
@@ -28,6 +29,8 @@ use crate::service::Resolver;
 
 pub(crate) struct World {
     pub(crate) aggregator: FakeAggregator,
+    /// The logs, where the resolver asks them itself.
+    pub(crate) logs: Option<FakeLogs>,
     pub(crate) resolver: Arc<Resolver>,
     pub(crate) content: Arc<ContentChecker>,
     pub(crate) clock: ManualClock,
@@ -81,6 +84,10 @@ pub(crate) fn resolver_key() -> SecretKey {
 
 /// alice, bob and carol have logs and Nix keys, example has a cache; these lines follow.
 pub(crate) fn policy(rules: &str) -> Policy {
+    Policy::parse(&policy_text(rules)).unwrap()
+}
+
+pub(crate) fn policy_text(rules: &str) -> String {
     let builder = |name: &str| {
         let (log_key, nix_key) = (log_key(&origin(name)), builder_key(name).public_key());
         let key = log_key.verifier();
@@ -93,7 +100,7 @@ pub(crate) fn policy(rules: &str) -> Policy {
         "cache main {} https://cache.example.org operator=example\n",
         cache_key().public_key()
     );
-    Policy::parse(&format!("{builders}{cache}quorum none\n{rules}")).unwrap()
+    format!("{builders}{cache}quorum none\n{rules}")
 }
 
 pub(crate) const TWO_OF_THREE: &str =
@@ -123,6 +130,26 @@ impl World {
         sources: &[&str],
         change: impl FnOnce(&mut ResolverConfig),
     ) -> Self {
+        Self::made(policy, sources, change, |_| None)
+    }
+
+    /// A resolver that asks the logs themselves what its aggregator leaves out, without sources.
+    pub(crate) fn completing(policy: Policy) -> Self {
+        let logs = |aggregator: &FakeAggregator| Some(FakeLogs::behind(aggregator));
+        Self::made(policy, &[], |_| {}, logs)
+    }
+
+    /// The logs that the resolver asks.
+    pub(crate) fn logs(&self) -> &FakeLogs {
+        self.logs.as_ref().expect("it asks the logs")
+    }
+
+    fn made(
+        policy: Policy,
+        sources: &[&str],
+        change: impl FnOnce(&mut ResolverConfig),
+        logs: impl FnOnce(&FakeAggregator) -> Option<FakeLogs>,
+    ) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut config = ResolverConfig::new(resolver_key(), directory.path().join("spool"));
         config.sources = sources
@@ -136,8 +163,9 @@ impl World {
             // Something unrelated, so that proofs are not empty.
             aggregator.append(&origin(builder), quorix_testkit::entries::a_small_entry(1));
         }
+        let logs = logs(&aggregator);
         Self::over(
-            aggregator,
+            (aggregator, logs),
             ManualClock::default(),
             Arc::new(policy),
             config,
@@ -146,14 +174,17 @@ impl World {
     }
 
     fn over(
-        aggregator: FakeAggregator,
+        (aggregator, logs): (FakeAggregator, Option<FakeLogs>),
         clock: ManualClock,
         policy: Arc<Policy>,
         config: ResolverConfig,
         directory: TempDir,
     ) -> Self {
         let mut registry = Registry::default();
-        let client = AggregatorClient::new(aggregator.channel(), policy.clone());
+        let mut client = AggregatorClient::new(aggregator.channel(), policy.clone());
+        if let Some(logs) = &logs {
+            client = client.completing_all(logs.fetcher());
+        }
         let content =
             ContentChecker::new(&config, &fetcher(), clock.as_fn(), &mut registry).unwrap();
         let resolver = Resolver::new(
@@ -168,6 +199,7 @@ impl World {
         let router = router(resolver.clone());
         Self {
             aggregator,
+            logs,
             resolver,
             content,
             clock,
@@ -182,7 +214,7 @@ impl World {
     /// A new process over the same directory.
     pub(crate) fn restarted(self) -> Self {
         Self::over(
-            self.aggregator,
+            (self.aggregator, self.logs),
             self.clock,
             self.policy,
             self.config,

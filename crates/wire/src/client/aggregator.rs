@@ -29,7 +29,7 @@ pub struct AggregatorClient {
     policy: Arc<Policy>,
     store_dir: StoreDir,
     seen: Arc<SeenCheckpoints>,
-    /// Where answers are completed: by whom, and what it came to.
+    /// Where answers are completed: by whom, and what it came to for one path.
     completer: Option<Arc<(Completer, Mutex<Completeness>)>>,
 }
 
@@ -53,8 +53,10 @@ impl AggregatorClient {
     /// forgotten by it.
     #[must_use]
     pub fn under(&self, policy: Arc<Policy>) -> Self {
+        let completer = self.completer.as_deref();
         Self {
             policy,
+            completer: completer.map(|(old, _)| Arc::new((old.anew(), Mutex::default()))),
             ..self.clone()
         }
     }
@@ -64,17 +66,33 @@ impl AggregatorClient {
     /// asked by whole paths: `asked` is the one that questions are about.
     #[must_use]
     pub fn completing(mut self, fetcher: Fetcher, asked: StorePath) -> Self {
-        let completer = Completer { fetcher, asked };
+        let completer = Completer::of_one(fetcher, asked);
         self.completer = Some(Arc::new((completer, Mutex::default())));
         self
     }
 
+    /// The same for questions about whatever it may be, of whom only hash parts are known: logs are asked for the whole
+    /// paths that answers name. They are asked within seconds, and what they showed is remembered for half a minute.
+    #[must_use]
+    pub fn completing_all(mut self, fetcher: Fetcher) -> Self {
+        let completer = Completer::of_many(fetcher);
+        self.completer = Some(Arc::new((completer, Mutex::default())));
+        self
+    }
+
+    /// Whether evidence is completed by asking the logs.
+    #[must_use]
+    pub fn is_completing(&self) -> bool {
+        self.completer.is_some()
+    }
+
     /// Whether the newest evidence was complete, and everything that was ever left out; `None` for a client that does not
-    /// complete.
+    /// complete, or not for one path.
     #[must_use]
     pub fn completeness(&self) -> Option<Completeness> {
-        let (_, found) = self.completer.as_deref()?;
-        Some(found.lock().unwrap_or_else(PoisonError::into_inner).clone())
+        let (completer, found) = self.completer.as_deref()?;
+        let found = found.lock().unwrap_or_else(PoisonError::into_inner);
+        completer.is_of_one().then(|| found.clone())
     }
 
     /// The same for another store directory.
@@ -136,17 +154,25 @@ impl AggregatorClient {
         outputs: &[HashPart],
         closure: bool,
     ) -> Result<Evidence, ClientError> {
+        let (evidence, _) = self.completed_evidence(outputs, closure).await?;
+        Ok(evidence)
+    }
+
+    /// The same with what was left out of the answer, where this client completes answers.
+    ///
+    /// # Errors
+    /// The aggregator does not answer, or not with evidence.
+    pub async fn completed_evidence(
+        &self,
+        outputs: &[HashPart],
+        closure: bool,
+    ) -> Result<(Evidence, Option<Completeness>), ClientError> {
         check_count(outputs.len())?;
-        let question = Question {
-            store_dir: self.store_dir.clone(),
-            outputs: outputs.iter().cloned().collect(),
-            closure,
-            known_sizes: self.seen.sizes(),
-        };
+        let question = self.question(outputs.iter().cloned().collect(), closure);
         let paths = question.outputs.iter().map(ToString::to_string).collect();
         let request = pb::GetEvidenceRequest { paths, closure };
         let answer = inner(self.service.clone().get_evidence(request).await)?;
-        let answer = self.completed(&question, answer).await?;
+        let (answer, completeness) = self.completed(&question, answer).await?;
         let (policy, seen) = (self.policy.clone(), self.seen.clone());
         // Thousands of signatures and proofs take a while.
         let verified =
@@ -154,26 +180,42 @@ impl AggregatorClient {
         let verified = verified
             .await
             .map_err(|_| ClientError::Other("verifying the evidence failed".to_owned()))?;
-        Ok(verified
-            .map_err(|error| ClientError::InvalidAnswer(error.to_string()))?
-            .evidence)
+        let verified = verified.map_err(|error| ClientError::InvalidAnswer(error.to_string()))?;
+        Ok((verified.evidence, completeness))
+    }
+
+    /// What is asked, beside what is known before the question is sent. Where the logs are asked too, they may have shown
+    /// more of themselves than the aggregator has seen yet: then only what it gave itself may not shrink.
+    fn question(&self, outputs: BTreeSet<HashPart>, closure: bool) -> Question {
+        let known_sizes = match self.completer.as_deref() {
+            Some((completer, _)) => completer.given_sizes(),
+            None => self.seen.sizes(),
+        };
+        Question {
+            store_dir: self.store_dir.clone(),
+            outputs,
+            closure,
+            known_sizes,
+        }
     }
 
     async fn completed(
         &self,
         question: &Question,
         answer: pb::GetEvidenceResponse,
-    ) -> Result<pb::GetEvidenceResponse, ClientError> {
+    ) -> Result<(pb::GetEvidenceResponse, Option<Completeness>), ClientError> {
         let Some((completer, found)) = self.completer.as_deref() else {
-            return Ok(answer);
+            return Ok((answer, None));
         };
         let completed = completer.complete(&self.policy, question, answer, &self.seen);
         // Rare and long, so that whoever never asks for it does not carry its state.
         let (answer, new) = completed.boxed().await?;
-        let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
-        found.logs = new.logs;
-        found.left_out.extend(new.left_out);
-        Ok(answer)
+        if completer.is_of_one() {
+            let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+            found.logs = new.logs.clone();
+            found.left_out.extend(new.left_out.iter().cloned());
+        }
+        Ok((answer, Some(new)))
     }
 
     /// What the aggregator knows of these outputs (at most 10,000), as it answers, for a receipt, completed where this
@@ -187,16 +229,12 @@ impl AggregatorClient {
         closure: bool,
     ) -> Result<pb::GetEvidenceResponse, ClientError> {
         check_count(outputs.len())?;
+        let question = self.question(outputs.clone(), closure);
         let paths = outputs.iter().map(ToString::to_string).collect();
         let request = pb::GetEvidenceRequest { paths, closure };
         let answer = inner(self.service.clone().get_evidence(request).await)?;
-        let question = Question {
-            store_dir: self.store_dir.clone(),
-            outputs: outputs.clone(),
-            closure,
-            known_sizes: self.seen.sizes(),
-        };
-        self.completed(&question, answer).await
+        let (answer, _) = self.completed(&question, answer).await?;
+        Ok(answer)
     }
 
     /// What the aggregator decides about a store path, base name or hash part, by its own policy.

@@ -7,10 +7,13 @@
 //! entries are proved anew under the log's own newest checkpoint. A log without an index, or whose answer does not verify
 //! or does not extend the answer's checkpoint, adds no votes. Nothing is believed of the aggregator; of a log, that it
 //! keeps its index as its entries are: `quorix log audit-index` makes it again.
+//!
+//! A resolver completes every answer. It knows only the hash part of what it is asked, so logs are asked for the names that
+//! the answer has: what nobody names has no votes either. What logs showed is remembered for half a minute, and one that
+//! does not answer is left alone for a quarter (`memory`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::join_all;
@@ -25,12 +28,12 @@ use crate::evidence::{OUTPUTS_MAX, Question, STATEMENTS_MAX, SeenCheckpoints, ve
 use crate::fetch::Fetcher;
 use crate::pb;
 use log::{Asked, Round};
+use memory::{LogMemory, Memory, Pace};
 
+mod asker;
 mod log;
+mod memory;
 mod patch;
-
-/// The longest that one answer is completed. A log that has not said everything by then adds no votes.
-const COMPLETING_MAX: Duration = Duration::from_secs(10 * 60);
 
 /// How often at most what was added may lead to paths that were not asked about.
 const ROUNDS_MAX: usize = 64;
@@ -38,7 +41,7 @@ const ROUNDS_MAX: usize = 64;
 /// Whether an answer is complete, and what was left out of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Completeness {
-    /// The logs that rules of the policy depend on, by origin.
+    /// The logs of the policy's builders, by origin.
     pub logs: BTreeMap<String, Shown>,
     /// What the aggregator left out and the logs gave.
     pub left_out: BTreeSet<LeftOut>,
@@ -82,14 +85,56 @@ impl Completeness {
 }
 
 /// Asks logs about what an aggregator answered.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Completer {
-    pub(super) fetcher: Fetcher,
-    /// The whole path that the user asked about.
-    pub(super) asked: StorePath,
+    fetcher: Fetcher,
+    /// The whole path that the user asked about, where only one is asked about.
+    asked: Option<StorePath>,
+    pace: Pace,
+    memory: Memory,
 }
 
 impl Completer {
+    /// For questions about one path, in a command that waits for them.
+    pub(super) fn of_one(fetcher: Fetcher, asked: StorePath) -> Self {
+        Self {
+            fetcher,
+            asked: Some(asked),
+            pace: Pace::ONCE,
+            memory: Memory::default(),
+        }
+    }
+
+    /// For questions about whatever clients ask.
+    pub(super) fn of_many(fetcher: Fetcher) -> Self {
+        Self {
+            fetcher,
+            asked: None,
+            pace: Pace::SERVING,
+            memory: Memory::default(),
+        }
+    }
+
+    /// The same under another policy, which may name other logs, or other addresses of them.
+    pub(super) fn anew(&self) -> Self {
+        Self {
+            fetcher: self.fetcher.clone(),
+            asked: self.asked.clone(),
+            pace: self.pace,
+            memory: self.memory.anew(self.pace),
+        }
+    }
+
+    /// Whether all questions are about one path.
+    pub(super) fn is_of_one(&self) -> bool {
+        self.asked.is_some()
+    }
+
+    /// Size of the newest checkpoint of each log that the aggregator gave.
+    pub(super) fn given_sizes(&self) -> BTreeMap<String, u64> {
+        self.memory.given_sizes()
+    }
+
     /// The same answer with what was left out of it, and without what does not verify of the logs that are asked.
     pub(super) async fn complete(
         &self,
@@ -98,10 +143,10 @@ impl Completer {
         answer: pb::GetEvidenceResponse,
         seen: &Arc<SeenCheckpoints>,
     ) -> Result<(pb::GetEvidenceResponse, Completeness), ClientError> {
-        let deadline = Instant::now().checked_add(COMPLETING_MAX);
+        let deadline = Instant::now().checked_add(self.pace.total);
         let deadline = deadline.unwrap_or_else(Instant::now);
         let mut left_out = BTreeSet::new();
-        let (mut answer, mut logs) = sifted(policy.clone(), answer).await?;
+        let (mut answer, mut logs) = sifted(self.logs(policy), answer).await?;
         let mut done = BTreeSet::new();
         for rounds_left in (0..=ROUNDS_MAX).rev() {
             let (verified, evidence, wanted) = self
@@ -110,7 +155,8 @@ impl Completer {
             answer = verified;
             logs.iter_mut().for_each(|log| log.check(&evidence));
             let Wanted { paths, nameless } = wanted;
-            if let Some(output) = nameless {
+            // Without a name there are no votes: only who was told the name can say that something is missing.
+            if let Some(output) = nameless.filter(|_| self.is_of_one()) {
                 let reason =
                     format!("nobody says the whole path of {output}, by which logs are asked");
                 fail_all(&mut logs, &reason);
@@ -158,6 +204,17 @@ impl Completer {
         Ok((answer, completeness))
     }
 
+    /// The builders of the policy, each with what is remembered of its log. Also those that no rule names: what they say
+    /// keeps fallbacks out of reach, and meets conditions.
+    fn logs(&self, policy: &Policy) -> Vec<(Builder, Arc<LogMemory>)> {
+        let builders = policy.builders.iter();
+        let logs = builders.map(|builder| {
+            let memory = self.memory.of(builder.origin(), self.pace);
+            (builder.clone(), memory)
+        });
+        logs.collect()
+    }
+
     /// What verifies of an answer, and the paths that a decision on it can depend on. Many signatures and proofs take a
     /// while.
     async fn verified(
@@ -173,25 +230,25 @@ impl Completer {
             let evidence = verified
                 .map_err(|error| ClientError::InvalidAnswer(error.to_string()))?
                 .evidence;
-            let wanted = Wanted::by(&asked, &policy, &question, &evidence);
+            let wanted = Wanted::by(asked.as_ref(), &policy, &question, &evidence);
             Ok((answer, evidence, wanted))
         })
         .await?
     }
 }
 
-/// The answer without what does not verify of the logs that rules depend on, and these logs. What stays is what is compared
-/// with their own words: an entry whose proof was broken on the way is left out as much as one that is not there.
+/// The answer without what does not verify of these logs. What stays is what is compared with their own words: an entry
+/// whose proof was broken on the way is left out as much as one that is not there.
 async fn sifted(
-    policy: Arc<Policy>,
+    logs: Vec<(Builder, Arc<LogMemory>)>,
     mut answer: pb::GetEvidenceResponse,
 ) -> Result<(pb::GetEvidenceResponse, Vec<Asked>), ClientError> {
     blocking(move || {
-        let mut logs = Vec::new();
-        for builder in depended_on(&policy) {
-            logs.push(Asked::of(builder.clone(), &mut answer));
+        let mut asked = Vec::new();
+        for (builder, memory) in logs {
+            asked.push(Asked::of(builder, memory, &mut answer));
         }
-        (answer, logs)
+        (answer, asked)
     })
     .await
 }
@@ -239,10 +296,15 @@ struct Wanted {
 
 impl Wanted {
     /// The paths that a decision on this evidence can depend on.
-    fn by(asked: &StorePath, policy: &Policy, question: &Question, evidence: &Evidence) -> Self {
+    fn by(
+        asked: Option<&StorePath>,
+        policy: &Policy,
+        question: &Question,
+        evidence: &Evidence,
+    ) -> Self {
         let mut names: BTreeMap<HashPart, BTreeSet<&StorePath>> = BTreeMap::new();
         let statements = evidence.outputs.values().flatten();
-        let mut mentioned: Vec<&StorePath> = vec![asked];
+        let mut mentioned: Vec<&StorePath> = asked.into_iter().collect();
         for statement in statements {
             mentioned.push(statement.path());
             mentioned.extend(statement.facts.iter().flat_map(|facts| &facts.references));
@@ -264,19 +326,6 @@ impl Wanted {
         let nameless = asked.find(|output| !names.contains_key(*output)).cloned();
         Self { paths, nameless }
     }
-}
-
-/// The builders on whose operators a rule depends.
-fn depended_on(policy: &Policy) -> impl Iterator<Item = &Builder> {
-    let groups = policy
-        .all_rules()
-        .flat_map(|rule| [rule.quorum, rule.require, rule.veto]);
-    let operators: BTreeSet<&str> = groups
-        .flatten()
-        .flat_map(|group| policy.operators_of(group))
-        .collect();
-    let builders = policy.builders.iter();
-    builders.filter(move |builder| operators.contains(builder.operator.as_str()))
 }
 
 #[cfg(test)]
@@ -313,10 +362,8 @@ mod tests {
         let policy = Policy::parse(&(lines.concat() + rest)).unwrap();
         let limits = FetchLimits::default();
         let waited = limits.first_byte_timeout;
-        let completer = Completer {
-            fetcher: Fetcher::over(Arc::new(Silent), limits),
-            asked: a_path("hello"),
-        };
+        let fetcher = Fetcher::over(Arc::new(Silent), limits);
+        let completer = Completer::of_one(fetcher, a_path("hello"));
         let question = Question {
             outputs: [a_path("hello").hash_part()].into(),
             ..Question::default()

@@ -130,7 +130,7 @@ impl FetchError {
             })
     }
 
-    pub(super) fn timeout(url: &str, waiting: Waiting, after: Duration) -> Self {
+    pub(crate) fn timeout(url: &str, waiting: Waiting, after: Duration) -> Self {
         Self::Timeout {
             url: location::shown(url),
             waiting,

@@ -19,6 +19,7 @@ use quorix_tlog::log_key::LogKey;
 use quorix_tlog::note::{SignedNote, VerifierKey};
 use quorix_tlog::tlog_policy::{NotFresh, TlogPolicy, Verified, Violation};
 
+use super::behind::Behind;
 use super::{Concern, concern, output_key};
 use crate::fetch::{FetchError, Fetcher, join};
 
@@ -190,6 +191,17 @@ pub async fn lookup(
     path: &StorePath,
     known: Option<&Known>,
 ) -> Result<Said, LookupError> {
+    lookup_beside(log, dir, path, known, &Behind::default()).await
+}
+
+/// The same as one of many look-ups: what is behind the index is read once for all of them that see the same tree.
+pub(crate) async fn lookup_beside(
+    log: &LogLookup,
+    dir: &StoreDir,
+    path: &StorePath,
+    known: Option<&Known>,
+    behind: &Behind,
+) -> Result<Said, LookupError> {
     let key = output_key(dir, path);
     let proven = ask(log, &key, known).await?;
     let cosigned = match &log.witnessed {
@@ -197,36 +209,39 @@ pub async fn lookup(
         Some(witnessed) => Some(cosigned(&log.key, witnessed, &proven)?),
     };
     let (size, covered) = (proven.checkpoint.checkpoint().size, proven.covered);
-    let behind = size.saturating_sub(covered);
-    if behind > TAIL_MAX {
+    let read_behind = size.saturating_sub(covered);
+    if read_behind > TAIL_MAX {
         return Err(LookupError::Behind { size, covered });
     }
-    let mut wanted = proven.indices.clone();
-    wanted.extend(covered..size);
     let most = log.entries_max;
     if proven.indices.len() > most {
         return Err(LookupError::TooMany { most });
     }
-    let mut entries = Vec::with_capacity(wanted.len());
-    let mut bytes = 0_usize;
-    while let Some(rest) = wanted.get(entries.len()..).filter(|rest| !rest.is_empty()) {
+    let mut entries = behind.of(&proven);
+    let listed = proven.indices.iter().copied();
+    let mut wanted: Vec<u64> = listed.chain(covered..size).collect();
+    wanted.retain(|index| !entries.contains_key(index));
+    let (mut done, mut bytes) = (0_usize, 0_usize);
+    while let Some(rest) = wanted.get(done..).filter(|rest| !rest.is_empty()) {
         let part = rest.get(..MAX_ENTRIES).unwrap_or(rest);
         // At least one of them, or an error.
-        let mut fetched = fetch(log, &proven, part).await?;
+        let fetched = fetch(log, &proven, part).await?;
+        done = done.saturating_add(fetched.len());
         let lengths = fetched.iter().map(|(_, entry)| entry.len());
         bytes = lengths.fold(bytes, usize::saturating_add);
         if bytes > log.bytes_max {
             let most = log.bytes_max;
             return Err(LookupError::TooLarge { most });
         }
-        entries.append(&mut fetched);
+        entries.extend(fetched);
     }
-    let entries = about(&key, covered, entries)?;
+    behind.keep(&proven, &entries);
+    let entries = about(&key, covered, entries.into_iter().collect())?;
     Ok(Said {
         proven,
         cosigned,
         entries,
-        read_behind: behind,
+        read_behind,
     })
 }
 

@@ -3,6 +3,7 @@
 //! Only ever this log pays for what it does not say, says too slowly, or says too much of.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
@@ -11,24 +12,22 @@ use quorix_tlog::checkpoint::{Checkpoint, SignedCheckpoint};
 use quorix_tlog::hash::{EMPTY_ROOT, Hash, leaf_hash};
 use quorix_tlog::index::answer::Known;
 use quorix_tlog::index::proven::ProvenEntry;
-use quorix_tlog::note::VerifierKey;
 use quorix_trust::attestation::BlobId;
 use quorix_trust::evidence::{Evidence, Source};
 use quorix_trust::policy::{Builder, Policy};
 use sha2::{Digest as _, Sha256};
 use tokio::time::timeout;
 
+use super::asker::{Asker, Fault, fetch_all};
+use super::memory::LogMemory;
 use super::{LeftOut, Shown, patch};
-use crate::fetch::{FetchError, Fetcher, TileClient};
-use crate::index::{LogLookup, LookupError, Said, entries_at, lookup};
+use crate::fetch::{Fetcher, TileClient};
+use crate::index::LogLookup;
 use crate::scan::named_blobs;
 use crate::{entry, pb};
 
-/// Look-ups under way at once, of each log.
-const LOOKUPS_AT_ONCE: usize = 8;
-
-/// The longest that a log may be asked without any answer.
-const SILENCE_MAX: Duration = Duration::from_secs(60);
+/// Paths that a log has to answer in each second on average, so that it is asked again at once when its time was over.
+const PATHS_PER_S_MIN: u64 = 10;
 
 /// Most bytes of entries and blobs that are taken of one log for one answer.
 const BYTES_MAX: usize = 64 << 20;
@@ -49,6 +48,7 @@ pub(super) struct Round<'a> {
 /// One log of the policy, while an answer is completed.
 pub(super) struct Asked {
     builder: Builder,
+    memory: Arc<LogMemory>,
     /// The checkpoint of the answer, if it verifies.
     given: Option<SignedCheckpoint>,
     /// The address that answered, and the largest checkpoint that it showed.
@@ -59,6 +59,8 @@ pub(super) struct Asked {
     expected: BTreeMap<u64, bool>,
     /// Bytes taken of it.
     taken: usize,
+    /// Paths of the round of which it said what it has.
+    answered: u64,
     failed: Option<String>,
 }
 
@@ -75,7 +77,11 @@ pub(super) struct Heard {
 
 impl Asked {
     /// The log of a builder, of which the answer keeps only what verifies.
-    pub(super) fn of(builder: Builder, answer: &mut pb::GetEvidenceResponse) -> Self {
+    pub(super) fn of(
+        builder: Builder,
+        memory: Arc<LogMemory>,
+        answer: &mut pb::GetEvidenceResponse,
+    ) -> Self {
         let mut logs = answer.logs.iter();
         let given = logs.find(|log| log.origin == builder.origin());
         let given = given.and_then(|log| {
@@ -83,13 +89,18 @@ impl Asked {
         });
         let tree = given.as_ref().map(SignedCheckpoint::checkpoint);
         patch::sift(answer, builder.origin(), tree);
+        if let Some(tree) = tree {
+            memory.was_given(tree.size);
+        }
         Self {
             builder,
+            memory,
             given,
             newest: None,
             shown_at: None,
             expected: BTreeMap::new(),
             taken: 0,
+            answered: 0,
             failed: None,
         }
     }
@@ -133,17 +144,30 @@ impl Asked {
         if self.failed.is_some() {
             return None;
         }
+        if let Some(reason) = self.memory.away() {
+            self.fail(&format!("{reason} (asked a moment ago)"));
+            return None;
+        }
+        self.answered = 0;
         let heard = timeout(round.patience, self.try_to_hear(round, answer)).await;
-        let heard = heard.unwrap_or_else(|_| {
-            let limit_s = round.patience.as_secs();
-            Err(format!("it took longer than {limit_s} s to say everything"))
-        });
-        match heard {
+        match heard.unwrap_or_else(|_| Err(self.late(round.patience))) {
             Ok(heard) => heard,
-            Err(reason) => {
+            Err(Fault { reason, is_away }) => {
+                if is_away {
+                    self.memory.leave_alone(&reason);
+                }
                 self.fail(&reason);
                 None
             }
+        }
+    }
+
+    /// Its time is over. What it said is remembered, so that one which answers well gets further the next time.
+    fn late(&self, patience: Duration) -> Fault {
+        let limit_s = patience.as_secs();
+        Fault {
+            reason: format!("it took longer than {limit_s} s to say everything"),
+            is_away: self.answered < limit_s.saturating_mul(PATHS_PER_S_MIN),
         }
     }
 
@@ -151,7 +175,7 @@ impl Asked {
         &mut self,
         round: &Round<'_>,
         answer: &pb::GetEvidenceResponse,
-    ) -> Result<Option<Heard>, String> {
+    ) -> Result<Option<Heard>, Fault> {
         let missing = self.ask(round, answer).await?;
         let given = self.given.as_ref().map(|given| given.checkpoint().size);
         let Some((at, newest)) = self.newest.clone() else {
@@ -168,7 +192,7 @@ impl Asked {
         }
         let entries = fetch_all(&at, under.checkpoint(), &indices).await;
         let entries = entries
-            .map_err(|error| format!("what was left out of the answer cannot be read: {error}"))?;
+            .map_err(|error| Fault::of("what was left out of the answer cannot be read", &error))?;
         let mut blobs = BTreeSet::new();
         for (one, leaf) in &missing {
             let found = entries.get(&one.index).map(|proven| &proven.entry);
@@ -191,12 +215,13 @@ impl Asked {
         &mut self,
         round: &Round<'_>,
         answer: &pb::GetEvidenceResponse,
-    ) -> Result<BTreeMap<LeftOut, Hash>, String> {
+    ) -> Result<BTreeMap<LeftOut, Hash>, Fault> {
         let there = patch::there(answer, self.builder.origin());
         let mut missing = BTreeMap::new();
         // Everything is owned: the compiler cannot tell that such a stream of borrows may be sent.
         let asker = Asker {
             fetcher: round.fetcher.clone(),
+            memory: self.memory.clone(),
             dir: round.dir.clone(),
             urls: self.builder.urls.clone(),
             key: self.builder.key.clone(),
@@ -206,24 +231,28 @@ impl Asked {
         };
         let mut answers = stream::iter(round.paths.to_vec())
             .map(move |path| asker.clone().ask(path))
-            .buffer_unordered(LOOKUPS_AT_ONCE);
+            .buffer_unordered(self.memory.pace.at_once);
+        let silence = self.memory.pace.silence;
         loop {
-            let answered = timeout(SILENCE_MAX, answers.next()).await;
-            let answered = answered
-                .map_err(|_| format!("it did not answer within {} s", SILENCE_MAX.as_secs()))?;
+            let answered = timeout(silence, answers.next()).await;
+            let answered = answered.map_err(|_| {
+                Fault::away(format!("it did not answer within {} s", silence.as_secs()))
+            })?;
             let Some((path, answered)) = answered else {
                 return Ok(missing);
             };
-            let (at, said) = answered
-                .map_err(|error| format!("nothing shows that all of it is there: {error}"))?;
+            let showing = answered
+                .map_err(|error| Fault::of("nothing shows that all of it is there", &error))?;
+            let said = &showing.said;
             if said.entries.len() > round.entries_max {
-                return Err(format!(
+                return Err(Fault::from(format!(
                     "it says too much: more than {} entries concern {path}",
                     round.entries_max
-                ));
+                )));
             }
+            self.answered = self.answered.saturating_add(1);
             self.take(said.entries.iter().map(|(_, bytes)| bytes.len()))?;
-            self.saw(at, &said.proven.checkpoint);
+            self.saw(&showing.at, &said.proven.checkpoint);
             let (origin, entries) = (self.builder.origin(), &said.entries);
             let compared = patch::compare(round.policy, &there, origin, &path, entries);
             missing.extend(compared.missing);
@@ -244,12 +273,12 @@ impl Asked {
         })
     }
 
-    fn saw(&mut self, at: LogLookup, shown: &SignedCheckpoint) {
+    fn saw(&mut self, at: &LogLookup, shown: &SignedCheckpoint) {
         let size = shown.checkpoint().size;
         self.shown_at = Some(self.shown_at.map_or(size, |least| least.min(size)));
         let newest = self.newest.as_ref().map(|(_, newest)| newest.checkpoint());
         if newest.is_none_or(|newest| newest.size < size) {
-            self.newest = Some((at, shown.clone()));
+            self.newest = Some((at.clone(), shown.clone()));
         }
     }
 
@@ -335,59 +364,4 @@ impl Asked {
             },
         }
     }
-}
-
-/// Asks the addresses of one log.
-#[derive(Clone)]
-struct Asker {
-    fetcher: Fetcher,
-    dir: StoreDir,
-    urls: Vec<String>,
-    key: VerifierKey,
-    known: Option<Known>,
-    entries_max: usize,
-    bytes_max: usize,
-}
-
-impl Asker {
-    /// What the log says of a path, from the first of its addresses that gives an answer that verifies.
-    async fn ask(self, path: StorePath) -> (StorePath, Result<(LogLookup, Said), LookupError>) {
-        let mut first = None;
-        for url in self.urls {
-            let log = LogLookup {
-                fetcher: self.fetcher.clone(),
-                url,
-                key: self.key.clone(),
-                witnessed: None,
-                entries_max: self.entries_max,
-                bytes_max: self.bytes_max,
-            };
-            match lookup(&log, &self.dir, &path, self.known.as_ref()).await {
-                Ok(said) => return (path, Ok((log, said))),
-                Err(error) => {
-                    first.get_or_insert(error);
-                }
-            }
-        }
-        let error = first.unwrap_or_else(|| {
-            let reason = "the log has no address".to_owned();
-            FetchError::Setup { reason }.into()
-        });
-        (path, Err(error))
-    }
-}
-
-/// Those of these entries that a tree has, with their proofs in it.
-async fn fetch_all(
-    log: &LogLookup,
-    tree: &Checkpoint,
-    indices: &BTreeSet<u64>,
-) -> Result<BTreeMap<u64, ProvenEntry>, LookupError> {
-    let wanted: Vec<u64> = indices.range(..tree.size).copied().collect();
-    let mut entries = BTreeMap::new();
-    while let Some(rest) = wanted.get(entries.len()..).filter(|rest| !rest.is_empty()) {
-        let part = entries_at(log, tree.size, &tree.root, rest).await?;
-        entries.extend(part.into_iter().map(|one| (one.index, one)));
-    }
-    Ok(entries)
 }
