@@ -67,7 +67,7 @@ async fn one_address_takes_its_share_of_a_running_listener_and_others_are_served
     let attacked = SocketAddr::from((own_address(), alice.public.port()));
     let ended = Arc::new(AtomicUsize::new(0));
     // More than the listener has room for.
-    let crowd = 256 + SHARE;
+    let crowd = 300;
     for _ in 0..crowd {
         let (mut stream, ended) = (TcpStream::connect(attacked).await.unwrap(), ended.clone());
         tokio::spawn(async move {
