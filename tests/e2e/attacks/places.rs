@@ -67,7 +67,7 @@ async fn one_address_takes_its_share_of_a_running_listener_and_others_are_served
     let attacked = SocketAddr::from((own_address(), alice.public.port()));
     let ended = Arc::new(AtomicUsize::new(0));
     // More than the listener has room for.
-    let crowd = 256 + SHARE;
+    let crowd = 300;
     for _ in 0..crowd {
         let (mut stream, ended) = (TcpStream::connect(attacked).await.unwrap(), ended.clone());
         tokio::spawn(async move {
@@ -264,7 +264,7 @@ impl Pinged {
 async fn pass(clocks: &Clocks, from: i64, to: i64, url: &str) {
     for second in (from..=to).step_by(5) {
         clocks.waiting_is_ahead_by(second);
-        for _ in 0..2 {
+        for _ in 0..3 {
             get(url).await;
         }
     }
@@ -305,10 +305,10 @@ async fn connections_that_only_answer_pings_end_at_a_running_program_and_those_w
     assert!(!quiet.has_ended());
     pass(&clocks, 300, 320, &health).await;
     quiet.ends().await;
-    pass(&clocks, 325, 1_000, &health).await;
+    pass(&clocks, 325, 700, &health).await;
     assert!(!watching.has_ended());
     drop(events);
-    pass(&clocks, 1_005, 1_400, &health).await;
+    pass(&clocks, 705, 1_050, &health).await;
     watching.ends().await;
 }
 

@@ -307,6 +307,8 @@ async fn checkpoints_without_end_hide_nothing_that_was_told_before_them_and_are_
     let mut host = machine_of(&clocks.quorix, dir.path(), "user", &policy, "", "");
     host.start().await.unwrap();
     becomes(&host, "alice", |log| log.state() == LogState::Live).await;
+    // Nobody but peers shows anything of it meanwhile.
+    alice.at.everything(Answer::Missing);
     // One that is new of a log is taken in a second.
     let (mut second, mut teller) = (0, Teller::of(&host));
     let mut told = async |checkpoint: Vec<u8>| {
@@ -330,8 +332,10 @@ async fn checkpoints_without_end_hide_nothing_that_was_told_before_them_and_are_
     assert_eq!(told(of_another_history(&alice, last - 1)).await, []);
     let log = log_of(&host, "alice").await.unwrap();
     assert_eq!((log.indexed, log.shown), (0, last));
-    // One that is kept is.
+    // One that is kept is. After so many looks in vain the next one would be long in coming.
     alice.append(&all);
+    alice.at.heal();
+    clocks.waiting_is_ahead_by(60);
     let log = becomes(&host, "alice", |log| log.state() == LogState::Quarantined).await;
     let first = log.equivocation.unwrap().first_checkpoint;
     assert_eq!(String::from_utf8_lossy(&first).lines().nth(1), Some("300"));
