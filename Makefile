@@ -14,6 +14,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 
 PREFIX ?= /usr/local
 QUORIX := $(CARGO_TARGET_DIR)/debug/quorix
+RELEASE := $(CARGO_TARGET_DIR)/release/quorix
 WITH := bash .ci/with
 
 BENCH_ENTRIES ?= 1000000
@@ -38,12 +39,12 @@ test: ## Run every test, with the real Nix and a real browser
 	@$(WITH) cargo build --locked -p quorix
 	@QUORIX_BIN="$(QUORIX)" $(WITH) cargo test --workspace --locked --no-fail-fast
 
-bench: ## Measure this machine, one line a figure; BENCH_ENTRIES=10000000 for the large log
+bench: ## Measure what `make install` installs, one line a figure; BENCH_ENTRIES=10000000 for the large log
 	@bash .ci/setup build
-	@$(WITH) cargo build --locked -p quorix
-	@$(WITH) cargo bench --locked --profile dev -p quorix-tlog --bench tree
-	@$(WITH) "$(QUORIX)" bench log --entries $(BENCH_ENTRIES) $(ARGS)
-	@$(WITH) "$(QUORIX)" bench aggregator $(ARGS)
+	@$(WITH) cargo build --locked --release -p quorix
+	@$(WITH) cargo bench --locked -p quorix-tlog --bench tree
+	@$(WITH) "$(RELEASE)" bench log --entries $(BENCH_ENTRIES) $(ARGS)
+	@$(WITH) "$(RELEASE)" bench aggregator $(ARGS)
 
 build: ## Build the program (the profile that the demo and the tests share)
 	@bash .ci/setup build
@@ -54,7 +55,7 @@ install: ## Build an optimised program (RocksDB once more) and put it under PREF
 	@bash .ci/setup build
 	@$(WITH) cargo build --locked --release -p quorix
 	@if mkdir -p "$(DESTDIR)$(PREFIX)/bin" 2>/dev/null && [ -w "$(DESTDIR)$(PREFIX)/bin" ]; then as=; else as=sudo; fi; \
-		set -x; $$as install -D -m 755 "$(CARGO_TARGET_DIR)/release/quorix" "$(DESTDIR)$(PREFIX)/bin/quorix"
+		set -x; $$as install -D -m 755 "$(RELEASE)" "$(DESTDIR)$(PREFIX)/bin/quorix"
 
 fmt: ## Format the code
 	@$(WITH) cargo fmt --all

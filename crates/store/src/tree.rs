@@ -18,7 +18,7 @@ pub(crate) const BUNDLES: (&str, Shape) = ("bundles", Shape::Bundles);
 /// The same of mirrors: `<prefix> <index> <piece>` → some entries of a bundle in a row ([`Cut`]).
 pub(crate) const PIECES: (&str, Shape) = (BUNDLES.0, Shape::Pieces);
 /// `<prefix> <leaf hash>` → index of the newest entry with it, and in the index what else is known of it.
-pub(crate) const LEAVES: (&str, Shape) = ("leaves", Shape::Lookup);
+pub(crate) const LEAVES: (&str, Shape) = ("leaves", Shape::Once);
 /// `<SHA-256>` → blob. Without prefix: the same bytes are kept once, whoever names them.
 pub(crate) const BLOBS: (&str, Shape) = ("blobs", Shape::Blobs);
 

@@ -1,13 +1,13 @@
 //! How RocksDB is set up: durability first, then a small memory footprint, then speed.
 //!
-//! Memory: 32 MiB of cache, which also holds the indexes and filters of the files, but those of [`Shape::Lookup`] (leaf hashes,
-//! retractions, the pages of a verifiable index), which are held whole and grow by 10 bits a key and more, as long as no more
-//! files are open than may be; up to 48 MiB for tiles of hashes, which only reading them fills;
-//! 32 MiB of write buffers, all column families together; a few MiB for at most 512 open files.
+//! Memory: 32 MiB of cache, which also holds the indexes and filters of the files, but those of [`Shape::Once`] (leaf hashes) and
+//! [`Shape::Lookup`] (retractions, the pages of a verifiable index), which are held whole and grow by 10 bits a key and more, as
+//! long as no more files are open than may be; up to 48 MiB for tiles of hashes, which only reading them fills; 32 MiB of write
+//! buffers, all column families together; a few MiB for at most 512 open files.
 
 use rocksdb::{
-    BlockBasedIndexType, BlockBasedOptions, Cache, DBCompressionType, DBRecoveryMode, LogLevel,
-    Options,
+    BlockBasedIndexType, BlockBasedOptions, Cache, DBCompactionStyle, DBCompressionType,
+    DBRecoveryMode, LogLevel, Options, UniversalCompactOptions,
 };
 
 const CACHE_BYTES: usize = 32 << 20;
@@ -15,7 +15,7 @@ const CACHE_BYTES: usize = 32 << 20;
 const HASHES_CACHE_BYTES: usize = 48 << 20;
 const WRITE_BUFFERS_BYTES: usize = 32 << 20;
 const WRITE_BUFFER_BYTES: usize = 8 << 20;
-/// Of random keys: with twice as much in each file half as many merges write all of the next level anew.
+/// Of random keys: with twice as much in each file there are half as many files to look into, or to merge.
 const LOOKUP_BUFFER_BYTES: usize = 16 << 20;
 const WAL_BYTES: u64 = 64 << 20;
 const OPEN_FILES: i32 = 512;
@@ -25,6 +25,8 @@ const BLOOM_BITS: f64 = 10.0;
 /// Files of random keys that pile up before they are merged: each merge writes all of the next level anew, and to ask the
 /// filters of some more files takes less.
 const UNMERGED_FILES: i32 = 12;
+/// By how much what came later may outweigh what came first: never too much, and no product of it overflows.
+const NEVER_TOO_LARGE_PERCENT: i32 = 1_000_000;
 /// Largest file of entry bundles: their keys ascend, so that a merge writes only the last file anew. Beyond some forty million
 /// entries that is more files than are held open.
 const BUNDLES_FILE_BYTES: u64 = 8 << 20;
@@ -49,6 +51,8 @@ pub(crate) enum Shape {
     Pieces,
     /// Small values under random keys, of which most lookups find none.
     Lookup,
+    /// The same where hardly any key is ever written again.
+    Once,
     /// Small values under random keys that compress a little.
     Rows,
     /// Keys that are scanned in order.
@@ -114,11 +118,12 @@ pub(super) fn column(shape: Shape, caches: &Caches) -> Options {
         Shape::Hashes | Shape::Rows | Shape::Pieces => 4 << 10,
         _ => 16 << 10,
     });
-    if matches!(shape, Shape::Lookup | Shape::Rows | Shape::Blobs) {
+    let is_looked_up = matches!(shape, Shape::Lookup | Shape::Once);
+    if is_looked_up || matches!(shape, Shape::Rows | Shape::Blobs) {
         table.set_bloom_filter(BLOOM_BITS, false);
         table.set_optimize_filters_for_memory(true);
     }
-    if shape == Shape::Lookup {
+    if is_looked_up {
         // Each entry is looked up in all files. Their filters and indexes are held whole, some bytes an entry: cut into blocks,
         // each look-up would first look for a block in the cache.
         table.set_cache_index_and_filter_blocks(false);
@@ -133,11 +138,11 @@ pub(super) fn column(shape: Shape, caches: &Caches) -> Options {
     let mut options = Options::default();
     options.set_block_based_table_factory(&table);
     options.set_write_buffer_size(match shape {
-        Shape::Lookup => LOOKUP_BUFFER_BYTES,
+        Shape::Lookup | Shape::Once => LOOKUP_BUFFER_BYTES,
         _ => WRITE_BUFFER_BYTES,
     });
     options.set_level_compaction_dynamic_level_bytes(true);
-    if shape == Shape::Lookup {
+    if is_looked_up {
         // Most of what is looked up is not there: a filter says so for what is still in memory too.
         options.set_memtable_prefix_bloom_ratio(MEMTABLE_BLOOM);
         options.set_memtable_whole_key_filtering(true);
@@ -145,13 +150,21 @@ pub(super) fn column(shape: Shape, caches: &Caches) -> Options {
         options.set_level_zero_slowdown_writes_trigger(UNMERGED_FILES.saturating_mul(3));
         options.set_level_zero_stop_writes_trigger(UNMERGED_FILES.saturating_mul(4));
     }
+    if shape == Shape::Once {
+        // What was merged once lies still until about as much has come again. There is next to nothing that a merge could
+        // throw away: one because of that would write everything anew for nothing.
+        let mut runs = UniversalCompactOptions::default();
+        runs.set_max_size_amplification_percent(NEVER_TOO_LARGE_PERCENT);
+        options.set_compaction_style(DBCompactionStyle::Universal);
+        options.set_universal_compaction_options(&runs);
+    }
     match shape {
-        Shape::Small | Shape::Hashes | Shape::Lookup => {
+        Shape::Small | Shape::Hashes | Shape::Lookup | Shape::Once => {
             options.set_compression_type(DBCompressionType::None);
         }
         Shape::Rows | Shape::Sorted => options.set_compression_type(DBCompressionType::Lz4),
         Shape::Pieces => {
-            // A third more on the disk than with zstd, and a decision reads a piece of each log.
+            // Larger than with zstd, and a decision decompresses a piece of each log.
             options.set_compression_type(DBCompressionType::Lz4);
             options.set_target_file_size_base(BUNDLES_FILE_BYTES);
         }
