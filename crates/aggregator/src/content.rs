@@ -105,7 +105,7 @@ impl Shared {
         }
         let little = move || Ok(shared.decide_little(&about));
         match self.cores.run_short("deciding", little).await?? {
-            Little::Done(at_hand) => Ok(at_hand),
+            Little::Done(at_hand) => Ok(*at_hand),
             Little::Begun(begun) => {
                 let (shared, about) = (self.clone(), question.clone());
                 let rest = move || Ok(shared.decide_begun(begun, &about));
@@ -124,24 +124,26 @@ impl Shared {
     /// Decides on this thread, unless it turns out to be much.
     fn decide_little(&self, question: &Question) -> Result<Little, AskError> {
         let mut begun = match self.begin(question)? {
-            Start::Known(known) => return Ok(Little::Done(AtHand::Known(known))),
+            Start::Known(known) => return Ok(Little::Done(Box::new(AtHand::Known(known)))),
             Start::Begun(begun) => begun,
         };
         let Begun {
             gathered, wanted, ..
-        } = &mut begun;
+        } = begun.as_mut();
         let waiting = self.read_up_to(LITTLE, gathered, wanted, question.closure)?;
         if !waiting.is_empty() {
-            return Ok(Little::Done(AtHand::Waiting(begun.gathered, waiting)));
+            let waiting = AtHand::Waiting(begun.gathered, waiting);
+            return Ok(Little::Done(Box::new(waiting)));
         }
         if !begun.wanted.is_empty() {
             return Ok(Little::Begun(begun));
         }
-        Ok(Little::Done(self.conclude_at_hand(begun, question)))
+        let at_hand = self.conclude_at_hand(begun, question);
+        Ok(Little::Done(Box::new(at_hand)))
     }
 
     /// Goes on with what was begun, unless something has to be waited for.
-    fn decide_begun(&self, mut begun: Begun, question: &Question) -> Result<AtHand, AskError> {
+    fn decide_begun(&self, mut begun: Box<Begun>, question: &Question) -> Result<AtHand, AskError> {
         let wanted = std::mem::take(&mut begun.wanted);
         let waiting = self.read_on(&mut begun.gathered, wanted, question.closure)?;
         if !waiting.is_empty() {
@@ -161,16 +163,16 @@ impl Shared {
         {
             return Ok(Start::Known(known));
         }
-        Ok(Start::Begun(Begun {
+        Ok(Start::Begun(Box::new(Begun {
             gathered: self.nothing_read_at(&stand),
             wanted: outputs.cloned().collect(),
             moment: moment.clone(),
             at_s: now_s,
-        }))
+        })))
     }
 
     /// Decides once all is read.
-    fn conclude_at_hand(&self, begun: Begun, question: &Question) -> AtHand {
+    fn conclude_at_hand(&self, begun: Box<Begun>, question: &Question) -> AtHand {
         let decided = self.decided(begun.gathered, question);
         let is_final = decided.open.is_empty() || self.content.is_none();
         // The time may have come for something since the question was put.
@@ -237,14 +239,14 @@ struct Begun {
 enum Start {
     /// The decisions: they were remembered.
     Known(Vec<Arc<Decision>>),
-    Begun(Begun),
+    Begun(Box<Begun>),
 }
 
 /// What came of a question that may be little.
 enum Little {
-    Done(AtHand),
+    Done(Box<AtHand>),
     /// It is more than a thread of the runtime should do.
-    Begun(Begun),
+    Begun(Box<Begun>),
 }
 
 /// How far a question was answered without the network.

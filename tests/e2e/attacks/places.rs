@@ -157,7 +157,7 @@ impl Crowd {
     }
 
     /// Whether no more of them were let go than were by then.
-    async fn is_there(mut self) -> bool {
+    async fn kept_its_places(mut self) -> bool {
         drop(self.process.stdin.take());
         self.said.next_line().await.unwrap().is_none()
     }
@@ -171,8 +171,11 @@ async fn users_that_may_not_submit_and_one_that_may_leave_places_of_a_running_lo
     let daemon = Crowd::of("daemon", &program, &alice.submit, 300, SHARE).await;
     submit(&alice, vec![a_small_entry(1)]).await;
     checkpoint_of(alice.public, 1).await;
-    assert!(nobody.is_there().await, "while they have their places");
-    assert!(daemon.is_there().await, "while it has its places");
+    assert!(
+        nobody.kept_its_places().await,
+        "while they have their places"
+    );
+    assert!(daemon.kept_its_places().await, "while it has its places");
     alice.stop().await.unwrap();
 }
 
