@@ -166,6 +166,7 @@ impl Log {
         let is_same = self.key == known.key;
         if is_same && let Some(held) = locked(&self.equivocation).take() {
             locked(&known.equivocation).get_or_insert(held);
+            known.changes.note();
         }
         Self {
             commit: known.commit.clone(),

@@ -76,7 +76,7 @@ pub struct LeftOut {
 }
 
 impl Completeness {
-    /// Whether nothing is missing of any log that a rule depends on.
+    /// Whether nothing is missing of any builder's log in the policy.
     #[must_use]
     pub fn is_shown(&self) -> bool {
         let mut logs = self.logs.values();
